@@ -1,0 +1,41 @@
+# Every target sets up what it needs first; `make setup` alone is not required.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint format bench lock clean
+
+ARGS ?=
+IN_ENV := source tools/env.sh &&
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## system libraries, .venv, workspace, meshes; does only what changed
+	@tools/setup.sh
+
+build: ## build the ROS workspace again
+	@tools/setup.sh build
+
+demo: setup ## record 3 episodes with MuJoCo and the policy ensemble; ARGS= adds options of `salus collect`
+	@$(IN_ENV) salus collect --episodes 3 --sim mujoco --policy ensemble $(ARGS)
+
+test: setup ## all tests; ARGS= adds options of pytest
+	@$(IN_ENV) python -m pytest tests/ $(ARGS)
+
+lint: setup ## ruff, mypy, codespell
+	@$(IN_ENV) ruff check
+	@$(IN_ENV) ruff format --check
+	@$(IN_ENV) mypy
+	@$(IN_ENV) codespell
+
+format: setup ## let ruff format and fix what it can
+	@$(IN_ENV) ruff format && ruff check --fix
+
+bench: setup ## latency and throughput; ARGS= adds options
+	@$(IN_ENV) python -m salus_vla.bench $(ARGS)
+
+lock: ## resolve requirements*.txt again, into requirements*.lock
+	@tools/setup.sh lock
+
+clean: ## remove what setup and the tools made, except recorded runs
+	rm -rf .venv .tools ros2_ws/build ros2_ws/install ros2_ws/log .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find ros2_ws tests tools -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,161 @@
+"""`salus bag info PATH` and `salus bag recover PATH`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from salus_vla.recording.info import BagInfo, RunInfo, is_run, read_bag, read_run
+from salus_vla.recording.recover import Recovered, recover
+
+_INFO = """\
+Shows what is in a bag (topics, types, counts, rates, gaps, duration, outcome, seed, provenance) or in a run
+(its episodes, what was interrupted, provenance). Works for bags of `ros2 bag record` too; those have no audit.
+
+Rates are messages per second of sim time. A gap is an interval longer than 1.5 periods of the topic's rate.
+"""
+_RECOVER = """\
+Makes a normal bag of one that was interrupted (power cut, kill -9, full disk): every message that reached the disk
+is kept, its index and metadata.yaml are written, and it is marked as recovered. The interrupted bag is not touched.
+
+PATH is a run (everything interrupted in it is recovered and listed in run.json) or the folder of one bag.
+Killing the recorder loses at most the last 64 KiB or 100 ms of messages.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add `bag` with its commands; each sets `run`, which takes the parsed arguments and returns the exit code."""
+    bag = subparsers.add_parser("bag", help="look into bags and runs, recover interrupted ones")
+    commands = bag.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, summary, text, run in (
+        ("info", "show what is in a bag or a run", _INFO, run_info),
+        ("recover", "make a normal bag of an interrupted one", _RECOVER, run_recover),
+    ):
+        command = commands.add_parser(
+            name, help=summary, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        command.add_argument("path", metavar="PATH", type=Path, help="folder of a run or of a bag")
+        command.set_defaults(run=run)
+
+
+def run_info(arguments: argparse.Namespace) -> int:
+    """Print what is in `arguments.path`.
+
+    Raises:
+        RecordingError: it is neither a run nor a finished bag.
+    """
+    console = Console()
+    if is_run(arguments.path):
+        print_run(console, read_run(arguments.path))
+    else:
+        _print_bag(console, read_bag(arguments.path))
+    return 0
+
+
+def run_recover(arguments: argparse.Namespace) -> int:
+    """Recover `arguments.path` and print what was made.
+
+    Raises:
+        RecordingError: there is nothing to recover, or the disk refuses.
+    """
+    console = Console()
+    recovered = recover(arguments.path)
+    if not recovered:
+        console.print(f"{escape(str(arguments.path))}: nothing to recover")
+    for item in recovered:
+        console.print(escape(_recovered_line(item)), soft_wrap=True)
+    return 0
+
+
+def _recovered_line(item: Recovered) -> str:
+    outcome = f", outcome {item.entry.outcome}, {item.entry.gaps} gaps" if item.entry else ""
+    return f"{item.path}: {item.messages} messages recovered from {item.source}{outcome}"
+
+
+def _print_bag(console: Console, bag: BagInfo) -> None:
+    facts = [("bag", str(bag.path)), ("storage", f"{bag.storage}, {_size(bag.size)}")]
+    if bag.record:
+        episode = bag.record.episode
+        facts += [
+            ("episode", f"{episode.number} of run {bag.record.run_id}"),
+            ("outcome", _outcome(episode.outcome, episode.detail) + (" (recovered)" if episode.recovered else "")),
+            ("seed", str(episode.seed)),
+            ("decisions", str(episode.decisions)),
+            ("duration", f"{episode.duration_s:.2f} s of sim time"),
+            ("gaps", str(episode.gaps)),
+        ]
+    else:
+        facts.append(("duration", f"{bag.duration_s:.2f} s"))
+    facts.append(("messages", str(bag.messages)))
+    _print_facts(console, None, facts)
+    table = Table(title="Topics")
+    for column in ("topic", "type"):
+        table.add_column(column, overflow="fold")
+    for column in ("count", "rate [Hz]", "expected [Hz]", "gaps", "missing"):
+        table.add_column(column, justify="right")
+    for topic in bag.topics:
+        table.add_row(
+            topic.name,
+            topic.type,
+            str(topic.count),
+            _number(topic.rate_hz),
+            _number(topic.expected_hz),
+            f"[red]{topic.gaps}[/red]" if topic.gaps else _number(topic.gaps),
+            _number(topic.missing),
+        )
+    console.print(table)
+    _print_facts(console, "Provenance", sorted(bag.custom_data.items()))
+
+
+def print_run(console: Console, run: RunInfo) -> None:
+    _print_facts(console, None, [("run", str(run.path)), ("created", run.record.created)])
+    table = Table(title=f"{len(run.record.episodes)} episodes")
+    for column in ("episode", "seed"):
+        table.add_column(column, justify="right")
+    table.add_column("outcome", overflow="fold")
+    for column in ("decisions", "duration [s]", "messages", "gaps"):
+        table.add_column(column, justify="right")
+    table.add_column("folder", overflow="fold")
+    for entry in run.record.episodes:
+        table.add_row(
+            str(entry.number),
+            str(entry.seed),
+            entry.outcome + (" (recovered)" if entry.recovered else ""),
+            str(entry.decisions),
+            f"{entry.duration_s:.2f}",
+            str(entry.messages),
+            f"[red]{entry.gaps}[/red]" if entry.gaps else "0",
+            entry.path,
+        )
+    console.print(table)
+    for bag in run.interrupted:
+        console.print(f"interrupted: {escape(str(bag))}", soft_wrap=True)
+    _print_facts(console, "Arguments", sorted(run.record.arguments.items()))
+    _print_facts(console, "Provenance", sorted(run.record.provenance.items()))
+
+
+def _print_facts(console: Console, title: str | None, facts: list[tuple[str, str]]) -> None:
+    if not facts:
+        return
+    table = Table(title=title, show_header=False, box=None)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(escape(name), escape(value))
+    console.print(table)
+
+
+def _outcome(outcome: str, detail: str) -> str:
+    return f"{outcome}: {detail}" if detail else outcome
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**20:.1f} MiB"

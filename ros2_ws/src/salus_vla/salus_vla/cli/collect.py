@@ -1,0 +1,242 @@
+"""`salus collect`: starts the whole graph, shows how far it is, and ends with a table of the run."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from salus_vla.cli.bag import print_run
+from salus_vla.cli.launch import find_launch_file, launch_command
+from salus_vla.cli.progress import RunProgress
+from salus_vla.contract import DEFAULT_TASK
+from salus_vla.errors import RecordingError, SalusError
+from salus_vla.launching.process import end_with_parent
+from salus_vla.paths import config_dir
+from salus_vla.policy.registry import BUILTIN_TINY, POLICIES
+from salus_vla.recording.info import read_run
+from salus_vla.recording.run_folder import RUN_FILE
+
+_DESCRIPTION = """\
+Starts simulator, policy, recorder and episodes as ROS 2 processes, records one rosbag2 bag per episode, and ends with a
+table of the run. Ctrl-C ends the graph and closes every bag; --resume continues later.
+"""
+_EPILOG = """\
+The graph runs on a ROS_DOMAIN_ID of its own, on this machine only, unless ROS_DOMAIN_ID and
+ROS_AUTOMATIC_DISCOVERY_RANGE are set. Its output goes to graph.log in the run's folder; -v shows it as well.
+
+exit codes: 0 every episode recorded, 1 the graph failed (the reason is printed), 2 wrong arguments, 130 Ctrl-C
+"""
+LAUNCH_FILE = "salus.launch.xml"
+GRAPH_LOG = "graph.log"
+# Linux keeps DDS ports of these domains clear of its ephemeral ports; 0 is everybody's default.
+_DOMAINS = range(1, 102)
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `collect`."""
+    parser = subparsers.add_parser(
+        "collect",
+        help="record episodes unattended",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--episodes", metavar="N", type=_at_least(1), required=True, help="episodes of the whole run")
+    add("--seed", metavar="S", type=_at_least(0), default=0, help="seed of episode 0; episode n has S + n (default: 0)")
+    add("--sim", choices=("mujoco", "isaac", "external"), default="mujoco", help="simulator (default: mujoco)")
+    add("--policy", choices=POLICIES, default="ensemble", help="what produces the actions (default: ensemble)")
+    add(
+        "--model",
+        metavar="MODEL",
+        default=BUILTIN_TINY,
+        help=f"model folder, member folders or Hub names separated by commas (default: {BUILTIN_TINY}, untrained)",
+    )
+    add("--device", default="cpu", help="device of the ensemble: cpu, cuda:0, ... (default: cpu)")
+    add("--task", metavar="TEXT", default=DEFAULT_TASK, help=f"instruction (default: {DEFAULT_TASK!r})")
+    add("--pacing", choices=("lockstep", "realtime"), default="lockstep", help="default: lockstep, as fast as it goes")
+    add("--max-decisions", metavar="N", type=_at_least(1), help="decisions before TIMEOUT (default: the scene's, 200)")
+    add("--out", metavar="DIR", type=Path, default=Path("runs"), help="folder that holds the runs (default: runs)")
+    add("--run-id", metavar="NAME", help="name of the run's folder (default: made from the date)")
+    add("--resume", action="store_true", help="continue the run --run-id, or the newest run in --out")
+    add("--params-file", metavar="YAML", type=Path, help="parameters of the nodes (default: the installed salus.yaml)")
+    add("-v", "--verbose", action="store_true", help="show the output of the nodes as well")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Collects the run.
+
+    Raises:
+        SalusError: the run cannot be resumed, or the simulator cannot be started from here.
+    """
+    if arguments.sim == "isaac":
+        raise SalusError(
+            "--sim isaac: starting Isaac Sim from here is not there yet; start it with the topics of the contract and "
+            "use --sim external"
+        )
+    out = arguments.out.expanduser().resolve()
+    run_id = _newest_run(out) if arguments.resume and not arguments.run_id else arguments.run_id
+    run_id = run_id or datetime.now().strftime("run_%Y%m%d_%H%M%S")
+    folder = out / run_id
+    if arguments.resume and len(read_run(folder).record.episodes) >= arguments.episodes:
+        Console().print(f"{folder} already has {arguments.episodes} episodes or more; nothing to do")
+        return 0
+    environment = graph_environment()
+    log = _new_log(out, run_id)
+    command = launch_command(find_launch_file(LAUNCH_FILE), _launch_arguments(arguments, out, run_id))
+    console = Console()
+    started = time.monotonic()
+    graph = _start(command, environment, log)
+    try:
+        with _graceful_stop(graph) as interrupted:
+            progress = RunProgress(console, arguments.episodes, environment, log if arguments.verbose else None)
+            progress.follow(graph)
+    finally:
+        _end(graph)
+        log = _keep_log(log, folder)
+    code = graph.returncode
+    if (folder / RUN_FILE).is_file():
+        console.print()
+        print_run(console, read_run(folder))
+    console.print(f"[dim]{time.monotonic() - started:.0f} s, log {log}[/dim]", soft_wrap=True)
+    if interrupted.is_set:
+        console.print("interrupted; continue with --resume")
+        return 130
+    if code != 0:
+        console.print(f"[red]the graph failed (exit code {code})[/red]; the end of its output:")
+        console.print("\n".join(_tail(log)), markup=False, highlight=False, soft_wrap=True)
+        return 1
+    return 0
+
+
+def graph_environment() -> dict[str, str]:
+    """The environment of the graph: a ROS domain of its own on this machine, unless the user has set one."""
+    environment = dict(os.environ)
+    environment.setdefault("ROS_DOMAIN_ID", str(random.choice(_DOMAINS)))
+    environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    environment.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(config_dir() / "fastdds.xml"))
+    return environment
+
+
+class _Flag:
+    """Set by the signal handler."""
+
+    is_set = False
+
+
+@contextmanager
+def _graceful_stop(graph: subprocess.Popen[bytes]) -> Iterator[_Flag]:
+    """SIGINT and SIGTERM go on to the graph, which closes its bags; a second one does not kill us meanwhile."""
+    flag = _Flag()
+
+    def stop(number: int, _: object) -> None:
+        flag.is_set = True
+        if graph.poll() is None:
+            graph.send_signal(signal.SIGINT)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _start(command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        # A session of its own: the terminal's Ctrl-C reaches the graph through us only, once.
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=end_with_parent(os.getpid()),
+        )
+
+
+def _end(graph: subprocess.Popen[bytes]) -> None:
+    """Ends the graph if it still runs; the runner itself escalates from SIGINT to SIGKILL for its nodes."""
+    if graph.poll() is None:
+        graph.send_signal(signal.SIGINT)
+    try:
+        graph.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        graph.kill()
+        graph.wait()
+
+
+def _launch_arguments(arguments: argparse.Namespace, out: Path, run_id: str) -> dict[str, str]:
+    values = {
+        "sim": arguments.sim,
+        "policy": arguments.policy,
+        "model": arguments.model,
+        "device": arguments.device,
+        "episodes": arguments.episodes,
+        "seed": arguments.seed,
+        "max_decisions": arguments.max_decisions or 0,
+        "task": arguments.task,
+        "out": out,
+        "run_id": run_id,
+        "resume": str(arguments.resume).lower(),
+        "pacing": arguments.pacing,
+    }
+    if arguments.params_file is not None:
+        values["params_file"] = arguments.params_file.expanduser().resolve()
+    return {name: str(value) for name, value in values.items()}
+
+
+def _newest_run(out: Path) -> str:
+    runs = sorted(out.glob(f"*/{RUN_FILE}"), key=lambda file: file.stat().st_mtime)
+    if not runs:
+        raise RecordingError(f"--resume: {out} holds no run")
+    return runs[-1].parent.name
+
+
+def _new_log(out: Path, run_id: str) -> Path:
+    """The log of the graph, beside the run until its folder exists."""
+    path = out / f".{run_id}.{GRAPH_LOG}"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise RecordingError(f"--out {out}: cannot be written ({error.strerror})") from error
+    return path
+
+
+def _keep_log(log: Path, folder: Path) -> Path:
+    """Moves the log into the run's folder; a resumed run keeps its earlier ones."""
+    if not folder.is_dir():
+        return log
+    number = len(list(folder.glob(f"*{GRAPH_LOG}")))
+    kept = folder / (GRAPH_LOG if number == 0 else f"{number}.{GRAPH_LOG}")
+    log.rename(kept)
+    return kept
+
+
+def _tail(log: Path, lines: int = 25) -> list[str]:
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+
+
+def _at_least(smallest: int) -> type[int]:
+    def whole_number(text: str) -> int:
+        value = int(text)
+        if value < smallest:
+            raise argparse.ArgumentTypeError(f"{value} is below {smallest}")
+        return value
+
+    return whole_number  # type: ignore[return-value]  # argparse calls it and shows its name
+
+

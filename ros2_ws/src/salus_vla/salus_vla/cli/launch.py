@@ -1,0 +1,84 @@
+"""`salus launch`: run a launch file with `ros2 launch` where it is installed, else with the built-in runner."""
+
+import argparse
+import contextlib
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from salus_vla.errors import LaunchError
+from salus_vla.launching.arguments import format_arguments, parse_arguments
+from salus_vla.launching.graph import build_graph, top_scope
+from salus_vla.launching.packages import find_share
+from salus_vla.launching.runner import launch
+
+_PACKAGE = "salus_vla"
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the `launch` command."""
+    parser = subparsers.add_parser("launch", help="start a launch file", description=__doc__)
+    parser.add_argument("file", help=f"path of a launch file, or the name of one in share/{_PACKAGE}/launch")
+    parser.add_argument("arguments", nargs="*", metavar="name:=value", help="launch arguments")
+    parser.add_argument("-s", "--show-args", action="store_true", help="show the arguments of the launch file and exit")
+    parser.add_argument("-p", "--print", action="store_true", help="print the commands of the processes and exit")
+    parser.add_argument("--builtin", action="store_true", help="use the built-in runner even where ros2 is installed")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; replaces this process by `ros2 launch` where that is used.
+
+    Raises:
+        LaunchError: the launch file is not found or not valid, or a process could not be started.
+    """
+    path = find_launch_file(args.file)
+    arguments = parse_arguments(args.arguments)
+    ros2 = None if args.builtin else shutil.which("ros2")
+    if ros2 is not None:
+        options = [flag for flag, wanted in (("--show-args", args.show_args), ("--print", args.print)) if wanted]
+        sys.stdout.flush()
+        os.execv(ros2, [ros2, "launch", *options, str(path), *_words(arguments)])
+    if args.show_args:
+        print(format_arguments(path, top_scope(path)))
+        return 0
+    if args.print:
+        with tempfile.TemporaryDirectory(prefix="salus_launch_") as folder:
+            for spec in build_graph(path, arguments, Path(folder)):
+                print(f"[{spec.label}] {shlex.join(spec.command)}")
+        return 0
+    return launch(path, arguments)
+
+
+def launch_command(file: Path, arguments: Mapping[str, str]) -> list[str]:
+    """Return the command that launches `file`, for a program that starts and stops the graph itself with SIGINT."""
+    ros2 = shutil.which("ros2")
+    if ros2 is not None:
+        # Without --noninteractive `ros2 launch` expects the terminal, not itself, to pass SIGINT on to the nodes.
+        return [ros2, "launch", "--noninteractive", str(file), *_words(arguments)]
+    return [sys.executable, "-m", "salus_vla.launching", str(file), *_words(arguments)]
+
+
+def find_launch_file(name: str) -> Path:
+    """Return the launch file called `name`: a path, or a file in share/salus_vla/launch or the source tree's launch/.
+
+    Raises:
+        LaunchError: there is no such file; the message lists the places searched.
+    """
+    places = [Path(name)]
+    if Path(name).name == name:
+        with contextlib.suppress(LaunchError):  # not installed: run from the source tree
+            places.append(find_share(_PACKAGE, os.environ) / "launch" / name)
+        places += [folder / "launch" / name for folder in Path(__file__).resolve().parents[2:6]]
+    for place in places:
+        if place.is_file():
+            return place
+    raise LaunchError(f"launch file '{name}' not found; searched {', '.join(map(str, places))}")
+
+
+def _words(arguments: Mapping[str, str]) -> list[str]:
+    return [f"{name}:={value}" for name, value in arguments.items()]

@@ -1,0 +1,43 @@
+"""Parses `salus` and runs one of its commands; errors become one line and an exit code.
+
+Exit codes: 0 done, 1 an error that was explained, 2 wrong arguments, 130 interrupted by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from salus_vla import __version__
+from salus_vla.cli import bag, collect, launch, model
+from salus_vla.errors import SalusError
+
+_DESCRIPTION = """\
+SALUS watches a vision-language-action policy drive a robot arm, says how unsure it is, and records everything.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser with all commands; each sets `run`, which takes the parsed arguments and returns the exit code."""
+    parser = argparse.ArgumentParser(prog="salus", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"salus {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (collect, launch, bag, model):
+        module.add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs `salus` and returns its exit code."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except SalusError as error:
+        print(f"salus: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output (head, less) has gone
+        sys.stderr.close()
+        return 1

@@ -1,0 +1,186 @@
+"""The topic contract: every name, type, QoS, rate and the joint order, in one place.
+
+Nothing here imports rclpy, so that the simulator, the policy and the tools share it. `nodes/qos.py` turns a `Qos` into
+rclpy's profile. Scene, sizes and poses are in `config/contract.yaml` (`scene.py` reads it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+# -- joints ------------------------------------------------------------------------------------------------------------
+
+ARM_JOINTS: Final = tuple(f"panda_joint{i}" for i in range(1, 8))
+FINGER_JOINTS: Final = ("panda_finger_joint1", "panda_finger_joint2")
+JOINTS: Final = ARM_JOINTS + FINGER_JOINTS
+ARM_DOF: Final = len(ARM_JOINTS)
+JOINT_DECIMALS: Final = 4  # /joint_states is rounded to this (Isaac Sim does it, so every simulator does)
+
+# -- cameras and entities ----------------------------------------------------------------------------------------------
+
+CAMERAS: Final = ("front", "side", "top")
+ENTITIES: Final = ("red_cube", "blue_bin")
+WORLD_FRAME: Final = "world"
+DEFAULT_TASK: Final = "pick up the red cube and place it in the blue bin"
+
+
+def camera_frame(camera: str) -> str:
+    """frame_id of a camera's images and camera_info."""
+    return f"camera_{camera}_optical_frame"
+
+
+# -- QoS ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Qos:
+    """Reliable keep-last QoS; every topic of SALUS is reliable because a lost image is a hole in the recorded data."""
+
+    depth: int
+    latched: bool = False  # transient local: a late subscriber gets the last message
+
+
+STREAM: Final = Qos(depth=10)
+COMMAND: Final = Qos(depth=1)  # only the newest command counts: a queue would add latency
+LATCHED: Final = Qos(depth=10, latched=True)  # a late joiner sees the episode's whole story
+STATUS: Final = Qos(depth=1, latched=True)  # per publisher: the state now, with its reason
+
+
+# -- topics ------------------------------------------------------------------------------------------------------------
+
+
+class Source(Enum):
+    """Who publishes a topic."""
+
+    SIMULATOR = "simulator"
+    POLICY = "vla_ensemble"
+    EPISODE = "episode"
+    NODES = "every SALUS node"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic of the contract.
+
+    Attributes:
+        name: absolute name.
+        type: ROS type, `package/msg/Name`.
+        qos: QoS of the publisher.
+        source: who publishes it.
+        rate_hz: messages per second of sim time and publisher, or None when on event.
+        frame_id: expected header.frame_id, or None where the type has no header or it is free.
+        optional: present only where its package is installed (tf2_msgs is not on PyPI).
+    """
+
+    name: str
+    type: str
+    qos: Qos
+    source: Source
+    rate_hz: float | None = None
+    frame_id: str | None = None
+    optional: bool = False
+
+
+FRAME_HZ: Final = 50.0
+DECISION_HZ: Final = 10.0
+
+CLOCK: Final = Topic("/clock", "rosgraph_msgs/msg/Clock", STREAM, Source.SIMULATOR, FRAME_HZ)
+JOINT_STATES: Final = Topic(
+    "/joint_states", "sensor_msgs/msg/JointState", STREAM, Source.SIMULATOR, FRAME_HZ, frame_id=""
+)
+TF: Final = Topic("/tf", "tf2_msgs/msg/TFMessage", STREAM, Source.SIMULATOR, FRAME_HZ, optional=True)
+TF_STATIC: Final = Topic("/tf_static", "tf2_msgs/msg/TFMessage", STATUS, Source.SIMULATOR, optional=True)
+GRASPED: Final = Topic(
+    "/ground_truth/grasped", "std_msgs/msg/Bool", STREAM, Source.SIMULATOR, DECISION_HZ
+)
+CUBE_IN_BIN: Final = Topic(
+    "/ground_truth/cube_in_bin", "std_msgs/msg/Bool", STREAM, Source.SIMULATOR, DECISION_HZ
+)
+CONTACT: Final = Topic(
+    "/ground_truth/contact",
+    "diagnostic_msgs/msg/DiagnosticArray",
+    STREAM,
+    Source.SIMULATOR,
+    frame_id=WORLD_FRAME,
+)
+
+
+def image_topic(camera: str) -> Topic:
+    """The image topic of a camera (`front`, `side`, `top`)."""
+    return Topic(
+        f"/camera_{camera}/image_raw",
+        "sensor_msgs/msg/Image",
+        STREAM,
+        Source.SIMULATOR,
+        DECISION_HZ,
+        camera_frame(camera),
+    )
+
+
+def camera_info_topic(camera: str) -> Topic:
+    """The camera_info topic of a camera; each message carries its image's stamp."""
+    return Topic(
+        f"/camera_{camera}/camera_info",
+        "sensor_msgs/msg/CameraInfo",
+        STREAM,
+        Source.SIMULATOR,
+        DECISION_HZ,
+        camera_frame(camera),
+    )
+
+
+def pose_topic(entity: str) -> Topic:
+    """The ground-truth pose of an entity (`red_cube`, `blue_bin`)."""
+    return Topic(
+        f"/ground_truth/{entity}/pose",
+        "geometry_msgs/msg/PoseStamped",
+        STREAM,
+        Source.SIMULATOR,
+        FRAME_HZ,
+        WORLD_FRAME,
+    )
+
+
+JOINT_COMMAND: Final = Topic(
+    "/joint_command", "sensor_msgs/msg/JointState", COMMAND, Source.POLICY, FRAME_HZ, frame_id=""
+)
+SAFETY_SIGNALS: Final = Topic(
+    "/salus/safety_signals", "salus_msgs/msg/SafetySignals", STREAM, Source.POLICY, DECISION_HZ, frame_id=""
+)
+EPISODE: Final = Topic("/salus/episode", "salus_msgs/msg/Episode", LATCHED, Source.EPISODE)
+STATUS_TOPIC: Final = Topic("/salus/status", "salus_msgs/msg/Status", STATUS, Source.NODES)
+DIAGNOSTICS: Final = Topic("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", STREAM, Source.NODES, 1.0)
+
+SIMULATOR_TOPICS: Final = (
+    CLOCK,
+    JOINT_STATES,
+    *(image_topic(camera) for camera in CAMERAS),
+    *(camera_info_topic(camera) for camera in CAMERAS),
+    *(pose_topic(entity) for entity in ENTITIES),
+    GRASPED,
+    CUBE_IN_BIN,
+    CONTACT,
+    TF,
+    TF_STATIC,
+)
+SALUS_TOPICS: Final = (JOINT_COMMAND, SAFETY_SIGNALS, EPISODE, STATUS_TOPIC, DIAGNOSTICS)
+TOPICS: Final = SIMULATOR_TOPICS + SALUS_TOPICS
+
+# -- services ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Service:
+    """One service of the contract: absolute name and ROS type."""
+
+    name: str
+    type: str
+
+
+# Standard types only on the simulator's side: Isaac Sim's own Python cannot import custom ones without a build of its own.
+SIM_RESET: Final = Service("/sim/reset", "std_srvs/srv/Trigger")
+SIM_SET_PARAMETERS: Final = Service("/sim/set_parameters", "rcl_interfaces/srv/SetParameters")
+RECORDER_START: Final = Service("/salus/recorder/start", "salus_msgs/srv/StartRecording")
+RECORDER_STOP: Final = Service("/salus/recorder/stop", "salus_msgs/srv/StopRecording")

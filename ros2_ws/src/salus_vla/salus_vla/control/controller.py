@@ -1,0 +1,186 @@
+"""Everything between an observation and a joint command: policy, signals, plan and limiter.
+
+The ensemble node and the in-process rollout drive the same object with the same calls, which is why a seed gives the same
+trajectory in both.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from salus_vla.contract import ARM_DOF
+from salus_vla.control.chunking import ChunkManager
+from salus_vla.control.limiter import Limiter
+from salus_vla.control.limits import PANDA, ArmLimits
+from salus_vla.frames import FloatArray, Observation
+from salus_vla.policy.base import Policy
+from salus_vla.signals import NoveltyReference, SignalTracker, SignalVector
+
+# Reasons of salus_msgs/msg/Status that the controller can give.
+NON_FINITE_ACTION = "non_finite_action"
+COMMAND_REFUSED = "command_refused"
+CHUNK_EXHAUSTED = "chunk_exhausted"
+NO_VALID_POLICY = "no_valid_policy"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Result of one evaluation of the policy.
+
+    Attributes:
+        number: counted from 0 in the episode.
+        stamp_ns: stamp of the observation that was decided on [ns].
+        chunk: mean over members and samples, shape (H, 8), or None when it is not finite.
+        signals: the twelve signals and their evidence.
+        inference_ms: wall time of the policy and the signals [ms].
+    """
+
+    number: int
+    stamp_ns: int
+    chunk: FloatArray | None
+    signals: SignalVector
+    inference_ms: float
+
+
+@dataclass(frozen=True)
+class Command:
+    """Targets for all nine joints.
+
+    Attributes:
+        position: shape (9,), contract order [rad, m].
+        limited: the plan was followed more slowly than it asked for.
+        hold_reason: why the arm brakes or holds instead of following a plan; empty when it follows one.
+        detail: the reason in words.
+    """
+
+    position: FloatArray
+    limited: bool = False
+    hold_reason: str = ""
+    detail: str = ""
+
+
+class Controller:
+    """Decides on observations and answers each frame with a command that is inside the limits."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        frame_dt_ns: int,
+        control_dt_ns: int,
+        blend_ns: int = 100_000_000,
+        max_jump_s: float = 0.5,
+        limits: ArmLimits = PANDA,
+        reference: NoveltyReference | None = None,
+    ) -> None:
+        """Puts the parts together.
+
+        Args:
+            policy: gives chunks for observations.
+            frame_dt_ns: time between two commands [ns].
+            control_dt_ns: time between two rows of a chunk, also between two decisions [ns].
+            blend_ns: time over which a new chunk takes over [ns].
+            max_jump_s: see `Limiter`.
+            limits: of the arm.
+            reference: for `activation_novelty`.
+        """
+        self.policy = policy
+        self._frame_dt_ns = frame_dt_ns
+        self._signals = SignalTracker(limits.lower, limits.upper, control_dt_ns, reference)
+        self._plan = ChunkManager(control_dt_ns, blend_ns)
+        self._limiter = Limiter(limits, frame_dt_ns * 1e-9, max_jump_s=max_jump_s)
+        self._decisions = 0
+        self._fault = ""
+
+    def start_episode(self, seed: int) -> None:
+        """Forgets the episode before: policy, signals, plan, and where the arm was."""
+        self.policy.start_episode(seed)
+        self._signals.reset()
+        self._plan.reset()
+        self._limiter.stop()
+        self._decisions = 0
+        self._fault = ""
+
+    @property
+    def command_in_force(self) -> FloatArray | None:
+        """The arm command sent last, shape (7,) [rad]; None before the first of the episode."""
+        return self._limiter.position[:ARM_DOF] if self._limiter.started else None
+
+    def plan_age_ns(self, now_ns: int) -> int | None:
+        """Age of the observation behind the plan in force [ns]; None without a plan."""
+        return self._plan.age_ns(now_ns)
+
+    def decide(self, observation: Observation, command_in_force: FloatArray | None) -> Decision:
+        """Evaluates the policy; slow, touches neither plan nor limiter, so a worker thread may run it.
+
+        Args:
+            observation: cameras and joints.
+            command_in_force: `command_in_force` at the observation's stamp.
+        """
+        began = time.perf_counter()
+        number = self._decisions
+        self._decisions += 1
+        prediction = self.policy.predict(observation, number)
+        signals = self._signals.update(prediction, observation.arm, command_in_force, observation.stamp_ns)
+        chunk = prediction.chunks.mean(axis=(0, 1)) if prediction.finite else None
+        return Decision(number, observation.stamp_ns, chunk, signals, (time.perf_counter() - began) * 1e3)
+
+    def accept(self, decision: Decision, now_ns: int, measured: FloatArray) -> None:
+        """Makes a decision's chunk the plan in force from `now_ns` on; a chunk that is not finite stops the arm.
+
+        Args:
+            decision: result of `decide`.
+            now_ns: stamp of the frame that is answered next [ns].
+            measured: joints of that frame, shape (9,).
+        """
+        if decision.chunk is None:
+            self.drop_plan(f"decision {decision.number}: the policy gave actions that are not finite")
+            return
+        self._fault = ""
+        self._ensure_started(measured)
+        self._plan.install(decision.chunk, decision.stamp_ns, now_ns, self._limiter.position)
+
+    def drop_plan(self, why: str) -> None:
+        """Forgets the plan; the arm brakes and holds until a decision gives a new one."""
+        self._fault = why
+        self._plan.reset()
+
+    @property
+    def resting(self) -> bool:
+        """Whether the last command was at rest: nothing more needs to be sent for the arm to hold."""
+        return not self._limiter.started or self._limiter.at_rest
+
+    def command(self, stamp_ns: int, measured: FloatArray) -> Command:
+        """The command that answers the frame at `stamp_ns`: where the arm should be one frame later.
+
+        Args:
+            stamp_ns: stamp of the frame [ns].
+            measured: joints of that frame, shape (9,) [rad, m].
+        """
+        self._ensure_started(measured)
+        if not self._plan.has_plan:
+            reason = NON_FINITE_ACTION if self._fault else NO_VALID_POLICY
+            return self._hold(reason, self._fault or "no decision yet")
+        target = self._plan.target(stamp_ns + self._frame_dt_ns)
+        if target is None:
+            age = (self._plan.age_ns(stamp_ns) or 0) * 1e-9
+            return self._hold(CHUNK_EXHAUSTED, f"the plan ended; its observation is {age:.2f} s old")
+        limited = self._limiter.step(target)
+        if limited.refusal is not None:
+            return Command(_joints(limited.position), False, COMMAND_REFUSED, f"{limited.refusal}: {limited.detail}")
+        return Command(_joints(limited.position), limited.limited)
+
+    def _hold(self, reason: str, detail: str) -> Command:
+        return Command(_joints(self._limiter.brake().position), False, reason, detail)
+
+    def _ensure_started(self, measured: FloatArray) -> None:
+        if not self._limiter.started:
+            self._limiter.start(np.append(measured[:ARM_DOF], measured[ARM_DOF:].sum()))
+
+
+def _joints(command: FloatArray) -> FloatArray:
+    """7 joints and gripper width (8,) -> nine joints, each finger half the width (9,)."""
+    return np.concatenate([command[:ARM_DOF], np.repeat(command[ARM_DOF] / 2.0, 2)])

@@ -1,0 +1,25 @@
+"""Errors that a user can act on: each names the file, key, topic or value and what was expected."""
+
+
+class SalusError(Exception):
+    """Base of every error that SALUS raises on purpose; the CLI prints it without a traceback."""
+
+
+class ConfigError(SalusError):
+    """A configuration file, parameter or argument is wrong."""
+
+
+class ModelError(SalusError):
+    """A policy checkpoint is missing, does not fit this robot, or does not fit the other members."""
+
+
+class SimulatorError(SalusError):
+    """The simulator could not be built or did not keep the contract."""
+
+
+class RecordingError(SalusError):
+    """A bag or a run folder cannot be written, read or recovered."""
+
+
+class LaunchError(SalusError):
+    """A launch file uses something the runner does not know, or a process could not be started."""

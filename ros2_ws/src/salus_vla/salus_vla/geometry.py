@@ -1,0 +1,33 @@
+"""Rotations as quaternions x, y, z, w, the order of ROS messages (MuJoCo's is w, x, y, z)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from salus_vla.frames import FloatArray
+
+
+def quaternion_of(rotation: FloatArray) -> FloatArray:
+    """Quaternion x, y, z, w with w >= 0, shape (4,), of a rotation matrix, shape (3, 3).
+
+    The eigenvector of Bar-Itzhack, "New method for extracting the quaternion from a rotation matrix", 2000: stable for
+    every angle and sign.
+    """
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = rotation
+    k = np.array(
+        [
+            [xx - yy - zz, 0.0, 0.0, 0.0],
+            [yx + xy, yy - xx - zz, 0.0, 0.0],
+            [zx + xz, zy + yz, zz - xx - yy, 0.0],
+            [zy - yz, xz - zx, yx - xy, xx + yy + zz],
+        ]
+    )
+    quaternion = np.linalg.eigh(k / 3.0)[1][:, -1]
+    return np.where(quaternion[3] < 0.0, -quaternion, quaternion)
+
+
+def rotate(quaternion: FloatArray, vector: FloatArray) -> FloatArray:
+    """Rotate a vector, shape (3,), by a unit quaternion x, y, z, w, shape (4,)."""
+    u = quaternion[:3]
+    t = 2.0 * np.cross(u, vector)
+    return np.asarray(vector + quaternion[3] * t + np.cross(u, t))

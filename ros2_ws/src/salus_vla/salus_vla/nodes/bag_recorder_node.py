@@ -1,0 +1,250 @@
+"""Records every topic of the contract, one rosbag2 bag per episode, without deserializing a message.
+
+All bookkeeping is `recording.EpisodeRecorder`'s; this node subscribes raw, offers start and stop, and reports.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.serialization import deserialize_message
+from rclpy.task import Future
+
+from salus_msgs.msg import Episode, Status
+from salus_msgs.srv import StartRecording, StopRecording
+from salus_vla import contract
+from salus_vla.contract import Topic
+from salus_vla.errors import RecordingError
+from salus_vla.nodes import messages
+from salus_vla.nodes.main import run_node
+from salus_vla.nodes.parameters import make_node, parameter, read_parameters
+from salus_vla.nodes.qos import interface_class, profile
+from salus_vla.nodes.status import StatusPublisher
+from salus_vla.recording.episode_recorder import EpisodeRecorder, State
+from salus_vla.recording.message_types import MessageTypes
+from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.recording.provenance import machine_facts
+from salus_vla.recording.run_folder import RunFolder
+from salus_vla.recording.writer import WriterOptions, open_writer
+from salus_vla.task.monitor import Outcome
+
+# Longer than any publisher's: the middleware's threads keep receiving while Python is busy, so nothing is lost to a pause.
+_READER_DEPTH = 1000
+_IMAGE_DEPTH = 100
+
+
+@dataclass(frozen=True)
+class RecorderParameters:
+    """Parameters of bag_recorder."""
+
+    out: str = parameter("runs", "folder that holds the runs")
+    run_id: str = parameter("", "name of the run's folder; empty for one made from the date")
+    resume: bool = parameter(False, "continue the run of that name instead of starting a new one")
+    backend: str = parameter("auto", "rosbag2_py where it is installed, else mcap", choices=("auto", "rosbag2_py", "mcap"))
+    compression: str = parameter("none", "of each mcap chunk", choices=("none", "zstd"))
+    close_timeout_s: float = parameter(
+        5.0, "wall time to wait for the last messages of an episode [s]", bounds=(0.1, 120.0)
+    )
+
+
+class BagRecorderNode:
+    """Wires an `EpisodeRecorder` to the topics."""
+
+    def __init__(self) -> None:
+        """Opens the run and subscribes.
+
+        Raises:
+            SalusError: a parameter is wrong, or the run's folder cannot be written or resumed.
+        """
+        self.node = make_node("bag_recorder")
+        self._parameters = p = read_parameters(self.node, RecorderParameters)
+        self._status = StatusPublisher(self.node, "recorder")
+        self._status.add_parameters(p)
+        self._facts: dict[str, dict[str, str]] = {}
+        self._run = self._open_run()
+        topics = [topic for topic in contract.TOPICS if self._installed(topic)]
+        types = MessageTypes()
+        options = WriterOptions(compression=p.compression)  # type: ignore[arg-type]
+        writer = partial(open_writer, backend=p.backend, types=types, options=options)
+        self._recorder = EpisodeRecorder(self._run, topics, types, writer)
+        self._closing: Future | None = None
+        self._deadline = 0.0
+        self._messages = self._bytes = 0
+        self._subscribe(topics)
+        node = self.node
+        node.create_service(StartRecording, contract.RECORDER_START.name, self._on_start)
+        node.create_service(StopRecording, contract.RECORDER_STOP.name, self._on_stop)
+        # Wall time, not sim time: it must also end when the simulator stands still.
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(node)
+        self._status.add_facts(
+            {"run_id": self._run.run_id, "path": str(self._run.path), "next_episode": str(self._run.next_episode)}
+        )
+        self._status.say(Status.READY)
+
+    def run(self) -> None:
+        """Records until rclpy shuts down."""
+        while self.node.context.ok():
+            self._executor.spin_once(timeout_sec=0.1)
+            if self._closing is not None and time.monotonic() > self._deadline:
+                self._close_episode()
+
+    def close(self) -> None:
+        """Finishes an open bag as ABORTED, so that Ctrl-C loses nothing, and frees the run."""
+        recorder = self._recorder
+        try:
+            if recorder.state is State.RECORDING:
+                end_ns = recorder.sim_time_ns or 0
+                recorder.stop(EpisodeEnd(end_ns, Outcome.ABORTED.name, None, 0, "the recorder was stopped"))
+            if recorder.state is State.STOPPING:
+                recorder.close()
+            else:
+                recorder.abandon()
+        finally:
+            self._run.close()
+            self.node.destroy_node()
+
+    def _open_run(self) -> RunFolder:
+        p = self._parameters
+        out = Path(p.out).expanduser()
+        if p.resume:
+            if not p.run_id:
+                raise RecordingError("resume needs run_id, the name of the run to continue")
+            return RunFolder.open_existing(out / p.run_id)
+        run_id = p.run_id or datetime.now().strftime("run_%Y%m%d_%H%M%S")
+        arguments = {key: str(value) for key, value in vars(p).items()}
+        return RunFolder.create(out, run_id, provenance=machine_facts(), arguments=arguments)
+
+    def _installed(self, topic: Topic) -> bool:
+        try:
+            interface_class(topic)
+        except ImportError:
+            if not topic.optional:
+                raise
+            return False
+        return True
+
+    def _subscribe(self, topics: list[Topic]) -> None:
+        for topic in topics:
+            depth = _IMAGE_DEPTH if topic.type == "sensor_msgs/msg/Image" else _READER_DEPTH
+            self.node.create_subscription(
+                interface_class(topic),
+                topic.name,
+                partial(self._on_message, topic),
+                profile(topic.qos, depth=depth),
+                raw=True,
+            )
+
+    # -- messages ------------------------------------------------------------------------------------------------------
+
+    def _on_message(self, topic: Topic, cdr: bytes) -> None:
+        self._messages += 1
+        self._bytes += len(cdr)
+        if topic.name == contract.STATUS_TOPIC.name:
+            self._on_status(cdr)
+        try:
+            self._recorder.on_message(topic.name, cdr, time.time_ns())
+            if topic.name == contract.EPISODE.name:
+                self._on_episode(cdr)
+            if self._closing is not None and self._recorder.ready_to_close():
+                self._close_episode()
+        except RecordingError as error:
+            self._fail(error)
+        if topic.name == contract.CLOCK.name:
+            self._diagnose()
+
+    def _on_status(self, cdr: bytes) -> None:
+        """Facts of the other nodes become the provenance of the next bags."""
+        status = deserialize_message(cdr, Status)
+        self._facts[status.role] = {item.key: item.value for item in status.facts}
+
+    def _on_episode(self, cdr: bytes) -> None:
+        episode = deserialize_message(cdr, Episode)
+        if episode.kind == Episode.STARTED and self._recorder.state is State.BUFFERING:
+            self._recorder.begin(messages.to_ns(episode.header.stamp))
+
+    # -- services ------------------------------------------------------------------------------------------------------
+
+    def _on_start(self, request: StartRecording.Request, response: StartRecording.Response) -> StartRecording.Response:
+        facts = {f"{role}.{key}": value for role, pairs in self._facts.items() for key, value in pairs.items()}
+        meta = EpisodeMeta(request.episode, request.seed, request.task, request.policy_source)
+        try:
+            if request.run_id != self._run.run_id:
+                raise RecordingError(f"asked for run '{request.run_id}', this recorder writes '{self._run.run_id}'")
+            response.path = str(self._recorder.start(meta, {**self._run.record.provenance, **facts}))
+        except RecordingError as error:
+            response.success, response.message = False, str(error)
+            return response
+        response.success = True
+        self._status.say(Status.RUNNING, stamp_ns=self._recorder.sim_time_ns or 0)
+        return response
+
+    async def _on_stop(self, request: StopRecording.Request, response: StopRecording.Response) -> StopRecording.Response:
+        event_ns = messages.to_ns(request.event_stamp)
+        end = EpisodeEnd(
+            messages.to_ns(request.end_stamp),
+            Outcome(request.outcome).name,
+            event_ns or None,
+            request.decisions,
+            request.detail,
+        )
+        try:
+            self._recorder.stop(end)
+            self._closing = Future(executor=self._executor)
+            self._deadline = time.monotonic() + self._parameters.close_timeout_s
+            closing = self._closing
+            if self._recorder.ready_to_close():
+                self._close_episode()
+            finished = await closing
+        except RecordingError as error:
+            response.success, response.message = False, str(error)
+            return response
+        response.success = True
+        response.path, response.gaps = str(finished.path), finished.audit.gaps
+        return response
+
+    def _close_episode(self) -> None:
+        closing, self._closing = self._closing, None
+        assert closing is not None
+        try:
+            waiting = self._recorder.waiting_for()
+            finished = self._recorder.close()
+        except RecordingError as error:
+            closing.set_exception(error)
+            return
+        if waiting:
+            self.node.get_logger().warning(
+                f"{finished.path.name}: closed after {self._parameters.close_timeout_s:g} s without the last messages of "
+                f"{', '.join(waiting)}"
+            )
+        self._status.say(Status.READY, stamp_ns=self._recorder.sim_time_ns or 0)
+        closing.set_result(finished)
+
+    def _fail(self, error: RecordingError) -> None:
+        self._status.say(Status.FAILED, Status.REASON_RECORDING_FAILED, str(error), self._recorder.sim_time_ns or 0)
+        if self._closing is not None:
+            closing, self._closing = self._closing, None
+            closing.set_exception(error)
+
+    def _diagnose(self) -> None:
+        free = shutil.disk_usage(self._run.path).free
+        values: dict[str, Any] = {
+            "state": self._recorder.state.value,
+            "episodes_finished": len(self._run.episodes),
+            "messages": self._messages,
+            "megabytes": f"{self._bytes / 1e6:.1f}",
+            "disk_free_gb": f"{free / 1e9:.1f}",
+        }
+        self._status.diagnose(self._recorder.sim_time_ns or 0, values, warn="disk almost full" if free < 2e9 else "")
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of the `bag_recorder` executable."""
+    return run_node(BagRecorderNode, args)

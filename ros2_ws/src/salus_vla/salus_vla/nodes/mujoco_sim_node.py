@@ -1,0 +1,210 @@
+"""The embedded simulator as a node: the whole topic contract, in lockstep or in real time.
+
+Uses standard messages only, as every simulator does; the rest of the graph cannot tell it from Isaac Sim.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rcl_interfaces.msg import ParameterType, SetParametersResult
+from rcl_interfaces.srv import SetParameters
+from rclpy.executors import SingleThreadedExecutor
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+
+from salus_vla import contract
+from salus_vla.contract import CAMERAS, ENTITIES, Topic
+from salus_vla.errors import SimulatorError
+from salus_vla.frames import Frame, Pose
+from salus_vla.nodes import messages
+from salus_vla.nodes.images import to_message
+from salus_vla.nodes.main import run_node
+from salus_vla.nodes.parameters import make_node, parameter, read_parameters
+from salus_vla.nodes.qos import interface_class, profile
+from salus_vla.nodes.transforms import TransformPublisher
+from salus_vla.scene import load_scene
+from salus_vla.sim.simulator import Simulator
+
+LOCKSTEP, REALTIME = "lockstep", "realtime"
+
+
+@dataclass(frozen=True)
+class SimParameters:
+    """Parameters of mujoco_sim."""
+
+    pacing: str = parameter(
+        LOCKSTEP, "lockstep: a frame waits for the command that answers it; realtime: frames follow the wall clock",
+        choices=(LOCKSTEP, REALTIME),
+    )  # fmt: skip
+    lockstep_timeout_s: float = parameter(
+        10.0, "wall time a frame waits for its command before the simulator runs free [s]", bounds=(0.1, 600.0)
+    )
+    seed: int = parameter(0, "seed of the scene before the first reset", bounds=(0, 2**31 - 1))
+    scene_file: str = parameter("", "contract YAML; empty for the installed one")
+
+
+class MujocoSimNode:
+    """Publishes frames and waits, in lockstep, for the commands that answer them."""
+
+    def __init__(self) -> None:
+        """Builds the scene and every publisher.
+
+        Raises:
+            SalusError: a parameter, the scene file or the robot's model is wrong.
+        """
+        self.node = make_node("mujoco_sim")
+        self._parameters = read_parameters(self.node, SimParameters)
+        path = self._parameters.scene_file
+        self._scene = load_scene(Path(path) if path else None)
+        self._simulator = Simulator(self._scene, seed=self._parameters.seed)
+        self._publishers = {
+            topic.name: self.node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
+            for topic in contract.SIMULATOR_TOPICS
+            if not topic.optional
+        }
+        self._images = [contract.image_topic(camera).name for camera in CAMERAS]
+        self._transforms = TransformPublisher(self.node, self._scene)
+        command = contract.JOINT_COMMAND
+        self.node.create_subscription(JointState, command.name, self._on_command, profile(command.qos))
+        self.node.create_service(Trigger, contract.SIM_RESET.name, self._on_reset)
+        self.node.create_service(SetParameters, contract.SIM_SET_PARAMETERS.name, self._on_set_parameters)
+        self._seed = self._parameters.seed
+        self._poses: dict[str, Pose] = {}
+        self._answered_ns = -1
+        # In lockstep frames wait only between a reset and the moment when commands stop coming; otherwise the simulator
+        # would stand still before anybody can see a first frame.
+        self._engaged = False
+        self._was_reset = False
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+
+    def run(self) -> None:
+        """Publishes frames for ever; ends when rclpy shuts down."""
+        context = self.node.context
+        frame = self._simulator.frame
+        next_wall = time.monotonic()
+        while context.ok():
+            self._was_reset = False
+            self._publish(frame)
+            if self._parameters.pacing == LOCKSTEP and self._engaged:
+                self._wait_for_answer(frame)
+                next_wall = time.monotonic()
+            else:
+                next_wall = max(next_wall + self._scene.rates.frame_dt, time.monotonic() - 1.0)
+                self._spin_until(next_wall)
+            frame = self._simulator.frame if self._was_reset else self._simulator.step()
+
+    def close(self) -> None:
+        """Frees the cameras and the node."""
+        self._simulator.close()
+        self.node.destroy_node()
+
+    # -- pacing --------------------------------------------------------------------------------------------------------
+
+    def _wait_for_answer(self, frame: Frame) -> None:
+        tolerance = self._scene.rates.frame_dt_ns // 2
+        deadline = time.monotonic() + self._parameters.lockstep_timeout_s
+        while self.node.context.ok() and not self._was_reset:
+            if self._answered_ns >= frame.stamp_ns - tolerance:
+                return
+            left = deadline - time.monotonic()
+            if left <= 0.0:
+                self._engaged = False
+                self.node.get_logger().info(
+                    f"no {contract.JOINT_COMMAND.name} answered stamp {frame.stamp_ns * 1e-9:.2f} s within "
+                    f"{self._parameters.lockstep_timeout_s:g} s: running in real time until the next reset"
+                )
+                return
+            self._executor.spin_once(timeout_sec=left)
+
+    def _spin_until(self, wall: float) -> None:
+        self._executor.spin_once(timeout_sec=0.0)
+        while self.node.context.ok() and not self._was_reset and (left := wall - time.monotonic()) > 0.0:
+            self._executor.spin_once(timeout_sec=left)
+
+    # -- from the graph ------------------------------------------------------------------------------------------------
+
+    def _on_command(self, message: JointState) -> None:
+        try:
+            self._simulator.set_command(message.name, message.position)
+        except SimulatorError as error:
+            self.node.get_logger().warning(f"{contract.JOINT_COMMAND.name}: {error}; the message is ignored")
+            return
+        self._answered_ns = messages.to_ns(message.header.stamp)
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        try:
+            frame = self._simulator.reset(self._seed, poses=self._poses)
+        except SimulatorError as error:
+            response.success, response.message = False, str(error)
+            return response
+        self._poses = {}
+        self._was_reset = self._engaged = True
+        self._answered_ns = -1
+        response.success = True
+        response.message = json.dumps({"seed": self._seed, "stamp_ns": frame.stamp_ns})
+        return response
+
+    def _on_set_parameters(
+        self, request: SetParameters.Request, response: SetParameters.Response
+    ) -> SetParameters.Response:
+        response.results = [self._set(parameter) for parameter in request.parameters]
+        return response
+
+    def _set(self, parameter: Any) -> SetParametersResult:
+        name, value = parameter.name, parameter.value
+        if name == "seed" and value.type == ParameterType.PARAMETER_INTEGER and value.integer_value >= 0:
+            self._seed = value.integer_value
+            return SetParametersResult(successful=True)
+        entity = name.removesuffix(".pose")
+        if entity in ENTITIES and name.endswith(".pose") and len(value.double_array_value) == 7:
+            numbers = np.array(value.double_array_value)
+            self._poses[entity] = Pose(numbers[:3], numbers[3:])
+            return SetParametersResult(successful=True)
+        known = "seed (integer, at least 0), " + ", ".join(f"{e}.pose (x y z qx qy qz qw)" for e in ENTITIES)
+        return SetParametersResult(successful=False, reason=f"cannot set '{name}'; for the next reset: {known}")
+
+    # -- to the graph --------------------------------------------------------------------------------------------------
+
+    def _publish(self, frame: Frame) -> None:
+        stamp = messages.to_time(frame.stamp_ns)
+        self._send(contract.CLOCK, Clock(clock=stamp))
+        for entity, pose in frame.poses.items():
+            self._send(contract.pose_topic(entity), messages.pose_stamped(frame.stamp_ns, pose))
+        if frame.contacts:
+            self._send(contract.CONTACT, messages.contact_array(frame.stamp_ns, frame.contacts))
+        self._transforms.publish(frame.stamp_ns, self._simulator)
+        if frame.camera_due:
+            self._send(contract.GRASPED, Bool(data=frame.grasped))
+            self._send(contract.CUBE_IN_BIN, Bool(data=frame.cube_in_bin))
+            self._publish_cameras(frame)
+        self._send(contract.JOINT_STATES, messages.joint_state(frame))
+
+    def _publish_cameras(self, frame: Frame) -> None:
+        # Rendering is the simulator's largest cost; nobody pays it while nobody looks (the contract allows silence).
+        if not any(self._publishers[name].get_subscription_count() for name in self._images):
+            return
+        cameras = self._scene.cameras
+        focal = float(cameras.intrinsics()[0, 0])
+        stamp = messages.to_time(frame.stamp_ns)
+        for camera, pixels in self._simulator.render(CAMERAS).items():
+            frame_id = contract.camera_frame(camera)
+            info = messages.camera_info(frame.stamp_ns, frame_id, cameras.width, cameras.height, focal)
+            self._send(contract.camera_info_topic(camera), info)
+            self._send(contract.image_topic(camera), to_message(pixels, stamp, frame_id))
+
+    def _send(self, topic: Topic, message: Any) -> None:
+        self._publishers[topic.name].publish(message)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Entry point of the `mujoco_sim` executable."""
+    return run_node(MujocoSimNode, args)

@@ -1,0 +1,89 @@
+"""One worker thread for slow calls beside a single-threaded executor, with a newest-wins mailbox.
+
+rclpy's multi-threaded executor is slow; inference must not block the callbacks that keep the arm's command stream alive.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from rclpy.node import Node
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+class Worker(Generic[Job, Result]):
+    """Runs jobs in a thread and hands results back in the executor's thread."""
+
+    def __init__(
+        self,
+        node: Node,
+        work: Callable[[Job], Result],
+        on_result: Callable[[Result], None],
+        on_error: Callable[[Exception], None],
+    ) -> None:
+        """Starts the thread.
+
+        Args:
+            node: its executor runs `on_result` and `on_error`.
+            work: runs in the thread.
+            on_result, on_error: take what `work` returned or raised.
+        """
+        self._work, self._on_result, self._on_error = work, on_result, on_error
+        self._wake = node.create_guard_condition(self._deliver)
+        self._results: deque[Result | Exception] = deque()
+        self._condition = threading.Condition()
+        self._job: Job | None = None
+        self._busy = self._stopped = False
+        self.overwritten = 0  # jobs replaced by a newer one before they began
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Puts a job into the mailbox; one that waits there is replaced."""
+        with self._condition:
+            if self._job is not None:
+                self.overwritten += 1
+            self._job = job
+            self._condition.notify()
+
+    def drain(self) -> None:
+        """Drops a job that has not begun and waits for the one that has; its result is still delivered."""
+        with self._condition:
+            self._job = None
+            self._condition.wait_for(lambda: not self._busy)
+
+    def stop(self) -> None:
+        """Ends the thread after the job it is at, waiting for a second at most."""
+        with self._condition:
+            self._stopped = True
+            self._condition.notify()
+        self._thread.join(timeout=1.0)
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                self._condition.wait_for(lambda: self._job is not None or self._stopped)
+                if self._stopped or self._job is None:
+                    return
+                job, self._job, self._busy = self._job, None, True
+            try:
+                self._results.append(self._work(job))
+            except Exception as error:  # whatever it is, the executor's thread must hear of it
+                self._results.append(error)
+            with self._condition:
+                self._busy = False
+                self._condition.notify_all()
+            self._wake.trigger()
+
+    def _deliver(self) -> None:
+        while self._results:
+            result = self._results.popleft()
+            if isinstance(result, Exception):
+                self._on_error(result)
+            else:
+                self._on_result(result)

@@ -1,0 +1,91 @@
+"""Where SALUS finds its configuration and keeps its caches; how a config file becomes a typed object."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from salus_vla.errors import ConfigError
+
+CONFIG_ENV = "SALUS_CONFIG_DIR"
+CACHE_ENV = "SALUS_CACHE_DIR"
+CONTRACT_FILE = "contract.yaml"
+
+
+def _in_checkout() -> Path | None:
+    # resolve() follows the links of `colcon build --symlink-install` back into the source tree.
+    for parent in Path(__file__).resolve().parents:
+        if (parent / "config" / CONTRACT_FILE).is_file():
+            return parent / "config"
+    return None
+
+
+def _in_share() -> Path | None:
+    try:
+        from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+    except ImportError:
+        return None
+    try:
+        folder = Path(get_package_share_directory("salus_vla")) / "config"
+    except PackageNotFoundError:
+        return None
+    return folder if (folder / CONTRACT_FILE).is_file() else None
+
+
+def config_dir() -> Path:
+    """Folder of contract.yaml: $SALUS_CONFIG_DIR, else config/ of the checkout, else share/salus_vla/config.
+
+    Raises:
+        ConfigError: there is no such folder, or $SALUS_CONFIG_DIR names one without contract.yaml.
+    """
+    chosen = os.environ.get(CONFIG_ENV)
+    if chosen:
+        folder = Path(chosen).expanduser()
+        if not (folder / CONTRACT_FILE).is_file():
+            raise ConfigError(f"${CONFIG_ENV}={chosen}: expected a folder with {CONTRACT_FILE}")
+        return folder
+    found = _in_checkout() or _in_share()
+    if found is None:
+        raise ConfigError(
+            f"no {CONTRACT_FILE}: set ${CONFIG_ENV} to the folder that has it "
+            f"(looked above {Path(__file__).resolve().parent} and in share/salus_vla/config)"
+        )
+    return found
+
+
+def cache_dir() -> Path:
+    """Folder for files that can be computed again: $SALUS_CACHE_DIR, $XDG_CACHE_HOME/salus or ~/.cache/salus."""
+    chosen = os.environ.get(CACHE_ENV)
+    if chosen:
+        return Path(chosen).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "salus"
+
+
+def read_config[ModelT: BaseModel](path: Path, model: type[ModelT]) -> ModelT:
+    """Read a YAML file into a pydantic model.
+
+    Args:
+        path: the YAML file.
+        model: the model that describes it; keys it does not know are refused when it forbids extras.
+
+    Raises:
+        ConfigError: the file is missing, is not YAML, or a value is wrong; names file, key and what was expected.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not valid YAML ({error})") from error
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            key = ".".join(str(part) for part in item["loc"]) or "(top level)"
+            lines.append(f"{path}: {key}: {item['msg']} (got {item['input']!r:.80})")
+        raise ConfigError("\n".join(lines)) from error

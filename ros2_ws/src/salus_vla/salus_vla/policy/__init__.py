@@ -1,0 +1,1 @@
+"""Policies: from an observation to action chunks. Nothing here imports rclpy."""

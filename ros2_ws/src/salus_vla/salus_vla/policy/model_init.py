@@ -1,0 +1,147 @@
+"""`salus model init`: real SmolVLA policies from local configuration, without a network.
+
+Members share one VLM bit for bit and have action experts of their own, as members fine-tuned from one base with
+`train_expert_only` do.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lerobot.configs import FeatureType, PolicyFeature
+from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
+from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+from lerobot.policies.smolvla.processor_smolvla import make_smolvla_pre_post_processors
+
+from salus_vla.contract import CAMERAS
+from salus_vla.errors import ModelError
+from salus_vla.policy.base import ACTION_DIM
+from salus_vla.policy.features import ACTION_KEY, STATE_DIM, STATE_KEY, image_key
+from salus_vla.policy.registry import MANIFEST
+from salus_vla.policy.vlm_folder import write_vlm_folder
+from salus_vla.policy.vlm_sizes import SIZES
+from salus_vla.scene import Scene, load_scene
+
+VLM_FOLDER = "vlm"
+
+# Spread of an untrained policy's actions around the home pose: small enough that three sigma stay inside the joint
+# limits of safety.md, large enough that the arm visibly moves.
+_ARM_STD = 0.15  # rad
+_GRIPPER_MEAN, _GRIPPER_STD = 0.06, 0.006  # m
+
+
+def init_model(folder: Path, *, size: str, members: int, seed: int, scene: Scene | None = None) -> list[Path]:
+    """Builds an ensemble of untrained SmolVLA policies, deterministic given the seed.
+
+    Args:
+        folder: where to build; it must not exist yet or be empty.
+        size: `tiny` (0.5 M parameters, for tests and demos) or `full` (450 M, the size of `lerobot/smolvla_base`).
+        members: number of members, at least 1.
+        seed: seed of all weights; member k's expert is drawn with seed + 1 + k.
+        scene: gives the camera size and home pose; the shipped one by default.
+
+    Returns:
+        The member folders, each a LeRobot checkpoint with its pre- and post-processor.
+
+    Raises:
+        ModelError: unknown size, a folder that is in use, a number of members below one.
+    """
+    if size not in SIZES:
+        raise ModelError(f"--size {size}: expected one of {', '.join(SIZES)}")
+    if members < 1:
+        raise ModelError(f"--members {members}: expected at least 1")
+    if folder.exists() and any(folder.iterdir()):
+        raise ModelError(f"{folder} exists and is not empty; give a new folder or remove it")
+    scene = scene or load_scene()
+    # Built beside its final place: a run that is interrupted leaves no folder that looks like a model.
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    write_vlm_folder(partial / VLM_FOLDER, SIZES[size])
+
+    config = _policy_config(size, partial / VLM_FOLDER, scene)
+    stats = _untrained_statistics(scene)
+    names = [f"member_{k}" for k in range(members)]
+    torch.manual_seed(seed)
+    policy = SmolVLAPolicy(config)
+    for k, name in enumerate(names):
+        torch.manual_seed(seed + 1 + k)
+        _redraw_expert(policy)
+        _save_member(policy, stats, partial / name)
+    manifest = {"size": size, "members": names, "seed": seed, "trained": False}
+    (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    if folder.exists():
+        folder.rmdir()
+    partial.rename(folder)
+    return [folder / name for name in names]
+
+
+def _policy_config(size: str, vlm_folder: Path, scene: Scene) -> SmolVLAConfig:
+    dimensions = SIZES[size]
+    height, width = scene.cameras.height, scene.cameras.width
+    return SmolVLAConfig(
+        device="cpu",
+        input_features={
+            STATE_KEY: PolicyFeature(FeatureType.STATE, (STATE_DIM,)),
+            **{image_key(camera): PolicyFeature(FeatureType.VISUAL, (3, height, width)) for camera in CAMERAS},
+        },
+        output_features={ACTION_KEY: PolicyFeature(FeatureType.ACTION, (ACTION_DIM,))},
+        vlm_model_name=str(vlm_folder),
+        load_vlm_weights=False,
+        resize_imgs_with_padding=(dimensions.image_side, dimensions.image_side),
+        num_vlm_layers=dimensions.text_layers,
+        chunk_size=50 if size == "full" else 16,
+        n_action_steps=50 if size == "full" else 16,
+        push_to_hub=False,
+    )
+
+
+def _redraw_expert(policy: SmolVLAPolicy) -> None:
+    """New weights for everything that is a member's own: the expert and the five projections."""
+    model = policy.model
+    own = [
+        model.vlm_with_expert.lm_expert,
+        model.state_proj,
+        model.action_in_proj,
+        model.action_out_proj,
+        model.action_time_mlp_in,
+        model.action_time_mlp_out,
+    ]
+    for module in own:
+        for part in module.modules():
+            if isinstance(part, torch.nn.Linear):
+                part.reset_parameters()
+
+
+def _untrained_statistics(scene: Scene) -> dict[str, dict[str, torch.Tensor]]:
+    mean = np.append(np.asarray(scene.robot.home), _GRIPPER_MEAN)
+    std = np.append(np.full(len(scene.robot.home), _ARM_STD), _GRIPPER_STD)
+    tensors = {"mean": torch.tensor(mean, dtype=torch.float32), "std": torch.tensor(std, dtype=torch.float32)}
+    return {STATE_KEY: dict(tensors), ACTION_KEY: dict(tensors)}
+
+
+def _save_member(policy: SmolVLAPolicy, stats: dict[str, dict[str, torch.Tensor]], folder: Path) -> None:
+    policy.save_pretrained(folder)
+    preprocessor, postprocessor = make_smolvla_pre_post_processors(policy.config, stats)
+    preprocessor.save_pretrained(folder)
+    postprocessor.save_pretrained(folder)
+    # The VLM's folder is stored relative to the member, so that the whole model can be moved.
+    relative = f"../{VLM_FOLDER}"
+    _edit_json(folder / "config.json", lambda config: config.update(vlm_model_name=relative))
+    _edit_json(folder / "policy_preprocessor.json", lambda pipeline: _set_tokenizer(pipeline, relative))
+
+
+def _set_tokenizer(pipeline: dict[str, Any], name: str) -> None:
+    for step in pipeline["steps"]:
+        if step.get("registry_name") == "tokenizer_processor":
+            step["config"]["tokenizer_name"] = name
+
+
+def _edit_json(path: Path, edit: Any) -> None:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    edit(content)
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,87 @@
+"""Policies by name: what `--policy` and the `policy` parameter choose from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from salus_vla.errors import ModelError
+from salus_vla.paths import cache_dir
+from salus_vla.policy.base import HoldPolicy, Policy
+
+POLICIES = ("ensemble", "hold")
+BUILTIN_TINY = "builtin:tiny"
+MANIFEST = "salus_model.json"
+_TINY_MEMBERS, _TINY_SEED = 5, 0
+
+
+def make_policy(
+    name: str,
+    *,
+    members: Sequence[str] = (BUILTIN_TINY,),
+    device: str = "cpu",
+    noise_samples: int = 2,
+    allow_identical_experts: bool = False,
+) -> Policy:
+    """Makes a policy.
+
+    Args:
+        name: one of `POLICIES`.
+        members: see `expand_members`; the ensemble's only.
+        device: where the ensemble runs.
+        noise_samples: flow-matching noise samples per member.
+        allow_identical_experts: see `load_ensemble`.
+
+    Raises:
+        ModelError: unknown name, or the ensemble cannot be loaded.
+    """
+    if name == "hold":
+        return HoldPolicy()
+    if name != "ensemble":
+        raise ModelError(f"policy '{name}' is not known; expected one of {', '.join(POLICIES)}")
+    # torch and lerobot take seconds to import; a graph that only holds does without them.
+    from salus_vla.policy.ensemble import EnsemblePolicy
+
+    return EnsemblePolicy(
+        expand_members(members),
+        device=device,
+        noise_samples=noise_samples,
+        allow_identical_experts=allow_identical_experts,
+    )
+
+
+def expand_members(entries: Sequence[str]) -> list[str]:
+    """Members as folders or Hub names.
+
+    Args:
+        entries: a member's folder, a Hub name, a folder made by `salus model init` or `salus train` (all its members),
+            or `builtin:tiny` (an untrained ensemble, made in the cache on first use). Several may stand in one text,
+            separated by commas.
+
+    Raises:
+        ModelError: the manifest of a model folder is broken.
+    """
+    names: list[str] = []
+    for entry in (part.strip() for text in entries for part in text.split(",") if part.strip()):
+        folder = _builtin_tiny() if entry == BUILTIN_TINY else Path(entry).expanduser()
+        manifest = folder / MANIFEST
+        if not manifest.is_file():
+            names.append(entry)
+            continue
+        try:
+            members = json.loads(manifest.read_text(encoding="utf-8"))["members"]
+            names += [str(folder / name) for name in members]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{manifest}: expected a JSON object with a list 'members' ({error})") from error
+    return names
+
+
+def _builtin_tiny() -> Path:
+    folder = cache_dir() / "models" / f"tiny-{_TINY_MEMBERS}-seed{_TINY_SEED}"
+    if not (folder / MANIFEST).is_file():
+        from salus_vla.policy.model_init import init_model
+
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        init_model(folder, size="tiny", members=_TINY_MEMBERS, seed=_TINY_SEED)
+    return folder

@@ -1,0 +1,155 @@
+"""Counts what reached a bag and finds what is missing: loss inside DDS is invisible to a recorder unless it looks.
+
+A topic of the simulator, or the safety signals, is judged by the intervals of its stamps. A topic whose stamps say
+nothing about its rate is judged by its count: messages without a stamp of their own, and /joint_command, where the
+commands that answer one observation share its stamp. Topics on event and of many publishers are only counted.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+from salus_vla.contract import JOINT_COMMAND, Source, Topic
+
+GAP_FACTOR = 1.5  # an interval longer than this many periods is a gap
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A hole in a topic: nothing between two stamps, sim time [ns], where `missing` messages were due."""
+
+    after_ns: int
+    before_ns: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class TopicAudit:
+    """What a bag holds of one topic.
+
+    Attributes:
+        count, size: messages and bytes in the bag.
+        first_ns, last_ns: smallest and largest stamp, sim time [ns]; None without a message.
+        rate_hz: measured over the stamps, None below two messages; expected_hz: of the contract, None on event.
+        longest_ns: longest interval between two stamps [ns].
+        gaps: where messages are missing; those with `after_ns` at the episode's start or `before_ns` at its end too.
+        duplicates, backward: messages whose stamp equals, or is before, that of the one received before it.
+        after_end: messages later than the end, written before the end was known; not part of the episode.
+    """
+
+    name: str
+    type: str
+    count: int
+    size: int
+    first_ns: int | None
+    last_ns: int | None
+    rate_hz: float | None
+    expected_hz: float | None
+    longest_ns: int
+    gaps: tuple[Gap, ...]
+    duplicates: int
+    backward: int
+    after_end: int
+
+    @property
+    def missing(self) -> int:
+        """Messages missing in all gaps."""
+        return sum(gap.missing for gap in self.gaps)
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """The audit of one bag between the stamps of its first and its terminal observation, sim time [ns]."""
+
+    start_ns: int
+    end_ns: int
+    topics: tuple[TopicAudit, ...]
+
+    @property
+    def gaps(self) -> int:
+        """Gaps over all topics."""
+        return sum(len(topic.gaps) for topic in self.topics)
+
+    @property
+    def messages(self) -> int:
+        """Messages over all topics."""
+        return sum(topic.count for topic in self.topics)
+
+
+class Audit:
+    """Collects the stamps of each topic while a bag is written."""
+
+    def __init__(self, topics: Iterable[Topic], unstamped: Collection[str] = ()) -> None:
+        """Expect `topics`; those named in `unstamped` carry no stamp of their own."""
+        self._topics = {topic.name: topic for topic in topics}
+        self._unstamped = frozenset(unstamped)
+        self._stamps = {name: array("q") for name in self._topics}
+        self._sizes = dict.fromkeys(self._topics, 0)
+
+    def observe(self, topic: str, stamp_ns: int, size: int) -> None:
+        """Count a message of `size` bytes with a stamp in sim time [ns], in the order of arrival."""
+        self._stamps[topic].append(stamp_ns)
+        self._sizes[topic] += size
+
+    def finish(self, start_ns: int, end_ns: int) -> AuditReport:
+        """The audit of the window from the first to the terminal observation, both included, sim time [ns]."""
+        reports = tuple(self._topic(topic, start_ns, end_ns) for topic in self._topics.values())
+        return AuditReport(start_ns, end_ns, reports)
+
+    def _topic(self, topic: Topic, start_ns: int, end_ns: int) -> TopicAudit:
+        arrived = self._stamps[topic.name]
+        stamps = sorted(set(arrived))
+        span = stamps[-1] - stamps[0] if stamps else 0
+        return TopicAudit(
+            name=topic.name,
+            type=topic.type,
+            count=len(arrived),
+            size=self._sizes[topic.name],
+            first_ns=stamps[0] if stamps else None,
+            last_ns=stamps[-1] if stamps else None,
+            rate_hz=round((len(arrived) - 1) * SECOND_NS / span, 3) if span else None,
+            expected_hz=topic.rate_hz,
+            longest_ns=max((later - earlier for earlier, later in pairwise(stamps)), default=0),
+            gaps=self._gaps(topic, stamps, start_ns, end_ns),
+            duplicates=sum(later == earlier for earlier, later in pairwise(arrived)),
+            backward=sum(later < earlier for earlier, later in pairwise(arrived)),
+            after_end=sum(stamp > end_ns for stamp in arrived),
+        )
+
+    def _gaps(self, topic: Topic, stamps: list[int], start_ns: int, end_ns: int) -> tuple[Gap, ...]:
+        """Gaps of a topic with these sorted, different stamps."""
+        if topic.rate_hz is None or topic.source is Source.NODES or (topic.optional and not stamps):
+            return ()
+        period_ns = SECOND_NS / topic.rate_hz
+        # A stamp is that of a frame to half a period.
+        inside = [stamp for stamp in stamps if start_ns - period_ns / 2 <= stamp <= end_ns + period_ns / 2]
+        if not inside:
+            return (Gap(start_ns, end_ns, int((end_ns - start_ns) // period_ns) + 1),)
+        if topic.name == JOINT_COMMAND.name:  # its first one waits for the first decision: that is no loss
+            return self._by_count(topic, inside[0], inside[-1], period_ns)
+        if topic.name in self._unstamped:
+            return self._by_count(topic, start_ns, end_ns, period_ns)
+        return _by_interval(inside, start_ns, end_ns, period_ns)
+
+    def _by_count(self, topic: Topic, first_ns: int, last_ns: int, period_ns: float) -> tuple[Gap, ...]:
+        count = sum(first_ns <= stamp <= last_ns for stamp in self._stamps[topic.name])
+        missing = int((last_ns - first_ns) // period_ns) + 1 - count
+        # One message more or less is a matter of where in its period the window begins.
+        return (Gap(first_ns, last_ns, missing),) if missing > 1 else ()
+
+
+def _by_interval(stamps: list[int], start_ns: int, end_ns: int, period_ns: float) -> tuple[Gap, ...]:
+    limit = GAP_FACTOR * period_ns
+    gaps = []
+    if stamps[0] - start_ns > limit:
+        gaps.append(Gap(start_ns, stamps[0], round((stamps[0] - start_ns) / period_ns)))
+    for earlier, later in pairwise(stamps):
+        if later - earlier > limit:
+            gaps.append(Gap(earlier, later, round((later - earlier) / period_ns) - 1))
+    if end_ns - stamps[-1] > limit:
+        gaps.append(Gap(stamps[-1], end_ns, round((end_ns - stamps[-1]) / period_ns)))
+    return tuple(gaps)

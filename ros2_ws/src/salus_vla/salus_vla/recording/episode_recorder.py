@@ -1,0 +1,283 @@
+"""Records one episode after another: the part of the recorder node that does not know rclpy.
+
+    start    the bag is opened; messages are kept in memory
+    begin    the stamp of the first observation is known: what is older is dropped, the rest is written at once
+    stop     the stamp of the terminal observation is known: later messages are dropped
+    close    everything up to the end has arrived, or was waited for long enough: the bag gets its audit and its name
+
+Stamps decide what belongs to an episode, never the order of arrival, which differs between topics.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from salus_vla.contract import CLOCK, EPISODE, Source, Topic
+from salus_vla.errors import RecordingError
+from salus_vla.recording.audit import SECOND_NS, Audit, AuditReport
+from salus_vla.recording.message_types import MessageTypes
+from salus_vla.recording.notice import EpisodeDecoder, Kind
+from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta, Message, OpenEpisode
+from salus_vla.recording.records import EpisodeEntry
+from salus_vla.recording.run_folder import RunFolder, discard_bag
+from salus_vla.recording.stamps import stamp_layout
+from salus_vla.recording.writer import BagWriter
+
+LATCHED_KEPT = 10  # messages per latched topic from before an episode: /salus/status has several publishers
+BUFFER_BYTES = 256 * 1024 * 1024  # about 14 s of three cameras at 30 Hz, 40 s at 10 Hz
+
+
+class WriterFactory(Protocol):
+    """Opens a bag: `functools.partial(open_writer, types=types)` is one."""
+
+    def __call__(self, folder: Path, *, custom_data: Mapping[str, str]) -> BagWriter:
+        """Create `folder` and write `custom_data` into the bag."""
+
+
+class State(Enum):
+    """What the recorder does."""
+
+    IDLE = "idle"
+    BUFFERING = "buffering"
+    RECORDING = "recording"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True)
+class FinishedEpisode:
+    """A bag with its final name."""
+
+    path: Path
+    entry: EpisodeEntry
+    audit: AuditReport
+
+
+class EpisodeRecorder:
+    """Writes the messages of each episode into a bag of its own.
+
+    Attributes:
+        run: the run folder.
+        state: what the recorder does.
+        sim_time_ns: newest stamp of the simulator, sim time [ns]; None before the first one.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder,
+        topics: Iterable[Topic],
+        types: MessageTypes,
+        open_writer: WriterFactory,
+        *,
+        buffer_bytes: int = BUFFER_BYTES,
+    ) -> None:
+        """Record `topics` into `run`.
+
+        Args:
+            run: open run folder.
+            topics: topics of the contract whose types are installed.
+            types: their definitions.
+            open_writer: opens the bag of an episode.
+            buffer_bytes: largest memory for messages that wait for the start of an episode [bytes].
+
+        Raises:
+            RecordingError: the type of a topic is not installed.
+        """
+        self.run = run
+        self.state = State.IDLE
+        self.sim_time_ns: int | None = None
+        self._topics = {topic.name: topic for topic in topics}
+        self._layouts = {
+            topic.name: stamp_layout(types.store.fielddefs, types.get(topic.type).name)
+            for topic in self._topics.values()
+        }
+        self._decoder = EpisodeDecoder(types.get(EPISODE.type).definition)
+        self._open_writer = open_writer
+        self._buffer_limit = buffer_bytes
+        self._latched: dict[str, deque[Message]] = {
+            topic.name: deque(maxlen=LATCHED_KEPT) for topic in self._topics.values() if topic.qos.latched
+        }
+        self._episode: OpenEpisode | None = None
+
+    # -- the episode's life ----------------------------------------------------------------------------------------
+
+    def start(self, meta: EpisodeMeta, provenance: Mapping[str, str]) -> Path:
+        """Open the bag of an episode and buffer from now on; returns the folder it is written in.
+
+        Raises:
+            RecordingError: another episode is being recorded, or the bag cannot be written.
+        """
+        if self._episode is not None:
+            raise RecordingError(f"episode {self._episode.meta.number} is still being recorded")
+        custom_data = {
+            **provenance,
+            "run_id": self.run.run_id,
+            "episode": str(meta.number),
+            "seed": str(meta.seed),
+            "task": meta.task,
+            "policy_source": meta.policy_source,
+        }
+        bag = self.run.new_bag(meta.number)
+        try:
+            writer = self._open_writer(bag, custom_data=custom_data)
+        except RecordingError:
+            discard_bag(bag)
+            raise
+        unstamped = [name for name, layout in self._layouts.items() if layout is None]
+        self._episode = OpenEpisode(meta, custom_data, writer, Audit(self._topics.values(), unstamped))
+        self._latched[EPISODE.name] = deque()  # the whole story of this episode, nothing of the one before
+        self.state = State.BUFFERING
+        with self._giving_up_on_error(self._episode):
+            for topic in self._topics.values():
+                writer.add_topic(topic.name, topic.type, topic.qos)
+        return bag
+
+    def begin(self, start_stamp_ns: int) -> None:
+        """The episode starts at this stamp, sim time [ns]: write what was buffered since then.
+
+        Raises:
+            RecordingError: no episode waits for its start, or the bag cannot be written.
+        """
+        episode = self._running(State.BUFFERING)
+        episode.start_ns = start_stamp_ns
+        self.state = State.RECORDING
+        for latched in self._latched.values():
+            for message in latched:
+                self._write(episode, message, episode.place_latched(message))
+        while episode.buffer:
+            message = episode.buffer.popleft()
+            self._write(episode, message, episode.place(message))
+
+    def on_message(self, topic: str, cdr: bytes, receive_time_ns: int) -> None:
+        """Take a serialized message that was received at this wall time [ns].
+
+        Raises:
+            RecordingError: the topic is unknown, the message is damaged, too much was buffered, or the bag cannot be
+                written; in the last two cases the episode is left as an interrupted bag.
+        """
+        if topic not in self._topics:
+            raise RecordingError(f"a message on {topic}, which is not recorded")
+        message = self._stamped(self._topics[topic], cdr)
+        episode = self._episode
+        if episode is not None:
+            episode.arrived(receive_time_ns)
+        if message.topic.qos.latched:
+            self._on_latched(episode, message)
+        elif episode is not None and self.state is State.BUFFERING:
+            self._buffer(episode, message)
+        elif episode is not None:
+            self._write(episode, message, episode.place(message))
+
+    def stop(self, end: EpisodeEnd) -> None:
+        """The episode ends at `end.end_stamp_ns`: messages after that are dropped.
+
+        Raises:
+            RecordingError: no episode is being recorded, or it never started.
+        """
+        episode = self._running(State.RECORDING)
+        episode.end = end
+        episode.end_ns = end.end_stamp_ns
+        self.state = State.STOPPING
+
+    def waiting_for(self) -> tuple[str, ...]:
+        """Topics that have not reached the end stamp, and /salus/episode while its ENDED is missing.
+
+        Raises:
+            RecordingError: no episode was stopped.
+        """
+        return self._running(State.STOPPING).waiting_for()
+
+    def ready_to_close(self) -> bool:
+        """Nothing is waited for any more.
+
+        Raises:
+            RecordingError: no episode was stopped.
+        """
+        return not self.waiting_for()
+
+    def close(self) -> FinishedEpisode:
+        """Finish the bag: audit, final name, entry in run.json.
+
+        Raises:
+            RecordingError: no episode was stopped, or the disk refuses; the bag is then left as an interrupted one.
+        """
+        episode = self._running(State.STOPPING)
+        with self._giving_up_on_error(episode):
+            episode.writer.close()
+        self._episode, self.state = None, State.IDLE
+        record = episode.record(self.run.run_id)
+        entry = self.run.finish_bag(episode.writer.folder, record)
+        return FinishedEpisode(self.run.path / entry.path, entry, record.audit)
+
+    def abandon(self) -> None:
+        """Give the running episode up: its bag stays as an interrupted one, or is removed when nothing was written."""
+        episode, self._episode, self.state = self._episode, None, State.IDLE
+        if episode is not None:
+            episode.writer.abort()
+            if not episode.written:
+                discard_bag(episode.writer.folder)
+
+    # -- messages --------------------------------------------------------------------------------------------------
+
+    def _stamped(self, topic: Topic, cdr: bytes) -> Message:
+        layout = self._layouts[topic.name]
+        stamp_ns = layout.read(topic.name, cdr) if layout else None
+        # Any node may be on /diagnostics and /salus/status, one without sim time or before its first /clock too.
+        if not stamp_ns or topic.source is Source.NODES:
+            return Message(topic, cdr, self.sim_time_ns or 0, own_stamp=False)
+        if topic.source is Source.SIMULATOR and not topic.qos.latched:
+            newest_ns = self.sim_time_ns or 0
+            restarted = topic.name == CLOCK.name and stamp_ns < newest_ns - SECOND_NS
+            self.sim_time_ns = stamp_ns if restarted else max(newest_ns, stamp_ns)
+        return Message(topic, cdr, stamp_ns, own_stamp=True)
+
+    def _on_latched(self, episode: OpenEpisode | None, message: Message) -> None:
+        if message.topic.name == EPISODE.name:
+            notice = self._decoder.decode(message.cdr)
+            if episode is None or (notice.run_id, notice.episode) != (self.run.run_id, episode.meta.number):
+                return
+            if notice.kind is Kind.ENDED:
+                episode.ended_seen = True
+                episode.end_ns = notice.stamp_ns  # known before stop() says it: fewer messages after the end get in
+        self._latched[message.topic.name].append(message)
+        if episode is not None and self.state is not State.BUFFERING:
+            self._write(episode, message, episode.place_latched(message))
+
+    def _buffer(self, episode: OpenEpisode, message: Message) -> None:
+        episode.buffer.append(message)
+        episode.buffered_bytes += len(message.cdr)
+        if episode.buffered_bytes > self._buffer_limit:
+            self.abandon()
+            raise RecordingError(
+                f"episode {episode.meta.number}: {self._buffer_limit} bytes of messages came and no STARTED on "
+                f"{EPISODE.name}; is the episode node alive?"
+            )
+
+    def _write(self, episode: OpenEpisode, message: Message, time_ns: int | None) -> None:
+        if time_ns is None:
+            return
+        name = message.topic.name
+        with self._giving_up_on_error(episode):
+            episode.writer.write(name, message.cdr, time_ns)
+        episode.audit.observe(name, time_ns, len(message.cdr))
+        episode.written += 1
+
+    @contextmanager
+    def _giving_up_on_error(self, episode: OpenEpisode) -> Iterator[None]:
+        """When the disk refuses, close what was written before and give the episode up."""
+        try:
+            yield
+        except RecordingError as error:
+            self.abandon()
+            kept = f"; {episode.written} messages are in {episode.writer.folder}, see `salus bag recover`"
+            raise RecordingError(f"episode {episode.meta.number}: {error}{kept if episode.written else ''}") from error
+
+    def _running(self, state: State) -> OpenEpisode:
+        if self._episode is None or self.state is not state:
+            raise RecordingError(f"the recorder is {self.state.value}, expected {state.value}")
+        return self._episode

@@ -1,0 +1,99 @@
+"""Writes one bag: real rosbag2 where it is installed, else an mcap file and metadata.yaml that real rosbag2 reads.
+
+Both write the same layout: `NAME/NAME_0.mcap` and `NAME/metadata.yaml`, where NAME is the folder's name.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from salus_vla.contract import Qos
+from salus_vla.errors import RecordingError
+from salus_vla.recording.message_types import MessageTypes
+
+Backend = Literal["auto", "mcap", "rosbag2_py"]
+Compression = Literal["none", "zstd"]
+
+
+@dataclass(frozen=True)
+class WriterOptions:
+    """How the mcap file is written.
+
+    Attributes:
+        chunk_bytes: a chunk is closed once it is larger [bytes]. What the last, unfinished chunk holds is lost when the
+            recorder is killed, so it is small; an image is a chunk of its own.
+        chunk_span_ns: a chunk is also closed once its messages span this much sim time [ns] (only `mcap`).
+        compression: of each chunk; `none` costs the least CPU.
+    """
+
+    chunk_bytes: int = 64 * 1024
+    chunk_span_ns: int = 100_000_000
+    compression: Compression = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse options that the writers cannot use."""
+        if self.chunk_bytes < 1024:
+            raise RecordingError(f"chunk_bytes is {self.chunk_bytes}, expected 1024 or more")
+        if self.compression not in ("none", "zstd"):
+            raise RecordingError(f"compression is {self.compression!r}, expected none or zstd")
+
+
+class BagWriter(Protocol):
+    """One bag that is being written. Every method raises RecordingError, naming the file, when the disk refuses."""
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the bag."""
+
+    def add_topic(self, name: str, type_name: str, qos: Qos) -> None:
+        """Declare a topic, before its first message."""
+
+    def write(self, topic: str, data: bytes, log_time_ns: int, publish_time_ns: int | None = None) -> None:
+        """Append a serialized message; `publish_time_ns` is `log_time_ns` unless given [ns]."""
+
+    def close(self) -> None:
+        """Finish the bag: index, metadata.yaml."""
+
+    def abort(self) -> None:
+        """Close the files as they are, after an error; `salus bag recover` makes a bag of them."""
+
+
+def open_writer(
+    folder: Path,
+    backend: Backend = "auto",
+    *,
+    custom_data: Mapping[str, str],
+    types: MessageTypes,
+    options: WriterOptions | None = None,
+) -> BagWriter:
+    """Create the folder of a new bag and open it.
+
+    Args:
+        folder: must not exist; its parent must. Its name becomes the name of the mcap file.
+        backend: `rosbag2_py` needs a ROS installation; `auto` takes it where it imports, else `mcap`.
+        custom_data: provenance, kept in metadata.yaml and inside the mcap file from its first byte on.
+        types: where definitions and type hashes come from.
+        options: chunk size and compression.
+
+    Raises:
+        RecordingError: the folder exists or cannot be written, or the backend is unknown or not installed.
+    """
+    options = options or WriterOptions()
+    installed = importlib.util.find_spec("rosbag2_py") is not None
+    if backend == "auto":
+        backend = "rosbag2_py" if installed else "mcap"
+    if backend == "mcap":
+        from salus_vla.recording.mcap_writer import McapBagWriter
+
+        return McapBagWriter(folder, custom_data, types, options)
+    if backend != "rosbag2_py":
+        raise RecordingError(f"bag backend is {backend!r}, expected auto, mcap or rosbag2_py")
+    if not installed:
+        raise RecordingError("bag backend rosbag2_py is not installed: source a ROS 2 installation or use backend mcap")
+    from salus_vla.recording.rosbag2_writer import Rosbag2Writer
+
+    return Rosbag2Writer(folder, custom_data, types, options)

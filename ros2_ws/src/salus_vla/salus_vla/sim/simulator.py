@@ -1,0 +1,233 @@
+"""The embedded simulator: steps the MuJoCo scene in frames of the topic contract.
+
+Deterministic: the same scene, seed and commands give the same frames and pictures, bit for bit, whatever ran before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+import mujoco
+import numpy as np
+
+from salus_vla.bodies import BIN, CUBE, FINGER_BODIES
+from salus_vla.contract import CAMERAS, ENTITIES, JOINT_DECIMALS, JOINTS
+from salus_vla.errors import SimulatorError
+from salus_vla.frames import FloatArray, Frame, ImageArray, Pose
+from salus_vla.scene import Scene
+from salus_vla.sim.contacts import ContactTracker
+from salus_vla.sim.model import build_model
+from salus_vla.sim.render import CameraRenderer, SegmentArray
+
+SETTLE_STEPS = 100  # physics steps after a reset in which the cube comes to rest on the table
+DIVERGED = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
+
+
+def _rounded(values: FloatArray) -> FloatArray:
+    """Round as /joint_states does; adding 0 turns -0.0 into 0.0."""
+    return np.round(values, JOINT_DECIMALS) + 0.0
+
+
+class Simulator:
+    """One robot, one cube, one bin. Not thread safe; several may live in one process."""
+
+    def __init__(self, scene: Scene, *, camera_size: tuple[int, int] | None = None, seed: int = 0) -> None:
+        """Build the scene and reset it.
+
+        Args:
+            scene: the contract's scene.
+            camera_size: width and height of the pictures [px]; the scene's by default.
+            seed: seed of the first reset.
+
+        Raises:
+            SimulatorError: the robot's files are missing or MuJoCo refuses the scene.
+        """
+        self.scene = scene
+        self.model = build_model(scene, camera_size)
+        self.data = mujoco.MjData(self.model)
+        self._qpos = np.array([self.model.joint(name).qposadr[0] for name in JOINTS])
+        self._dof = np.array([self.model.joint(name).dofadr[0] for name in JOINTS])
+        self._actuator = {name: self.model.actuator(name).id for name in JOINTS}
+        self._actuators = np.array([self._actuator[name] for name in JOINTS])
+        self._cube_qpos = int(self.model.joint(CUBE).qposadr[0])
+        self._bin_mocap = int(self.model.body(BIN).mocapid[0])
+        self._bodies = {self.model.body(i).name: i for i in range(1, self.model.nbody)}
+        self._entities = [(name, self._bodies[name]) for name in ENTITIES]
+        self._steps = scene.rates.physics_steps
+        self._contacts = ContactTracker(self.model)
+        self._renderer: CameraRenderer | None = None
+        self._frames_since_reset = 0
+        self._stamp_ns = 0
+        self._frame = self.reset(seed)
+
+    # -- stepping ------------------------------------------------------------------------------------------------------
+
+    def reset(self, seed: int, *, poses: Mapping[str, Pose] | None = None) -> Frame:
+        """Start over in place: home pose, open fingers, cube drawn from the spawn range and settled.
+
+        The clock goes on by one frame. The cube's pose depends on the seed alone.
+
+        Args:
+            seed: seed of `numpy.random.default_rng`.
+            poses: poses of entities that replace the drawn cube pose or the bin's place.
+
+        Raises:
+            SimulatorError: an unknown entity, or a pose that is not finite or has no orientation.
+        """
+        chosen = {CUBE: self._draw_cube_pose(seed), BIN: self.scene.objects.blue_bin.pose()}
+        for name, pose in (poses or {}).items():
+            chosen[name] = _checked(name, pose)
+        mujoco.mj_resetData(self.model, self.data)
+        home = self.scene.robot.home_position
+        self.data.qpos[self._qpos] = home
+        self.data.ctrl[self._actuators] = home
+        cube = chosen[CUBE]
+        self.data.qpos[self._cube_qpos : self._cube_qpos + 7] = [*cube.position, *np.roll(cube.quaternion, 1)]
+        self.data.mocap_pos[self._bin_mocap] = chosen[BIN].position
+        self.data.mocap_quat[self._bin_mocap] = np.roll(chosen[BIN].quaternion, 1)
+        mujoco.mj_step(self.model, self.data, SETTLE_STEPS)
+        self._contacts.clear()
+        self._frames_since_reset = -1  # the frame that follows is number 0
+        return self._advance()
+
+    def set_command(self, names: Sequence[str], positions: Sequence[float]) -> None:
+        """Set position targets, held until they are set again.
+
+        Args:
+            names: any subset of the contract's joints, in any order.
+            positions: a target for each name [rad, m]; NaN keeps the joint's last target.
+
+        Raises:
+            SimulatorError: unknown or repeated name, wrong length, or infinite value; no target has changed then.
+        """
+        if len(names) != len(positions):
+            raise SimulatorError(f"command has {len(names)} names and {len(positions)} positions")
+        unknown = [name for name in names if name not in self._actuator]
+        if unknown:
+            raise SimulatorError(f"command names unknown joint {unknown[0]!r}; expected {', '.join(JOINTS)}")
+        repeated = [name for i, name in enumerate(names) if name in names[:i]]
+        if repeated:
+            raise SimulatorError(f"command names joint {repeated[0]!r} twice")
+        values = np.asarray(positions, dtype=np.float64)
+        if np.isinf(values).any():
+            raise SimulatorError(f"command for joint {names[int(np.argmax(np.isinf(values)))]!r} is infinite")
+        for name, value in zip(names, values, strict=True):
+            if not np.isnan(value):
+                self.data.ctrl[self._actuator[name]] = value
+
+    def step(self) -> Frame:
+        """Simulate one frame and return it.
+
+        Raises:
+            SimulatorError: the physics diverged.
+        """
+        return self._advance()
+
+    def _advance(self) -> Frame:
+        for _ in range(self._steps):
+            mujoco.mj_step(self.model, self.data)
+            self._contacts.add_step(self.data)
+        # mj_step ends with the integration: bring body poses, forces and pictures to the new joint positions.
+        mujoco.mj_forward(self.model, self.data)
+        if any(self.data.warning[kind].number for kind in DIVERGED):
+            raise SimulatorError(f"the physics diverged in the frame after stamp {self._stamp_ns} ns; reset the scene")
+        self._stamp_ns += self.scene.rates.frame_dt_ns
+        self._frames_since_reset += 1
+        self._frame = self._observe()
+        return self._frame
+
+    def _observe(self) -> Frame:
+        contacts = self._contacts.end_frame()
+        poses = {name: self._pose(body) for name, body in self._entities}
+        held = [self._contacts.forces.get((min(finger, CUBE), max(finger, CUBE)), 0.0) for finger in FINGER_BODIES]
+        return Frame(
+            stamp_ns=self._stamp_ns,
+            camera_due=self._frames_since_reset % self.scene.rates.frames_per_decision == 0,
+            joint_position=_rounded(self.data.qpos[self._qpos]),
+            joint_velocity=_rounded(self.data.qvel[self._dof]),
+            joint_effort=_rounded(self.data.actuator_force[self._actuators]),
+            poses=poses,
+            contacts=contacts,
+            grasped=min(held) >= self.scene.outcomes.grasp_force,
+            cube_in_bin=self.scene.objects.blue_bin.contains(poses[BIN], poses[CUBE].position),
+        )
+
+    # -- what there is to see ------------------------------------------------------------------------------------------
+
+    @property
+    def frame(self) -> Frame:
+        """The last frame, of a step or a reset."""
+        return self._frame
+
+    def render(self, names: Sequence[str] = CAMERAS) -> dict[str, ImageArray]:
+        """Pictures of the last frame: camera -> fresh C-contiguous uint8 RGB array, shape (height, width, 3).
+
+        The first call opens OpenGL, in the calling thread.
+
+        Raises:
+            SimulatorError: no OpenGL works here, or a name is not a camera.
+        """
+        return self._cameras().render(self.data, names)
+
+    def segment(self, name: str) -> SegmentArray:
+        """Id of the body behind each pixel of a camera, shape (height, width), -1 for the sky; see `body_names`."""
+        return self._cameras().segment(self.data, name)
+
+    @property
+    def body_names(self) -> tuple[str, ...]:
+        """Body names by the ids of `segment`; 0 is the world with its floor."""
+        return ("world", *self._bodies)
+
+    @property
+    def contact_forces(self) -> dict[tuple[str, str], float]:
+        """Force of every pair that touched in the last frame, by sorted body names [N]."""
+        return self._contacts.forces.copy()
+
+    def body_poses(self) -> dict[str, Pose]:
+        """Pose in the world of every body, for /tf."""
+        return {name: self._pose(body) for name, body in self._bodies.items()}
+
+    def close(self) -> None:
+        """Free the cameras; a later render opens them again."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def __enter__(self) -> Self:
+        """Nothing to open: the cameras open on the first render."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Free the cameras."""
+        self.close()
+
+    # -- helpers -------------------------------------------------------------------------------------------------------
+
+    def _cameras(self) -> CameraRenderer:
+        if self._renderer is None:
+            self._renderer = CameraRenderer(self.model)
+        return self._renderer
+
+    def _pose(self, body: int) -> Pose:
+        return Pose(self.data.xpos[body].copy(), np.roll(self.data.xquat[body], -1))
+
+    def _draw_cube_pose(self, seed: int) -> Pose:
+        cube = self.scene.objects.red_cube
+        random = np.random.default_rng(seed)
+        x, y = random.uniform(*cube.spawn.x), random.uniform(*cube.spawn.y)
+        half = np.radians(random.uniform(*cube.spawn.yaw_deg)) / 2.0
+        return Pose(np.array([x, y, cube.edge / 2.0]), np.array([0.0, 0.0, np.sin(half), np.cos(half)]))
+
+
+def _checked(name: str, pose: Pose) -> Pose:
+    if name not in ENTITIES:
+        raise SimulatorError(f"reset names unknown entity {name!r}; expected one of {', '.join(ENTITIES)}")
+    position, quaternion = np.asarray(pose.position, dtype=float), np.asarray(pose.quaternion, dtype=float)
+    norm = float(np.linalg.norm(quaternion))
+    if position.shape != (3,) or quaternion.shape != (4,) or not np.isfinite([*position, norm]).all() or norm < 1e-6:
+        raise SimulatorError(f"reset pose of {name!r}: expected 3 finite numbers and a quaternion x, y, z, w")
+    return Pose(position, quaternion / norm)

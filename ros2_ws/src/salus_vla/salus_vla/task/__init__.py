@@ -1,0 +1,1 @@
+"""What happened in an episode: outcomes from the ground truth that every simulator publishes."""

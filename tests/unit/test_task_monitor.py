@@ -1,0 +1,428 @@
+"""Each rule of the task monitor on hand-made frames: `World` is a tiny stand-in that reports contacts as changes."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from salus_vla.bodies import ROBOT_BODIES
+from salus_vla.frames import Contact, Pose
+from salus_vla.scene import load_scene
+from salus_vla.task.monitor import MISS_TRY, Outcome, TaskEvent, TaskMonitor
+
+SCENE = load_scene()
+DT = SCENE.rates.frame_dt_ns
+REST = SCENE.objects.red_cube.edge / 2
+BIN_X, BIN_Y = SCENE.objects.blue_bin.position
+IDENTITY = np.array([0.0, 0.0, 0.0, 1.0])
+LEFT, RIGHT = "panda_leftfinger", "panda_rightfinger"
+GRIP = 0.05  # m, width of the gripper around the cube
+
+
+@dataclass
+class World:
+    monitor: TaskMonitor = field(default_factory=lambda: TaskMonitor(SCENE))
+    width: float = 0.08
+    cube: tuple[float, float, float] = (0.5, 0.1, REST)
+    stamp: int = 7 * DT  # an episode does not start at 0
+    touching: dict[tuple[str, str], float] = field(default_factory=dict)
+    events: list[TaskEvent] = field(default_factory=list)
+    changes: dict[tuple[str, str], float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.monitor.start(self.stamp)
+
+    def touch(self, body_a: str, body_b: str, force: float) -> None:
+        self.changes[body_a, body_b] = force
+
+    def squeeze(self, force: float) -> None:
+        self.touch(LEFT, "red_cube", force)
+        self.touch(RIGHT, "red_cube", force)
+
+    def run(self, frames: int = 1) -> list[TaskEvent]:
+        new: list[TaskEvent] = []
+        for _ in range(frames):
+            self.stamp += DT
+            contacts = [Contact(min(pair), max(pair), force) for pair, force in self.changes.items()]
+            self.changes = {}
+            joints = np.array([0.0] * 7 + [self.width / 2] * 2)
+            poses = {
+                "red_cube": Pose(np.array(self.cube), IDENTITY),
+                "blue_bin": SCENE.objects.blue_bin.pose(),
+            }
+            new += self.monitor.update(self.stamp, joints, poses, contacts)
+        self.events += new
+        return new
+
+    def hold(self, height: float = 0.15) -> None:
+        """Grip the cube and lift it."""
+        self.width = GRIP
+        self.squeeze(20.0)
+        assert self.run(6) == []
+        assert self.monitor.holding
+        for z in np.linspace(0.0, height, 10):
+            self.cube = (self.cube[0], self.cube[1], REST + float(z))
+            assert self.run() == []
+
+    def lose(self) -> list[TaskEvent]:
+        self.squeeze(0.0)
+        return self.run()
+
+
+def only(events: list[TaskEvent]) -> TaskEvent:
+    assert len(events) == 1
+    return events[0]
+
+
+def outcome_of(events: list[TaskEvent]) -> Outcome | None:
+    return only(events).outcome
+
+
+# -- nothing happens ---------------------------------------------------------------------------------------------------
+
+
+def test_a_quiet_episode_goes_on() -> None:
+    world = World()
+    assert world.run(500) == []
+    assert world.monitor.outcome is Outcome.RUNNING
+
+
+def test_a_whole_pick_and_place_succeeds() -> None:
+    world = World()
+    world.hold()
+    world.cube = (BIN_X, BIN_Y, 0.1)
+    world.run(10)
+    world.width = 0.053  # begins to open: the fingers leave the cube before the width says so
+    assert world.lose() == []
+    world.width = 0.07
+    world.cube = (BIN_X, BIN_Y, 0.033)
+    events = world.run(20)
+    assert outcome_of(events) is Outcome.SUCCESS
+    assert world.run(100) == []
+
+
+# -- SUCCESS -----------------------------------------------------------------------------------------------------------
+
+
+def in_bin() -> World:
+    return World(cube=(BIN_X, BIN_Y, 0.033))
+
+
+def test_success_needs_the_rest_time() -> None:
+    world = in_bin()
+    assert world.run(10) == []  # the speed is known from the second frame on, measured since the first
+    event = only(world.run())
+    assert event.kind == "SUCCESS"
+    assert event.stamp_ns == world.stamp
+
+
+def test_a_moving_cube_is_not_yet_a_success() -> None:
+    world = in_bin()
+    for i in range(50):
+        world.cube = (BIN_X + 0.001 * (i % 2), BIN_Y, 0.033)  # 0.05 m/s
+        assert world.run() == []
+
+
+def test_a_held_cube_in_the_bin_is_not_a_success() -> None:
+    world = in_bin()
+    world.width = GRIP
+    world.squeeze(5.0)
+    assert world.run(50) == []
+    world.width = 0.08
+    assert world.lose() == []
+    assert outcome_of(world.run(11)) is Outcome.SUCCESS
+
+
+def test_one_finger_on_the_cube_is_not_a_release() -> None:
+    world = in_bin()
+    world.touch(RIGHT, "red_cube", 0.6)
+    assert world.run(50) == []
+
+
+def test_a_cube_on_the_rim_is_not_in_the_bin() -> None:
+    world = World(cube=(BIN_X, BIN_Y, 0.09))
+    assert world.run(50) == []
+
+
+# -- COLLISION ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body_a", "body_b"),
+    [
+        ("panda_link5", "table"),
+        ("panda_hand", "blue_bin"),
+        (LEFT, "table"),
+        (RIGHT, "blue_bin"),
+        ("panda_hand", "panda_link1"),
+        ("panda_link7", "panda_link2"),
+    ],
+)
+def test_hard_contacts_of_the_robot_are_collisions(body_a: str, body_b: str) -> None:
+    world = World()
+    world.touch(body_a, body_b, SCENE.outcomes.collision_force)
+    assert world.run() == []  # the threshold itself is allowed
+    world.touch(body_a, body_b, SCENE.outcomes.collision_force + 0.1)
+    event = only(world.run())
+    assert event.outcome is Outcome.COLLISION
+    assert body_a in event.detail
+    assert body_b in event.detail
+
+
+@pytest.mark.parametrize(
+    ("body_a", "body_b"),
+    [
+        (LEFT, "red_cube"),
+        ("panda_hand", "red_cube"),
+        ("panda_link6", "red_cube"),
+        ("red_cube", "table"),  # free: it fell
+        ("blue_bin", "red_cube"),
+        (LEFT, RIGHT),
+        ("panda_link3", "panda_link4"),
+        ("panda_hand", LEFT),
+        ("blue_bin", "table"),
+    ],
+)
+def test_other_hard_contacts_are_no_collisions(body_a: str, body_b: str) -> None:
+    world = World()
+    world.touch(body_a, body_b, 500.0)
+    assert world.run(10) == []
+
+
+@pytest.mark.parametrize("obstacle", ["table", "blue_bin"])
+def test_the_held_cube_collides(obstacle: str) -> None:
+    world = World()
+    world.hold()
+    world.touch("red_cube", obstacle, 31.0)
+    assert outcome_of(world.run()) is Outcome.COLLISION
+
+
+def test_contacts_of_the_last_episode_are_forgotten() -> None:
+    world = World()
+    world.touch("panda_hand", "table", 99.0)
+    assert outcome_of(world.run()) is Outcome.COLLISION
+    world.monitor.start(world.stamp)
+    assert world.run(5) == []
+
+
+# -- DROP --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_cube_that_slips_out_is_a_drop_when_the_fingers_close() -> None:
+    world = World()
+    world.hold()
+    assert world.lose() == []
+    world.width = 0.04
+    assert outcome_of(world.run()) is Outcome.DROP
+
+
+def test_a_cube_that_slips_out_of_a_still_gripper_is_a_drop_after_the_grasp_time() -> None:
+    world = World()
+    world.hold()
+    assert world.lose() == []
+    assert world.run(4) == []
+    event = only(world.run())
+    assert event.kind == "DROP"
+    assert "15.0 cm" in event.detail
+
+
+def test_one_finger_left_is_a_loss() -> None:
+    world = World()
+    world.hold()
+    world.touch(LEFT, "red_cube", 0.0)
+    assert outcome_of(world.run(6)) is Outcome.DROP
+
+
+def test_opening_in_mid_air_is_no_drop() -> None:
+    world = World()
+    world.hold()
+    world.lose()
+    world.width = GRIP + SCENE.outcomes.open_margin + 0.001
+    assert world.run(50) == []
+
+
+def test_a_loss_near_the_table_is_a_placement() -> None:
+    world = World()
+    world.hold()
+    world.cube = (0.5, 0.1, REST + SCENE.outcomes.drop_height - 0.001)
+    world.run()
+    world.lose()
+    assert world.run(20) == []
+
+
+def test_a_loss_before_lifting_is_no_drop() -> None:
+    world = World()
+    world.hold(height=SCENE.outcomes.lift_height - 0.001)
+    world.lose()
+    assert world.run(20) == []
+
+
+def test_a_loss_over_the_bin_is_no_drop() -> None:
+    world = World()
+    world.hold()
+    world.cube = (BIN_X, BIN_Y, 0.2)
+    world.run()
+    world.lose()
+    assert world.run(20) == []
+
+
+def test_a_contact_that_flickers_is_no_loss() -> None:
+    world = World()
+    world.hold()
+    world.lose()
+    world.squeeze(20.0)
+    assert world.run() == []
+    assert world.monitor.holding
+    assert world.run(20) == []
+    world.lose()
+    assert outcome_of(world.run(6)) is Outcome.DROP
+
+
+def test_a_touch_shorter_than_the_grasp_time_is_no_hold() -> None:
+    world = World(width=GRIP)
+    world.squeeze(20.0)
+    world.run(5)
+    assert not world.monitor.holding
+    world.squeeze(0.2)  # touching, but not held
+    world.run()
+    world.squeeze(20.0)
+    world.run(5)
+    assert not world.monitor.holding
+    world.run()
+    assert world.monitor.holding
+
+
+# -- MISS --------------------------------------------------------------------------------------------------------------
+
+
+def close_and_open(world: World) -> list[TaskEvent]:
+    world.width = 0.0
+    events = world.run(3)
+    world.width = 0.08
+    return events + world.run(3)
+
+
+def test_the_third_empty_closing_is_a_miss() -> None:
+    world = World()
+    world.run()
+    for number in (1, 2):
+        event = only(close_and_open(world))
+        assert (event.kind, event.outcome) == (MISS_TRY, None)
+        assert f"try {number} of 3" in event.detail
+    assert outcome_of(close_and_open(world)) is Outcome.MISS
+
+
+def test_a_closing_counts_once_until_the_gripper_was_wide_open() -> None:
+    world = World()
+    world.run()
+    assert len(close_and_open(world)) == 1
+    world.width = 0.0
+    assert only(world.run()).kind == MISS_TRY
+    for width in (SCENE.outcomes.open_width - 0.001, 0.0) * 5:
+        world.width = width
+        assert world.run() == []
+
+
+def test_closing_on_the_cube_is_no_miss() -> None:
+    world = World()
+    world.run()
+    world.width = 0.02  # a smaller cube, on edge
+    world.squeeze(20.0)
+    assert world.run(10) == []
+
+
+@pytest.mark.parametrize("cube", [(0.9, 0.0, REST), (0.6, 0.6, REST), (0.1, 0.1, REST), (0.5, 0.1, -0.2)])
+def test_a_cube_out_of_reach_is_a_miss(cube: tuple[float, float, float]) -> None:
+    world = World()
+    world.run()
+    world.cube = cube
+    world.touch(LEFT, "red_cube", 1.0)
+    assert world.run(10) == []  # not while a finger still touches it
+    world.touch(LEFT, "red_cube", 0.0)
+    assert outcome_of(world.run()) is Outcome.MISS
+
+
+# -- TIMEOUT and order -------------------------------------------------------------------------------------------------
+
+
+def test_timeout_one_period_after_the_last_decision() -> None:
+    world = World(monitor=TaskMonitor(SCENE, max_decisions=3))
+    for _ in range(3):
+        world.run()
+        world.monitor.decision_made()
+        assert world.run(4) == []
+    event = only(world.run())
+    assert event.outcome is Outcome.TIMEOUT
+    assert "3 decisions" in event.detail
+
+
+def test_the_scene_gives_the_number_of_decisions() -> None:
+    world = World()
+    for _ in range(SCENE.rates.max_decisions):
+        world.run()
+        world.monitor.decision_made()
+    assert outcome_of(world.run(5)) is Outcome.TIMEOUT
+
+
+def test_order_within_one_frame() -> None:
+    world = World(monitor=TaskMonitor(SCENE, max_decisions=1))
+    world.hold()
+    world.lose()
+    world.monitor.decision_made()
+    world.run(4)
+    world.touch("panda_hand", "table", 50.0)  # DROP, TIMEOUT and COLLISION are due in the next frame
+    assert outcome_of(world.run()) is Outcome.COLLISION
+
+    world = World(monitor=TaskMonitor(SCENE, max_decisions=1))
+    world.hold()
+    world.lose()
+    world.monitor.decision_made()
+    world.run(4)
+    assert outcome_of(world.run()) is Outcome.DROP
+
+
+def test_outcomes_have_the_values_of_the_message() -> None:
+    names = ["RUNNING", "SUCCESS", "COLLISION", "DROP", "MISS", "TIMEOUT", "ABORTED"]
+    assert [outcome.name for outcome in Outcome] == names
+    assert [int(outcome) for outcome in Outcome] == list(range(7))
+
+
+# -- any input ---------------------------------------------------------------------------------------------------------
+
+bodies = st.sampled_from([*ROBOT_BODIES, "red_cube", "blue_bin", "table", "world"])
+number = st.floats(-1.0, 1.0)
+frame = st.fixed_dictionaries(
+    {
+        "dt": st.integers(0, 5),
+        "width": st.floats(0.0, 0.08),
+        "cube": st.tuples(number, number, number),
+        "contacts": st.lists(st.tuples(bodies, bodies, st.floats(0.0, 60.0)), max_size=4),
+        "decide": st.booleans(),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(frame, max_size=30))
+def test_any_input_gives_at_most_one_outcome_and_it_is_the_last_event(frames: list[dict]) -> None:
+    monitor = TaskMonitor(SCENE, max_decisions=5)
+    monitor.start(0)
+    events: list[TaskEvent] = []
+    stamp = 0
+    for item in frames:
+        stamp += item["dt"] * DT
+        joints = np.array([0.0] * 7 + [item["width"] / 2] * 2)
+        poses = {"red_cube": Pose(np.array(item["cube"]), IDENTITY), "blue_bin": SCENE.objects.blue_bin.pose()}
+        new = monitor.update(stamp, joints, poses, [Contact(*contact) for contact in item["contacts"]])
+        assert all(event.stamp_ns == stamp for event in new)
+        events += new
+        if item["decide"]:
+            monitor.decision_made()
+    ends = [event for event in events if event.outcome is not None]
+    assert len(ends) <= 1
+    assert events[-1:] == ends or not ends
+    assert monitor.outcome is (ends[0].outcome if ends else Outcome.RUNNING)
+    tries = [event for event in events if event.kind == MISS_TRY]
+    assert len(tries) < SCENE.outcomes.miss_tries
