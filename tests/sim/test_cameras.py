@@ -114,34 +114,55 @@ def test_a_working_opengl_was_found(simulator: Simulator) -> None:
     assert render.gl_backend() in (*render.BACKENDS, "glfw")
 
 
-def run_python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+def run_python(code: str, **environment: str) -> str:
+    code = f"from salus_vla.errors import SimulatorError\nfrom salus_vla.sim import render\n{code}"
+    result = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=60
     )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_a_binding_that_fails_is_skipped_for_the_next_one() -> None:
+    code = (
+        "import os\n"
+        "good = render.BACKENDS\n"
+        "render.BACKENDS = ('nothing', *good)\n"
+        "print(render.gl_backend() in good, os.environ['MUJOCO_GL'] == render.gl_backend())\n"
+    )
+    assert run_python(code, MUJOCO_GL="").split() == ["True", "True"]
 
 
 def test_without_opengl_the_error_says_what_was_tried() -> None:
-    # A device number that no machine has stops EGL; OSMesa is pointed at a library that does not exist.
     code = (
-        "import sys\n"
-        "from salus_vla.sim import render\n"
         "render.BACKENDS = ('egl', 'nothing')\n"
         "try:\n"
         "    render.gl_backend()\n"
-        "except render.SimulatorError as error:\n"
+        "except SimulatorError as error:\n"
         "    print(error)\n"
     )
-    result = run_python(code, MUJOCO_GL="", MUJOCO_EGL_DEVICE_ID="9999")
-    assert "tried egl: " in result.stdout, result.stderr
-    assert "nothing: ModuleNotFoundError" in result.stdout
-    assert "libgl1-mesa-dri" in result.stdout
+    # A device number that no machine has stops EGL.
+    printed = run_python(code, MUJOCO_GL="", MUJOCO_EGL_DEVICE_ID="9999")
+    assert "tried egl: RuntimeError" in printed
+    assert "nothing: ModuleNotFoundError" in printed
+    assert "libgl1-mesa-dri" in printed
 
 
+@pytest.fixture
+def fresh_choice() -> Iterator[None]:
+    render.gl_backend.cache_clear()
+    yield
+    render.gl_backend.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_choice")
 def test_a_user_that_switches_opengl_off_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MUJOCO_GL", "off")
-    render._binding.cache_clear()
-    try:
-        with pytest.raises(SimulatorError, match="MUJOCO_GL=off"):
-            render.gl_backend()
-    finally:
-        render._binding.cache_clear()
+    with pytest.raises(SimulatorError, match="MUJOCO_GL=off"):
+        render.gl_backend()
+
+
+@pytest.mark.usefixtures("fresh_choice")
+def test_a_binding_chosen_by_the_user_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUJOCO_GL", "OSMesa")
+    assert render.gl_backend() == "osmesa"

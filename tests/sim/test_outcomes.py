@@ -109,7 +109,7 @@ def test_a_grip_that_grows_weak_drops_the_cube(simulator: Simulator) -> None:
     script.pick()
     assert script.monitor.holding
     # Ease the fingers towards the cube's own width: they still press, less and less, until its weight pulls it out.
-    for width in np.linspace(0.02, 0.0249, 100):
+    for width in np.linspace(0.022, 0.0249, 60):
         script.gripper(float(width), SCENE.rates.frame_dt)
     script.wait(2.0)
     assert outcome_of(script) is Outcome.DROP
@@ -139,8 +139,9 @@ def test_pushing_the_cube_off_the_table_is_a_miss(simulator: Simulator) -> None:
     script = begin(simulator, cube=(0.6, 0.0))
     script.move((0.5, 0.0, 0.1), 0.0)
     script.move((0.5, 0.0, 0.03))
-    script.gripper(0.025)
-    script.move((0.74, 0.0, 0.03), speed=1.0)
+    script.gripper(0.016)  # narrower than the cube, wider than an empty closing
+    script.move((0.76, 0.0, 0.03), speed=0.5)
+    script.wait(0.3)
     script.move((0.5, 0.0, 0.1))
     script.wait(1.0)
     assert outcome_of(script) is Outcome.MISS

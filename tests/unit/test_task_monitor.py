@@ -199,6 +199,14 @@ def test_the_held_cube_collides(obstacle: str) -> None:
     assert outcome_of(world.run()) is Outcome.COLLISION
 
 
+def test_pressing_the_cube_on_the_table_while_gripping_is_no_collision() -> None:
+    world = World(width=GRIP)
+    world.squeeze(20.0)
+    world.touch("red_cube", "table", 40.0)
+    assert world.run(20) == []
+    assert world.monitor.holding
+
+
 def test_contacts_of_the_last_episode_are_forgotten() -> None:
     world = World()
     world.touch("panda_hand", "table", 99.0)

@@ -17,6 +17,7 @@ from salus_vla.control.limiter import Limiter
 from salus_vla.control.limits import PANDA, ArmLimits
 from salus_vla.frames import FloatArray, Observation
 from salus_vla.policy.base import Policy
+from salus_vla.scene import Scene
 from salus_vla.signals import NoveltyReference, SignalTracker, SignalVector
 
 # Reasons of salus_msgs/msg/Status that the controller can give.
@@ -179,6 +180,17 @@ class Controller:
     def _ensure_started(self, measured: FloatArray) -> None:
         if not self._limiter.started:
             self._limiter.start(np.append(measured[:ARM_DOF], measured[ARM_DOF:].sum()))
+
+
+def make_controller(policy: Policy, scene: Scene, *, blend_s: float = 0.1, max_jump_s: float = 0.5) -> Controller:
+    """A controller with the scene's rates and the node's defaults."""
+    return Controller(
+        policy,
+        frame_dt_ns=scene.rates.frame_dt_ns,
+        control_dt_ns=scene.rates.decision_dt_ns,
+        blend_ns=round(blend_s * 1e9),
+        max_jump_s=max_jump_s,
+    )
 
 
 def _joints(command: FloatArray) -> FloatArray:

@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import deserialize_message
+from rclpy.subscription import Subscription
 from rclpy.task import Future
 
 from salus_msgs.msg import Episode, Status
@@ -77,11 +79,13 @@ class BagRecorderNode:
         self._closing: Future | None = None
         self._deadline = 0.0
         self._messages = self._bytes = 0
+        self._subscriptions: dict[str, Subscription] = {}
         self._subscribe(topics)
         node = self.node
         node.create_service(StartRecording, contract.RECORDER_START.name, self._on_start)
-        node.create_service(StopRecording, contract.RECORDER_STOP.name, self._on_stop)
-        # Wall time, not sim time: it must also end when the simulator stands still.
+        # A group of its own: while it waits for the last messages, the subscriptions' group must go on.
+        group = MutuallyExclusiveCallbackGroup()
+        node.create_service(StopRecording, contract.RECORDER_STOP.name, self._on_stop, callback_group=group)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
         self._status.add_facts(
@@ -93,6 +97,7 @@ class BagRecorderNode:
         """Records until rclpy shuts down."""
         while self.node.context.ok():
             self._executor.spin_once(timeout_sec=0.1)
+            # Wall time, not sim time: it must also end when the simulator stands still.
             if self._closing is not None and time.monotonic() > self._deadline:
                 self._close_episode()
 
@@ -134,15 +139,23 @@ class BagRecorderNode:
     def _subscribe(self, topics: list[Topic]) -> None:
         for topic in topics:
             depth = _IMAGE_DEPTH if topic.type == "sensor_msgs/msg/Image" else _READER_DEPTH
-            self.node.create_subscription(
+            self._subscriptions[topic.name] = self.node.create_subscription(
                 interface_class(topic),
                 topic.name,
-                partial(self._on_message, topic),
+                partial(self._on_first, topic),
                 profile(topic.qos, depth=depth),
                 raw=True,
             )
 
     # -- messages ------------------------------------------------------------------------------------------------------
+
+    def _on_first(self, topic: Topic, cdr: bytes) -> None:
+        """Takes a message and all that wait behind it: rclpy's executor alone takes one per round and topic."""
+        self._on_message(topic, cdr)
+        subscription = self._subscriptions[topic.name]
+        with subscription.handle:
+            while (taken := subscription.handle.take_message(subscription.msg_type, True)) is not None:
+                self._on_message(topic, taken[0])
 
     def _on_message(self, topic: Topic, cdr: bytes) -> None:
         self._messages += 1

@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image, JointState
 from salus_msgs.msg import Episode, SafetySignals, Status
 from salus_vla import contract
 from salus_vla.contract import CAMERAS
-from salus_vla.control.controller import Controller, Decision
+from salus_vla.control.controller import Controller, Decision, make_controller
 from salus_vla.control.observations import ObservationMatcher
 from salus_vla.errors import ModelError, SalusError
 from salus_vla.frames import FloatArray, Observation
@@ -53,7 +53,7 @@ class EnsembleParameters:
     allow_identical_experts: bool = parameter(
         False, "accept members with the same action expert", name="model.allow_identical_experts"
     )
-    threads: int = parameter(2, "CPU threads of torch", name="model.threads", bounds=(1, 256))
+    threads: int = parameter(1, "CPU threads of torch", name="model.threads", bounds=(1, 256))
     blend_s: float = parameter(0.1, "time over which a new chunk takes over [s]", name="plan.blend_s", bounds=(0.0, 2.0))
     max_jump_s: float = parameter(
         0.5, "a target that the fastest motion does not reach in this time is refused [s]",
@@ -83,9 +83,9 @@ class VlaEnsembleNode:
         self.node = make_node("vla_ensemble")
         self._parameters = read_parameters(self.node, EnsembleParameters)
         path = self._parameters.scene_file
-        scene = load_scene(Path(path) if path else None)
-        self._period_ns = scene.rates.decision_dt_ns
-        self._frame_ns = scene.rates.frame_dt_ns
+        self._scene = load_scene(Path(path) if path else None)
+        self._period_ns = self._scene.rates.decision_dt_ns
+        self._frame_ns = self._scene.rates.frame_dt_ns
         self._lockstep = self._parameters.pacing == LOCKSTEP
         self._status = StatusPublisher(self.node, "policy")
         self._status.add_parameters(self._parameters)
@@ -139,13 +139,7 @@ class VlaEnsembleNode:
 
             torch.set_num_threads(p.threads)
         self._status.add_facts(policy.facts())
-        return Controller(
-            policy,
-            frame_dt_ns=self._frame_ns,
-            control_dt_ns=self._period_ns,
-            blend_ns=round(p.blend_s * 1e9),
-            max_jump_s=p.max_jump_s,
-        )
+        return make_controller(policy, self._scene, blend_s=p.blend_s, max_jump_s=p.max_jump_s)
 
     def _connect(self) -> None:
         node = self.node

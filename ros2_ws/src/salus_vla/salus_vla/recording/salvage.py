@@ -12,14 +12,15 @@ from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, McapRecord, Message, Metadata, Schema
-from mcap.stream_reader import CRCValidationError, breakup_chunk
+from mcap.stream_reader import breakup_chunk
 
 from salus_vla.errors import RecordingError
 
 _MAGIC = b"\x89MCAP0\r\n"
 _RECORD = struct.Struct("<BQ")  # opcode, length of the content
 _CHUNK = struct.Struct("<QQQII")  # first and last log time, uncompressed size, CRC, length of the compression's name
-_DAMAGED = (McapError, CRCValidationError, zstandard.ZstdError, struct.error, UnicodeDecodeError)
+# What mcap and its decompressors raise on damaged data; lz4 a RuntimeError, a wrong CRC or name a ValueError.
+_DAMAGED = (McapError, zstandard.ZstdError, struct.error, ValueError, RuntimeError, OverflowError, MemoryError)
 
 
 def read_records(path: Path) -> Iterator[McapRecord]:
@@ -31,6 +32,7 @@ def read_records(path: Path) -> Iterator[McapRecord]:
         RecordingError: the file cannot be read or is no mcap file.
     """
     try:
+        size = path.stat().st_size
         with path.open("rb") as file:
             if file.read(len(_MAGIC)) != _MAGIC:
                 raise RecordingError(f"{path}: is not an mcap file")
@@ -38,7 +40,7 @@ def read_records(path: Path) -> Iterator[McapRecord]:
                 opcode, length = _RECORD.unpack(head)
                 if opcode in (0, Opcode.DATA_END, Opcode.FOOTER):  # zeros: blocks that a power cut left unwritten
                     return
-                body = file.read(length) if length < 2**40 else file.read()
+                body = file.read(min(length, size))  # a damaged length must not ask for that much memory
                 whole = len(body) == length
                 if opcode == Opcode.CHUNK:
                     yield from _whole_chunk(body) if whole else _partial_chunk(body)
@@ -69,13 +71,16 @@ def _partial_chunk(body: bytes) -> Iterator[McapRecord]:
     elif compression:  # an lz4 frame cannot be read in part
         return
     position = 0
+    held: list[McapRecord] = []
     while position + _RECORD.size <= len(data):
         opcode, length = _RECORD.unpack_from(data, position)
         position += _RECORD.size
-        if position + length > len(data):
+        if opcode == 0:  # unwritten blocks: the record before may end in zeros that are not its own
             return
-        yield from _record(opcode, data[position : position + length])
+        yield from held
+        held = _record(opcode, data[position : position + length]) if position + length <= len(data) else []
         position += length
+    yield from held
 
 
 def _record(opcode: int, body: bytes) -> list[McapRecord]:

@@ -1,7 +1,8 @@
 """Off-screen pictures of the contract's cameras, on any machine with EGL (GPU or software Mesa) or OSMesa.
 
-MuJoCo picks its OpenGL binding from $MUJOCO_GL when it is imported, and PyOpenGL stays with the first platform that was
-imported. So the bindings are imported here directly, one after the other, until one gives a context.
+A process can load one OpenGL binding only: MuJoCo looks for functions in whatever library the process has, so after a
+failed EGL even a good OSMesa gives nothing. So each binding is tried in a process of its own (about a second, once).
+The one that works is kept in $MUJOCO_GL, for the processes that this one starts; one that is set there is not tried.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import subprocess
 import sys
+import weakref
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -23,7 +26,17 @@ from salus_vla.frames import ImageArray
 
 BACKENDS = ("egl", "osmesa")
 OFF = ("disable", "disabled", "off", "false", "0")
-PACKAGES = "libegl1 and libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa)"
+HELP = (
+    "On Debian or Ubuntu install libegl1 and libgl1-mesa-dri (EGL), or libosmesa6 (OSMesa); "
+    "MUJOCO_GL=egl|osmesa|glfw chooses one"
+)
+PROBE = """
+import importlib, sys, mujoco
+context = importlib.import_module("mujoco." + sys.argv[1]).GLContext(16, 16)
+context.make_current()
+mujoco.MjrContext(mujoco.MjModel.from_xml_string("<mujoco/>"), mujoco.mjtFontScale.mjFONTSCALE_100)
+"""
+PROBE_TIMEOUT = 60.0  # s
 MAX_GEOMS = 200
 
 SegmentArray = NDArray[np.int32]
@@ -39,49 +52,50 @@ class GlContext(Protocol):
         """Give the context back."""
 
 
-def _candidates() -> tuple[str, ...]:
-    chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
-    if chosen in OFF:
-        raise SimulatorError(f"cameras need OpenGL, but MUJOCO_GL={chosen} switches it off; unset it")
-    return (chosen,) if chosen in (*BACKENDS, "glfw") else BACKENDS
-
-
-def _forget_opengl() -> None:
-    """Unload a binding that failed: PyOpenGL would stay with its platform, and MuJoCo's next binding refuse it."""
-    os.environ.pop("PYOPENGL_PLATFORM", None)
-    for name in list(sys.modules):
-        if name.split(".")[0] == "OpenGL" or name.startswith(("mujoco.egl", "mujoco.osmesa")):
-            del sys.modules[name]
+def _try_in_a_process(name: str) -> str | None:
+    """None when the binding can draw, else the last line of its complaint."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", PROBE, name],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PROBE_TIMEOUT,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer in {PROBE_TIMEOUT:g} s"
+    if result.returncode == 0:
+        return None
+    return (result.stderr.strip().splitlines() or [f"exit status {result.returncode}"])[-1]
 
 
 @functools.cache
-def _binding() -> tuple[str, type]:
-    """The first binding that gives a context, as (name, context class); found once per process."""
-    tried = []
-    for name in _candidates():
-        try:
-            module = importlib.import_module(f"mujoco.{name}")
-            context = module.GLContext(16, 16)
-            context.make_current()
-            context.free()
-        except Exception as error:  # each binding raises its own kind: ImportError, AttributeError, GLError ...
-            tried.append(f"{name}: {type(error).__name__}: {error}")
-            _forget_opengl()
-        else:
-            return name, module.GLContext
-    raise SimulatorError(
-        f"no OpenGL for the cameras; tried {'; '.join(tried)}. On Debian or Ubuntu install {PACKAGES}, "
-        "or choose a binding with MUJOCO_GL=egl|osmesa|glfw"
-    )
-
-
 def gl_backend() -> str:
-    """Name of the OpenGL binding in use: `egl`, `osmesa` or `glfw`.
+    """Name of the OpenGL binding to use: $MUJOCO_GL, else the first of `BACKENDS` that works; found once per process.
 
     Raises:
-        SimulatorError: none works; says what was tried and which packages help.
+        SimulatorError: none works, with what was tried and which packages help; or $MUJOCO_GL switches OpenGL off.
     """
-    return _binding()[0]
+    chosen = os.environ.get("MUJOCO_GL", "").lower().strip()
+    if chosen in OFF:
+        raise SimulatorError(f"cameras need OpenGL, but MUJOCO_GL={chosen} switches it off; unset it")
+    if chosen in (*BACKENDS, "glfw"):
+        return chosen
+    tried = []
+    for name in BACKENDS:
+        complaint = _try_in_a_process(name)
+        if complaint is None:
+            os.environ["MUJOCO_GL"] = name
+            return name
+        tried.append(f"{name}: {complaint}")
+    raise SimulatorError(f"no OpenGL for the cameras; tried {'; '.join(tried)}. {HELP}")
+
+
+def _free(gl: GlContext, context: mujoco.MjrContext) -> None:
+    gl.make_current()
+    context.free()
+    gl.free()
 
 
 class CameraRenderer:
@@ -102,9 +116,16 @@ class CameraRenderer:
         self._cameras = {name: self._fixed_camera(name) for name in CAMERAS}
         for flag in (mujoco.mjtRndFlag.mjRND_SHADOW, mujoco.mjtRndFlag.mjRND_REFLECTION, mujoco.mjtRndFlag.mjRND_HAZE):
             self._scene.flags[flag] = False
-        self._gl: GlContext | None = cast(GlContext, _binding()[1](self._width, self._height))
-        self._gl.make_current()
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        backend = gl_backend()
+        try:
+            binding = importlib.import_module(f"mujoco.{backend}")
+            self._gl = cast(GlContext, binding.GLContext(self._width, self._height))
+            self._gl.make_current()
+            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
+        except Exception as error:  # each binding raises its own kind: ImportError, AttributeError, FatalError ...
+            raise SimulatorError(f"OpenGL {backend} does not work: {type(error).__name__}: {error}. {HELP}") from error
+        # Also when nobody closes: at the interpreter's end OSMesa's own destructor comes too late.
+        self._free = weakref.finalize(self, _free, self._gl, self._context)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
 
     def _fixed_camera(self, name: str) -> mujoco.MjvCamera:
@@ -140,7 +161,7 @@ class CameraRenderer:
     def _draw(self, data: mujoco.MjData, name: str) -> ImageArray:
         if name not in self._cameras:
             raise SimulatorError(f"unknown camera {name!r}; expected one of {', '.join(CAMERAS)}")
-        if self._gl is None:
+        if not self._free.alive:
             raise SimulatorError("the cameras are closed")
         self._gl.make_current()  # another simulator of this process may have rendered since
         everything = mujoco.mjtCatBit.mjCAT_ALL
@@ -152,8 +173,4 @@ class CameraRenderer:
 
     def close(self) -> None:
         """Free the OpenGL context; a second call does nothing."""
-        if self._gl is not None:
-            self._gl.make_current()
-            self._context.free()
-            self._gl.free()
-            self._gl = None
+        self._free()

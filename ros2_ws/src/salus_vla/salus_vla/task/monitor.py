@@ -107,10 +107,9 @@ class TaskMonitor:
     def start(self, stamp_ns: int) -> None:
         """Begin an episode: forget all contacts; the next update must be the reset's frame, which reports them anew."""
         self._touching: dict[tuple[str, str], float] = {}
-        self._stamp_ns = stamp_ns
+        self._stamp_ns = self._last_decision_ns = stamp_ns
         self._outcome = Outcome.RUNNING
         self._decisions = 0
-        self._last_decision_ns = stamp_ns
         self._squeezed_since: int | None = None
         self._hold: _Hold | None = None
         self._loss: _Loss | None = None
@@ -166,11 +165,12 @@ class TaskMonitor:
         self._follow_hold(view)
         # All rules see every frame, because some keep state; the first in the order wins.
         found = (self._collision(), self._drop(view), self._success(view), self._miss(view), self._timeout(view))
-        for event in found:
-            if event is not None and event.outcome is not None:
+        events = [event for event in found if event is not None]
+        for event in events:
+            if event.outcome is not None:
                 self._outcome = event.outcome
                 return [event]
-        return [event for event in found if event is not None]
+        return events
 
     # -- contacts ------------------------------------------------------------------------------------------------------
 
@@ -188,8 +188,7 @@ class TaskMonitor:
 
     def _follow_hold(self, view: _View) -> None:
         """Held once both fingers pressed on the cube for grasp_time; lost when either no longer touches it."""
-        limits = self._limits
-        if min(view.fingers) < limits.grasp_force:
+        if min(view.fingers) < self._limits.grasp_force:
             self._squeezed_since = None
         elif self._squeezed_since is None:
             self._squeezed_since = view.stamp_ns
@@ -199,10 +198,12 @@ class TaskMonitor:
             self._hold = None
         elif self._loss is not None and view.both_touch:
             self._hold, self._loss = self._loss.hold, None  # a contact that flickered
-        elif self._hold is None and squeezed_since is not None and self._passed(squeezed_since, limits.grasp_time):
+        elif (
+            self._hold is None and squeezed_since is not None and self._passed(squeezed_since, self._limits.grasp_time)
+        ):
             self._hold = _Hold(view.width, lifted=False)
         if self._hold is not None:
-            lifted = self._hold.lifted or self._height(view.cube) > limits.lift_height
+            lifted = self._hold.lifted or self._height(view.cube) > self._limits.lift_height
             self._hold = _Hold(max(self._hold.width, view.width), lifted)
 
     def _height(self, cube: FloatArray) -> float:

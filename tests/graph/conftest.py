@@ -1,0 +1,44 @@
+"""Starts the real graph as processes, as a user does, and gives the run it recorded."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from salus_vla.recording.info import RunInfo, read_run
+
+SEED = 7
+EPISODES = 2
+DECISIONS = 25
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Result of one `salus collect`."""
+
+    run: RunInfo
+    output: str
+
+    def bag(self, episode: int) -> Path:
+        """Folder of an episode's bag."""
+        return self.run.path / f"episode_{episode:06d}"
+
+
+def salus(*arguments: object, timeout: float = 100.0) -> subprocess.CompletedProcess[str]:
+    """Runs the console command to its end."""
+    command = [sys.executable, "-m", "salus_vla.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@pytest.fixture(scope="session")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Collected:
+    """Two episodes with the tiny ensemble in lockstep, through real processes."""
+    out = tmp_path_factory.mktemp("runs")
+    result = salus(
+        "collect", "--episodes", EPISODES, "--seed", SEED, "--max-decisions", DECISIONS, "--out", out, "--run-id", "run",
+    )  # fmt: skip
+    log = out / "run" / "graph.log"
+    assert result.returncode == 0, result.stdout + result.stderr + (log.read_text() if log.is_file() else "")
+    return Collected(read_run(out / "run"), result.stdout)

@@ -1,0 +1,44 @@
+"""The graph in lockstep and one process give the same episode: joints, outcome and signals, bit for bit."""
+
+import numpy as np
+import pytest
+import torch
+
+from salus_vla.control.controller import make_controller
+from salus_vla.policy.registry import make_policy
+from salus_vla.rollout import EpisodeResult, run_episode
+from salus_vla.scene import load_scene
+from salus_vla.signals import NAMES
+from salus_vla.sim.simulator import Simulator
+
+from .conftest import DECISIONS, EPISODES, SEED, Collected
+from .test_collect import messages_of
+
+pytestmark = [pytest.mark.graph, pytest.mark.timeout(200)]
+
+
+@pytest.fixture(scope="module")
+def in_process() -> list[EpisodeResult]:
+    scene = load_scene()
+    torch.set_num_threads(1)  # model.threads of config/salus.yaml: the number of threads changes the last digits
+    controller = make_controller(make_policy("ensemble"), scene)
+    with Simulator(scene) as simulator:
+        return [
+            run_episode(simulator, controller, SEED + number, max_decisions=DECISIONS) for number in range(EPISODES)
+        ]
+
+
+@pytest.mark.parametrize("number", range(EPISODES))
+def test_the_graph_repeats_the_episode_of_one_process(
+    number: int, collected: Collected, in_process: list[EpisodeResult]
+) -> None:
+    here, found = in_process[number], messages_of(collected, number)
+    recorded = collected.run.record.episodes[number]
+    assert (recorded.outcome, recorded.decisions) == (here.outcome.name, here.decisions)
+    joints = np.array([message.position for message in found["/joint_states"]])
+    assert np.array_equal(joints, np.array([frame.joint_position for frame in here.frames]))
+    commands = np.array([message.position for message in found["/joint_command"]])[: len(here.commands)]
+    assert np.array_equal(commands, np.array([command.position for command in here.commands]))
+    signals = np.array([[getattr(message, name) for name in NAMES] for message in found["/salus/safety_signals"]])
+    expected = np.array([decision.signals.values for decision in here.decided])
+    assert np.array_equal(signals.astype(np.float32), expected, equal_nan=True)
