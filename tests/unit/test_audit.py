@@ -35,9 +35,7 @@ def audited(topic: Topic, stamps: list[int], start: int, end: int, unstamped: tu
 @given(st.integers(3, 200), st.data())
 def test_gaps_are_found_exactly_where_messages_were_removed(count: int, data: st.DataObject) -> None:
     kept = sorted(data.draw(st.sets(st.integers(0, count - 1), min_size=1)))
-    report = audited(
-        JOINT_STATES, [START + index * PERIOD for index in kept], START, START + (count - 1) * PERIOD
-    )
+    report = audited(JOINT_STATES, [START + index * PERIOD for index in kept], START, START + (count - 1) * PERIOD)
     expected = [
         Gap(START + earlier * PERIOD, START + later * PERIOD, later - earlier - 1)
         for earlier, later in pairwise(kept)

@@ -37,7 +37,18 @@ from salus_vla.recording.writer import BagWriter, open_writer
 
 SOURCES = Path(__file__).resolve().parents[2] / "ros2_ws" / "src"
 IMAGE = image_topic("front")
-TOPICS = (CLOCK, JOINT_STATES, IMAGE, CUBE_IN_BIN, TF, JOINT_COMMAND, SAFETY_SIGNALS, EPISODE, STATUS_TOPIC, DIAGNOSTICS)
+TOPICS = (
+    CLOCK,
+    JOINT_STATES,
+    IMAGE,
+    CUBE_IN_BIN,
+    TF,
+    JOINT_COMMAND,
+    SAFETY_SIGNALS,
+    EPISODE,
+    STATUS_TOPIC,
+    DIAGNOSTICS,
+)
 MS = 1_000_000
 START, END = 1000 * MS, 2000 * MS
 META = EpisodeMeta(0, seed=7, task="lift", policy_source="hold")
@@ -282,13 +293,11 @@ def test_an_episode_that_never_started_leaves_nothing_behind(feed: Feed) -> None
 
 def test_memory_is_bounded_while_the_start_is_awaited(tmp_path: Path, types: MessageTypes) -> None:
     run = RunFolder.create(tmp_path, "run1", provenance={}, arguments={})
-    recorder = EpisodeRecorder(
-        run, TOPICS, types, partial(open_writer, backend="mcap", types=types), buffer_bytes=1000
-    )
+    recorder = EpisodeRecorder(run, TOPICS, types, partial(open_writer, backend="mcap", types=types), buffer_bytes=1000)
     recorder.start(META, {})
+    recorder.on_message(IMAGE.name, stamped(START, bytes(900)), 0)
     with pytest.raises(RecordingError, match=r"episode 0: 1000 bytes .* no STARTED on /salus/episode"):
-        for index in range(20):
-            recorder.on_message(IMAGE.name, stamped(index * MS, bytes(100)), index)
+        recorder.on_message(IMAGE.name, stamped(START, bytes(100)), 0)
     assert recorder.state is State.IDLE
 
 
@@ -330,9 +339,10 @@ def test_a_full_disk_ends_the_episode_with_the_path_and_keeps_what_was_written(
     recorder = EpisodeRecorder(run, TOPICS, types, open_full)
     bag = recorder.start(META, {})
     recorder.begin(START)
+    for index in range(3):
+        recorder.on_message(CLOCK.name, stamped(START + index * MS), index)
     with pytest.raises(RecordingError, match=r"episode_000000: cannot be written \(No space left.*3 messages are in"):
-        for index in range(10):
-            recorder.on_message(CLOCK.name, stamped(START + index * MS), index)
+        recorder.on_message(CLOCK.name, stamped(END), 4)
     assert writers[0].aborted
     assert run.interrupted == (bag,)
     assert recorder.state is State.IDLE

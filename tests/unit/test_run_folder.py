@@ -63,7 +63,11 @@ def test_resume_continues_after_the_last_finished_episode(run: RunFolder) -> Non
     again = reopened(run)
     assert again.next_episode == 2
     assert [entry.number for entry in again.episodes] == [0, 1]
-    assert (again.run_id, again.record.provenance, again.record.arguments) == ("run1", {"git": "abc"}, {"episodes": "3"})
+    assert (again.run_id, again.record.provenance, again.record.arguments) == (
+        "run1",
+        {"git": "abc"},
+        {"episodes": "3"},
+    )
 
 
 def test_a_bag_that_was_renamed_but_not_listed_is_adopted(run: RunFolder) -> None:
@@ -143,9 +147,14 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
-@given(st.one_of(st.binary(max_size=40), st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists).map(
-    lambda value: json.dumps(value).encode()
-)))
+@given(
+    st.one_of(
+        st.binary(max_size=40),
+        st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists).map(
+            lambda value: json.dumps(value).encode()
+        ),
+    )
+)
 def test_garbage_in_run_json_names_the_file(tmp_path: Path, garbage: bytes) -> None:
     (tmp_path / "run.json").write_bytes(garbage)
     with pytest.raises(RecordingError, match=r"run\.json"):

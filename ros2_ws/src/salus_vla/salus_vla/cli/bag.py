@@ -65,7 +65,7 @@ def run_recover(arguments: argparse.Namespace) -> int:
     console = Console()
     recovered = recover(arguments.path)
     if not recovered:
-        console.print(f"{escape(str(arguments.path))}: nothing to recover")
+        console.print(f"{escape(str(arguments.path))}: nothing to recover", soft_wrap=True)
     for item in recovered:
         console.print(escape(_recovered_line(item)), soft_wrap=True)
     return 0
@@ -95,7 +95,7 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
     table = Table(title="Topics")
     for column in ("topic", "type"):
         table.add_column(column, overflow="fold")
-    for column in ("count", "rate [Hz]", "expected [Hz]", "gaps", "missing"):
+    for column in ("count", "Hz", "expected", "gaps", "missing"):
         table.add_column(column, justify="right")
     for topic in bag.topics:
         table.add_row(
@@ -112,6 +112,7 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
 
 
 def print_run(console: Console, run: RunInfo) -> None:
+    """Print the episodes of a run, what was interrupted, its arguments and its provenance."""
     _print_facts(console, None, [("run", str(run.path)), ("created", run.record.created)])
     table = Table(title=f"{len(run.record.episodes)} episodes")
     for column in ("episode", "seed"):
@@ -154,7 +155,7 @@ def _outcome(outcome: str, detail: str) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.6g}"
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _size(size: int) -> str:

@@ -105,7 +105,7 @@ def load_ensemble(
     processors: list[tuple[Any, Any]] = []
     folders = [_folder_of(name) for name in members]
     for name, folder in zip(members, folders, strict=True):
-        policy = _load_member(name, folder, device)
+        policy = load_member(name, folder, device)
         pre, post = _load_processors(folder, policy.config, device)
         state = policy.state_dict()
         own = {key: value for key, value in state.items() if not key.startswith(VLM_PREFIX)}
@@ -172,7 +172,7 @@ def _folder_of(name: str) -> Path:
         ) from error
 
 
-def _load_member(name: str, folder: Path, device: str) -> SmolVLAPolicy:
+def load_member(name: str, folder: Path, device: str) -> SmolVLAPolicy:
     for file in ("config.json", WEIGHTS, PREPROCESSOR, POSTPROCESSOR):
         if not (folder / file).is_file():
             raise ModelError(f"{folder / file} is missing: a member needs the policy and its pre- and post-processor")
@@ -210,9 +210,7 @@ def _load_processors(folder: Path, config: SmolVLAConfig, device: str) -> tuple[
     except Exception as error:  # the pipelines raise whatever their steps raise
         raise ModelError(f"{folder / PREPROCESSOR}, {POSTPROCESSOR}: {type(error).__name__}: {error}") from error
     modes = {kind: mode.value for kind, mode in config.normalization_mapping.items()}
-    check_statistics(
-        _tensors(pre), STATE_KEY, STATE_DIM, modes.get("STATE", "IDENTITY"), str(folder / PREPROCESSOR)
-    )
+    check_statistics(_tensors(pre), STATE_KEY, STATE_DIM, modes.get("STATE", "IDENTITY"), str(folder / PREPROCESSOR))
     check_statistics(
         _tensors(post), ACTION_KEY, ACTION_DIM, modes.get("ACTION", "IDENTITY"), str(folder / POSTPROCESSOR)
     )

@@ -173,6 +173,3 @@ def _embed_observation(
     parts.append(language * math.sqrt(language.shape[-1]))
     valid.append(token_mask[0].bool())
     return torch.cat(parts)[None], torch.cat(valid)
-
-
-

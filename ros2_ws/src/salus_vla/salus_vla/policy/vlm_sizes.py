@@ -39,8 +39,7 @@ class VlmSize:
         """Raises ValueError where SmolVLA would fail later with a message about tensor shapes."""
         rules = {
             "image_side must be a multiple of patch": self.image_side % self.patch == 0,
-            "image_side / patch must be a multiple of scale_factor": (self.image_side // self.patch)
-            % self.scale_factor
+            "image_side / patch must be a multiple of scale_factor": (self.image_side // self.patch) % self.scale_factor
             == 0,
             "vision_width must be a multiple of vision_heads": self.vision_width % self.vision_heads == 0,
             "text_width must be a multiple of text_heads": self.text_width % self.text_heads == 0,

@@ -65,7 +65,9 @@ class McapBagWriter:
         with self._errors():
             schema = self._schemas.get(message_type.name)
             if schema is None:
-                schema = self._writer.register_schema(message_type.name, "ros2msg", message_type.definition.encode())
+                schema = self._writer.register_schema(
+                    message_type.name, message_type.encoding, message_type.definition.encode()
+                )
                 self._schemas[message_type.name] = schema
             self._channels[name] = self._writer.register_channel(
                 name,

@@ -28,13 +28,15 @@ class MessageType:
 
     Attributes:
         name: `package/msg/Name`.
-        definition: the .msg text, followed by that of every type it uses (`ros2msg` encoding).
+        definition: the .msg text, followed by that of every type it uses.
         type_hash: `RIHS01_...`, or empty when unknown (a recovered bag that has none).
+        encoding: of the definition; `ros2idl` only in a bag that SALUS did not record.
     """
 
     name: str
     definition: str
     type_hash: str
+    encoding: str = "ros2msg"
 
 
 def default_folders() -> tuple[Path, ...]:

@@ -207,7 +207,8 @@ def _copy(content: _Content, target: Path) -> Audit:
         writer = McapBagWriter(target, content.provenance, MessageTypes(()), WriterOptions())
         for channel, schema in content.channels.values():
             type_hash = channel.metadata.get("topic_type_hash", "")
-            writer.add_channel(channel.topic, MessageType(schema.name, schema.data.decode(), type_hash), _qos(channel))
+            kind = MessageType(schema.name, schema.data.decode(), type_hash, schema.encoding)
+            writer.add_channel(channel.topic, kind, _qos(channel))
         for record in read_records(content.file):
             if isinstance(record, Message) and record.channel_id in topics:
                 name = topics[record.channel_id].name

@@ -1,0 +1,162 @@
+"""What one decision (five frames, one camera set) costs in each part, measured in this process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from salus_vla import contract
+from salus_vla.bench.timing import Timing, measure
+from salus_vla.contract import CAMERAS, DEFAULT_TASK
+from salus_vla.control.controller import Controller, make_controller
+from salus_vla.frames import Observation
+from salus_vla.policy.registry import BUILTIN_TINY, expand_members, make_policy
+from salus_vla.recording.message_types import MessageTypes
+from salus_vla.recording.writer import open_writer
+from salus_vla.rollout import observe
+from salus_vla.scene import Scene
+from salus_vla.sim.simulator import Simulator
+
+# One thread, as config/salus.yaml sets for the ensemble: the simulator needs the other core.
+_THREADS = 1
+
+
+def simulation(scene: Scene, calls: int) -> tuple[list[Timing], Observation]:
+    """Physics and rendering; also gives an observation for the other parts."""
+    with Simulator(scene) as simulator:
+
+        def five_frames() -> None:
+            for _ in range(scene.rates.frames_per_decision):
+                simulator.step()
+
+        timings = [
+            measure("physics", five_frames, calls=calls),
+            measure("rendering", simulator.render, calls=calls),
+        ]
+        return timings, observe(simulator.frame, simulator.render(), DEFAULT_TASK)
+
+
+def inference(scene: Scene, observation: Observation, calls: int) -> list[Timing]:
+    """The ensemble with its signals, and for comparison LeRobot's own policies one after the other."""
+    torch.set_num_threads(_THREADS)
+    controller = make_controller(make_policy("ensemble"), scene)
+    controller.start_episode(0)
+    ensemble = measure("inference", partial(_decide, controller, observation), calls=calls)
+    return [ensemble, measure("naive loop", _naive_loop(observation), calls=max(calls // 5, 3))]
+
+
+def _decide(controller: Controller, observation: Observation) -> None:
+    controller.decide(observation, None)
+
+
+def _naive_loop(observation: Observation) -> Any:
+    """Each member's own `predict_action_chunk` for each noise sample, as LeRobot runs it."""
+    from lerobot.policies.factory import make_pre_post_processors
+
+    from salus_vla.policy.checkpoint import load_member
+    from salus_vla.policy.features import STATE_KEY, image_key
+
+    members = [load_member(name, Path(name), "cpu") for name in expand_members([BUILTIN_TINY])]
+    first = Path(expand_members([BUILTIN_TINY])[0])
+    overrides = {"tokenizer_processor": {"tokenizer_name": members[0].config.vlm_model_name}}
+    preprocessor, _ = make_pre_post_processors(members[0].config, str(first), preprocessor_overrides=overrides)
+    batch: dict[str, Any] = {STATE_KEY: torch.from_numpy(observation.state).float(), "task": observation.task}
+    for camera in CAMERAS:
+        pixels = torch.from_numpy(observation.images[camera]).permute(2, 0, 1)
+        batch[image_key(camera)] = pixels.float() / 255.0
+    noise = torch.randn(2, 1, members[0].config.chunk_size, members[0].config.max_action_dim)
+
+    def loop() -> None:
+        for member in members:
+            for sample in noise:
+                member.predict_action_chunk(preprocessor(dict(batch)), noise=sample)
+
+    return loop
+
+
+def recording(observation: Observation, calls: int) -> Timing:
+    """Writing the messages of one decision into a bag."""
+    types = MessageTypes()
+    image = observation.images["front"].tobytes() + bytes(64)
+    small = np.zeros(60, np.uint8).tobytes()
+    per_decision = {
+        topic: round((topic.rate_hz or 0.0) / contract.DECISION_HZ)
+        for topic in (*contract.SIMULATOR_TOPICS, contract.JOINT_COMMAND, contract.SAFETY_SIGNALS)
+        if not topic.optional
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        writer = open_writer(Path(folder) / "bench", "mcap", custom_data={}, types=types)
+        for topic in per_decision:
+            writer.add_topic(topic.name, topic.type, topic.qos)
+        decisions = count()
+
+        def one_decision() -> None:
+            stamp = next(decisions) * 100_000_000
+            for topic, messages in per_decision.items():
+                data = image if topic.type == "sensor_msgs/msg/Image" else small
+                for i in range(messages):
+                    writer.write(topic.name, data, stamp + i * 20_000_000)
+
+        timing = measure("recording", one_decision, calls=calls)
+        writer.close()
+    return timing
+
+
+def transport(observation: Observation, calls: int) -> Timing:
+    """Five joint states and a camera set to another process, each joint state answered by a command."""
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from sensor_msgs.msg import Image, JointState
+
+    from salus_vla.nodes import messages
+    from salus_vla.nodes.images import to_message
+    from salus_vla.nodes.qos import profile
+
+    rclpy.init(args=[])
+    echo = subprocess.Popen([sys.executable, "-m", "salus_vla.bench.echo"])
+    try:
+        node = rclpy.create_node("salus_bench")
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        states = node.create_publisher(JointState, contract.JOINT_STATES.name, profile(contract.JOINT_STATES.qos))
+        images = {
+            camera: node.create_publisher(Image, contract.image_topic(camera).name, profile(contract.STREAM))
+            for camera in CAMERAS
+        }
+        answered: list[int] = []
+        node.create_subscription(
+            JointState,
+            contract.JOINT_COMMAND.name,
+            lambda message: answered.append(messages.to_ns(message.header.stamp)),
+            profile(contract.JOINT_COMMAND.qos),
+        )
+        while not all(publisher.get_subscription_count() for publisher in (states, *images.values())):
+            executor.spin_once(timeout_sec=0.1)
+        while not node.count_publishers(contract.JOINT_COMMAND.name):
+            executor.spin_once(timeout_sec=0.1)
+        stamps = count(1)
+
+        def one_decision() -> None:
+            for frame in range(5):
+                stamp = next(stamps) * 20_000_000
+                if frame == 0:
+                    for camera, publisher in images.items():
+                        pixels = observation.images[camera]
+                        publisher.publish(to_message(pixels, messages.to_time(stamp), contract.camera_frame(camera)))
+                states.publish(messages.joint_command(stamp, observation.joint_position))
+                while not answered or answered[-1] != stamp:
+                    executor.spin_once(timeout_sec=1.0)
+
+        return measure("transport", one_decision, calls=calls)
+    finally:
+        echo.terminate()
+        echo.wait()
+        rclpy.try_shutdown()
