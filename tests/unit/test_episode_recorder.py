@@ -27,7 +27,7 @@ from salus_vla.contract import (
     image_topic,
 )
 from salus_vla.errors import RecordingError
-from salus_vla.recording.episode_recorder import EpisodeRecorder, FinishedEpisode, State
+from salus_vla.recording.episode_recorder import HOLD_BACK_NS, EpisodeRecorder, FinishedEpisode, State
 from salus_vla.recording.message_types import MessageTypes, default_folders
 from salus_vla.recording.notice import OUTCOMES, EpisodeDecoder, Kind
 from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta
@@ -163,10 +163,17 @@ def test_messages_are_found_by_their_stamp_whatever_the_order_of_topics(feed: Fe
     assert content(finish(feed))[JOINT_STATES.name] == list(range(START, END + 1, 20 * MS))
 
 
-def test_frames_that_came_before_the_end_was_known_are_reported(feed: Feed) -> None:
+def test_the_bag_ends_with_the_terminal_observation_although_the_end_is_known_late(feed: Feed) -> None:
     feed.recorder.start(META, {})
     feed.recorder.begin(START)
-    feed.frames(START, END + 60 * MS, JOINT_STATES)
+    feed.frames(START, END + 200 * MS, JOINT_STATES)
+    assert content(finish(feed))[JOINT_STATES.name][-1] == END
+
+
+def test_frames_that_came_long_before_the_end_was_known_are_reported(feed: Feed) -> None:
+    feed.recorder.start(META, {})
+    feed.recorder.begin(START)
+    feed.frames(START, END + 60 * MS + HOLD_BACK_NS // (20 * MS) * 20 * MS + 20 * MS, JOINT_STATES)
     finished = finish(feed)
     assert [topic.after_end for topic in finished.audit.topics if topic.name == JOINT_STATES.name] == [3]
 
@@ -339,7 +346,7 @@ def test_a_full_disk_ends_the_episode_with_the_path_and_keeps_what_was_written(
     recorder = EpisodeRecorder(run, TOPICS, types, open_full)
     bag = recorder.start(META, {})
     recorder.begin(START)
-    for index in range(3):
+    for index in range(4):
         recorder.on_message(CLOCK.name, stamped(START + index * MS), index)
     with pytest.raises(RecordingError, match=r"episode_000000: cannot be written \(No space left.*3 messages are in"):
         recorder.on_message(CLOCK.name, stamped(END), 4)

@@ -141,7 +141,7 @@ class SignalTracker:
         values = (
             _mean_variance(first),
             _mean_variance(chunks[:, :, 0].swapaxes(0, 1)),
-            float(first.std(axis=0, ddof=1).max()) if members > 1 else nan,
+            float((first - first[0]).std(axis=0, ddof=1).max()) if members > 1 else nan,
             _chunk_divergence(per_member),
             float(np.linalg.norm(action - arm)),
             nan if before is None else float(np.linalg.norm(action - before)),
@@ -157,8 +157,9 @@ class SignalTracker:
             else self._reference.distance(prediction.expert_state),
         )
         self._earlier = _Earlier(stamp_ns, action, plan, prediction.prefix_state, before)
+        vector = np.array(values, dtype=np.float32)
         return SignalVector(
-            values=np.array(values, dtype=np.float32),
+            values=np.where(np.isfinite(vector), vector, np.float32(nan)),  # infinite is not computable either
             member_actions=first.astype(np.float32),
             members=members,
             noise_samples=samples,
@@ -178,7 +179,8 @@ def _mean_variance(values: FloatArray) -> float:
     """Mean of the unbiased variance over the first axis; NaN when there is only one value."""
     if len(values) < 2:
         return float("nan")
-    return float(values.var(axis=0, ddof=1).mean())
+    # Relative to the first value, so that equal values have no variance at all, not even that of rounding their mean.
+    return float((values - values[0]).var(axis=0, ddof=1).mean())
 
 
 def _chunk_divergence(per_member: FloatArray) -> float:

@@ -108,8 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
     code = graph.returncode
     if (folder / RUN_FILE).is_file():
         console.print()
-        print_run(console, read_run(folder))
-    console.print(f"[dim]{time.monotonic() - started:.0f} s, log {log}[/dim]", soft_wrap=True)
+        print_run(console, read_run(folder), provenance=False)
+    console.print(f"took {time.monotonic() - started:.0f} s; output of the nodes in {log}", soft_wrap=True, highlight=False)
     if interrupted.is_set:
         console.print("interrupted; continue with --resume")
         return 130

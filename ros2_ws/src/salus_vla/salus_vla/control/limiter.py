@@ -115,10 +115,14 @@ class Limiter:
         return LimitedCommand(self.position, limited=not np.allclose(self._position, wanted, rtol=0.0, atol=1e-9))
 
     def brake(self) -> LimitedCommand:
-        """Slows down along the path already commanded; all joints stop together, none above its deceleration."""
+        """Slows down along the path already commanded; all joints stop together, none above its deceleration.
+
+        A joint whose limit comes before the common stop leaves the path and brakes harder.
+        """
         time_to_stop = float((np.abs(self._velocity) / self._acceleration).max())
         keep = max(0.0, 1.0 - self._dt / time_to_stop) if time_to_stop > 0.0 else 0.0
-        self._advance(self._velocity * keep)
+        up, down = self._stopping_speed(self._upper - self._position), self._stopping_speed(self._position - self._lower)
+        self._advance(np.clip(self._velocity * keep, -down, up))
         return LimitedCommand(self.position)
 
     def _check(self, target: FloatArray) -> tuple[Refusal | None, str]:

@@ -1,53 +1,35 @@
 """Loads the members of an ensemble: real LeRobot SmolVLA checkpoints, checked against this robot and each other.
 
-LeRobot's own loading is lenient (missing keys are logged, an absent device becomes the CPU, a missing camera is dropped);
-beside a real arm each of these is an error that names the file, the key and what was expected.
+LeRobot's own loading is lenient (missing keys are logged, an absent device becomes the CPU, a missing camera is
+dropped); beside a real arm each of these is an error that names the file, the key and what was expected.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from lerobot.configs.policies import PreTrainedConfig
-from lerobot.policies.factory import make_pre_post_processors
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
-from safetensors import SafetensorError
+from safetensors import safe_open
 from torch import Tensor
 
 from salus_vla.errors import ModelError
-from salus_vla.policy.base import ACTION_DIM
-from salus_vla.policy.features import ACTION_KEY, STATE_DIM, STATE_KEY, check_features, check_statistics
+from salus_vla.policy.agreement import check_different, check_same_model
+from salus_vla.policy.features import check_features
+from salus_vla.policy.processors import POSTPROCESSOR, PREPROCESSOR, Pipelines, check_same_processors, load_processors
 
 VLM_PREFIX = "model.vlm_with_expert.vlm."
 WEIGHTS = "model.safetensors"
-PREPROCESSOR = "policy_preprocessor.json"
-POSTPROCESSOR = "policy_postprocessor.json"
-
-# Settings that must agree between members, because one batch runs them all.
-_SHARED_SETTINGS = (
-    "chunk_size",
-    "num_steps",
-    "max_state_dim",
-    "max_action_dim",
-    "resize_imgs_with_padding",
-    "tokenizer_max_length",
-    "pad_language_to",
-    "attention_mode",
-    "self_attn_every_n_layers",
-    "num_expert_layers",
-    "num_vlm_layers",
-    "expert_width_multiplier",
-    "add_image_special_tokens",
-    "min_period",
-    "max_period",
-)
+_PRECISIONS = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
 
 
 @dataclass(frozen=True)
@@ -102,27 +84,26 @@ def load_ensemble(
     vlm_of_member: list[int] = []
     experts: list[dict[str, Tensor]] = []
     hashes: list[str] = []
-    processors: list[tuple[Any, Any]] = []
+    processors: list[Pipelines] = []
     folders = [_folder_of(name) for name in members]
     for name, folder in zip(members, folders, strict=True):
         policy = load_member(name, folder, device)
-        pre, post = _load_processors(folder, policy.config, device)
+        pipelines = load_processors(folder, policy.config.vlm_model_name, device)
+        if vlms:
+            check_same_model(vlms[0], folders[0], policy, folder)
+            check_same_processors(processors[0], folders[0], pipelines, folder)
         state = policy.state_dict()
         own = {key: value for key, value in state.items() if not key.startswith(VLM_PREFIX)}
-        _check_finite(state, folder)
         vlm_hash = content_hash({key: value for key, value in state.items() if key.startswith(VLM_PREFIX)})
-        if vlms:
-            _check_agrees(vlms[0].config, folders[0], policy.config, folder)
-            _check_same_statistics(processors[0], folders[0], (pre, post), folder)
         if vlm_hash not in vlm_hashes:
             vlm_hashes.append(vlm_hash)
             vlms.append(policy)
         vlm_of_member.append(vlm_hashes.index(vlm_hash))
         experts.append(own)
         hashes.append(content_hash(own))
-        processors.append((pre, post))
+        processors.append(pipelines)
     if not allow_identical_experts:
-        _check_different(members, hashes)
+        check_different(members, hashes)
     return LoadedEnsemble(
         names=tuple(members),
         vlms=tuple(vlms),
@@ -173,25 +154,44 @@ def _folder_of(name: str) -> Path:
 
 
 def load_member(name: str, folder: Path, device: str) -> SmolVLAPolicy:
-    for file in ("config.json", WEIGHTS, PREPROCESSOR, POSTPROCESSOR):
-        if not (folder / file).is_file():
-            raise ModelError(f"{folder / file} is missing: a member needs the policy and its pre- and post-processor")
-    config_file = str(folder / "config.json")
+    """Loads one member's policy on a device.
+
+    Args:
+        name: the member as the user named it.
+        folder: where its files are.
+        device: for example `cpu` or `cuda:0`.
+
+    Raises:
+        ModelError: a file is missing or broken, or the policy does not fit this robot.
+    """
+    config_file = folder / "config.json"
+    for file in (config_file, folder / WEIGHTS, folder / PREPROCESSOR, folder / POSTPROCESSOR):
+        if not file.is_file():
+            raise ModelError(f"{name}: {file} is missing; a member is a policy with its pre- and post-processor")
     try:
-        config = PreTrainedConfig.from_pretrained(folder)
-    except Exception as error:  # draccus, json and lerobot each raise their own
+        with quiet_lerobot():
+            config = PreTrainedConfig.from_pretrained(folder)
+    except (Exception, SystemExit) as error:  # json, draccus (an argument parser) and lerobot each raise their own
         raise ModelError(f"{config_file}: {type(error).__name__}: {error}") from error
     if not isinstance(config, SmolVLAConfig):
         raise ModelError(f"{config_file}: type is '{config.type}', expected 'smolvla'")
-    check_features(config, config_file)
+    check_features(config, str(config_file))
+    mixed_precision = config.load_vlm_weights
     config.device = device
     config.load_vlm_weights = False  # the weights come from the member's own file
     config.compile_model = False
     config.vlm_model_name = resolve_vlm(config.vlm_model_name, folder)
     try:
-        return SmolVLAPolicy.from_pretrained(folder, config=config, strict=True)
-    except (RuntimeError, SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{folder / WEIGHTS} does not fit {config_file}: {error}") from error
+        with quiet_lerobot():
+            policy = SmolVLAPolicy.from_pretrained(folder, config=config, strict=True)
+        if mixed_precision:
+            _restore_precision(policy, folder / WEIGHTS)
+    except Exception as error:  # a setting that does not fit fails anywhere in lerobot, transformers or torch
+        raise ModelError(f"{folder / WEIGHTS} does not fit {config_file}: {type(error).__name__}: {error}") from error
+    for key, value in policy.state_dict().items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise ModelError(f"{folder / WEIGHTS}: '{key}' has values that are not finite")
+    return policy
 
 
 def resolve_vlm(name: str, folder: Path) -> str:
@@ -200,69 +200,26 @@ def resolve_vlm(name: str, folder: Path) -> str:
     return str(relative.resolve()) if relative.is_dir() else name
 
 
-def _load_processors(folder: Path, config: SmolVLAConfig, device: str) -> tuple[Any, Any]:
-    overrides = {
-        "tokenizer_processor": {"tokenizer_name": config.vlm_model_name},
-        "device_processor": {"device": device},
-    }
+def _restore_precision(policy: SmolVLAPolicy, weights: Path) -> None:
+    """Gives each weight the precision it is stored in.
+
+    LeRobot builds a policy with `load_vlm_weights` in bf16, except for some projections. Without that option, which
+    would read the VLM's weights twice, most of it is fp32 and computes something slightly different.
+    """
+    parameters = dict(policy.named_parameters(remove_duplicate=False))
+    with safe_open(weights, framework="pt") as stored:
+        for key in parameters.keys() & stored.keys():
+            parameters[key].data = parameters[key].data.to(_PRECISIONS[stored.get_slice(key).get_dtype()])
+
+
+@contextlib.contextmanager
+def quiet_lerobot() -> Iterator[None]:
+    """Keeps LeRobot's progress off stdout, and its warning that the stored device is absent: ours is explicit."""
+    logger = logging.getLogger("lerobot")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        pre, post = make_pre_post_processors(config, str(folder), preprocessor_overrides=overrides)
-    except Exception as error:  # the pipelines raise whatever their steps raise
-        raise ModelError(f"{folder / PREPROCESSOR}, {POSTPROCESSOR}: {type(error).__name__}: {error}") from error
-    modes = {kind: mode.value for kind, mode in config.normalization_mapping.items()}
-    check_statistics(_tensors(pre), STATE_KEY, STATE_DIM, modes.get("STATE", "IDENTITY"), str(folder / PREPROCESSOR))
-    check_statistics(
-        _tensors(post), ACTION_KEY, ACTION_DIM, modes.get("ACTION", "IDENTITY"), str(folder / POSTPROCESSOR)
-    )
-    return pre, post
-
-
-def _tensors(pipeline: Any) -> dict[str, dict[str, Tensor]]:
-    """Statistics of the (un)normaliser step of a pipeline, feature -> name -> tensor."""
-    for step in pipeline.steps:
-        stats = getattr(step, "_tensor_stats", None)
-        if stats is not None:
-            return {key: dict(values) for key, values in stats.items()}
-    return {}
-
-
-def _check_finite(state: Mapping[str, Tensor], folder: Path) -> None:
-    for key, value in state.items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise ModelError(f"{folder / WEIGHTS}: '{key}' has values that are not finite")
-
-
-def _check_agrees(first: SmolVLAConfig, first_folder: Path, other: SmolVLAConfig, folder: Path) -> None:
-    for key in _SHARED_SETTINGS:
-        one, two = getattr(first, key), getattr(other, key)
-        if one != two:
-            raise ModelError(
-                f"members differ in '{key}': {one} in {first_folder / 'config.json'}, {two} in {folder / 'config.json'}"
-            )
-
-
-def _check_same_statistics(first: tuple[Any, Any], first_folder: Path, other: tuple[Any, Any], folder: Path) -> None:
-    for one, two, file in zip(first, other, (PREPROCESSOR, POSTPROCESSOR), strict=True):
-        stats_one, stats_two = _tensors(one), _tensors(two)
-        for key in (STATE_KEY, ACTION_KEY):
-            for name in ("mean", "std", "min", "max"):
-                a, b = stats_one.get(key, {}).get(name), stats_two.get(key, {}).get(name)
-                if (a is None) != (b is None) or (a is not None and b is not None and not torch.equal(a, b)):
-                    raise ModelError(
-                        f"members differ in the statistics '{key}.{name}': {a} in {first_folder / file}, "
-                        f"{b} in {folder / file}"
-                    )
-
-
-def _check_different(names: Sequence[str], hashes: Sequence[str]) -> None:
-    seen: dict[str, str] = {}
-    for name, value in zip(names, hashes, strict=True):
-        if value in seen:
-            raise ModelError(
-                f"{seen[value]} and {name} have the same action expert (hash {value}): their disagreement would "
-                "always be zero. Give members with different weights, or set model.allow_identical_experts."
-            )
-        seen[value] = name
-
-
-logging.getLogger("lerobot").setLevel(logging.ERROR)  # its device warning contradicts the explicit device above
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,9 +1,10 @@
 """Evaluates all members of a SmolVLA ensemble in one batch: one prefix per VLM, the action experts side by side.
 
-In SmolVLA's prefix, image and language tokens do not attend to the state token, which comes last. So their keys and values
-are equal for all members that share a VLM, and only the state position is a member's own. The prefix is therefore run once
-with K state tokens, each of which sees the images, the language and itself; the K x S action experts then run as batched
-matrix products over stacked weights. The result equals LeRobot's `predict_action_chunk` of each member at equal noise.
+In SmolVLA's prefix, image and language tokens do not attend to the state token, which comes last. So their keys and
+values are equal for all members that share a VLM, and only the state position is a member's own. The prefix therefore
+runs once with K state tokens, each of which sees the images, the language and itself; the K x S action experts then run
+as batched matrix products over stacked weights. The result equals LeRobot's `predict_action_chunk` of each member at
+equal noise.
 """
 
 from __future__ import annotations
@@ -106,7 +107,12 @@ def _run_prefix(
     """Runs one VLM over images, language and the state tokens of its members.
 
     Args:
-        state_tokens: shape (K', D).
+        policy: gives the VLM.
+        images: one (1, 3, H, W) for each camera, from LeRobot's `prepare_images`.
+        image_masks: one (1,) for each camera, False for a camera that is absent.
+        tokens: the instruction, shape (1, L).
+        token_mask: which tokens count, shape (1, L).
+        state_tokens: shape (K', D), K' the members that share the VLM.
 
     Returns:
         The keys and values that each member's expert attends to, and the mean-pooled last hidden state (D,).
@@ -115,7 +121,8 @@ def _run_prefix(
     embeddings, valid = _embed_observation(policy, images, image_masks, tokens, token_mask)
     shared, members = embeddings.shape[1], state_tokens.shape[0]
     device = embeddings.device
-    sequence = torch.cat([embeddings, state_tokens[None].to(embeddings.dtype)], dim=1)
+    # As in LeRobot, a bf16 VLM's embeddings join the fp32 state tokens in fp32: the state is not rounded here.
+    sequence = torch.cat([embeddings, state_tokens[None]], dim=1)
     # Image and language tokens see each other; state token k sees them and itself, but no other member's state.
     mask = torch.zeros(shared + members, shared + members, dtype=torch.bool, device=device)
     mask[:, :shared] = valid
@@ -139,7 +146,7 @@ def _run_prefix(
 
 
 def _member_view(cached: Tensor, shared: int, members: int) -> Tensor:
-    """(heads, n + K, d) of the joint run -> (K, heads, n + 1, d): each member sees the shared part and its own state."""
+    """(heads, n + K, d) of the joint run -> (K, heads, n + 1, d): a member sees the shared part and its own state."""
     common = cached[:, :shared].expand(members, -1, -1, -1)
     own = cached[:, shared:].transpose(0, 1)[:, :, None]
     return torch.cat([common, own], dim=2)

@@ -13,7 +13,7 @@ import torch
 from salus_vla.errors import ModelError
 from salus_vla.frames import Observation
 from salus_vla.policy.base import Prediction
-from salus_vla.policy.checkpoint import load_ensemble
+from salus_vla.policy.checkpoint import LoadedEnsemble, load_ensemble
 from salus_vla.policy.engine import EnsembleEngine
 from salus_vla.policy.features import STATE_KEY, image_key
 
@@ -42,16 +42,18 @@ class EnsemblePolicy:
         """
         if noise_samples < 1:
             raise ModelError(f"model.noise_samples is {noise_samples}, expected at least 1")
-        self._ensemble = load_ensemble(members, device=device, allow_identical_experts=allow_identical_experts)
-        self._engine = EnsembleEngine(self._ensemble)
+        ensemble = load_ensemble(members, device=device, allow_identical_experts=allow_identical_experts)
+        # The ensemble itself is not kept: the engine has its own copy of the experts.
+        self._engine = EnsembleEngine(ensemble)
+        self._preprocessor, self._postprocessor = ensemble.preprocessor, ensemble.postprocessor
+        self._cameras = tuple(key.removeprefix(image_key("")) for key in ensemble.config.image_features)
         self._samples = noise_samples
+        self._facts = _facts_of(ensemble, noise_samples)
         self._seed = 0
 
     def start_episode(self, seed: int) -> None:
-        """Sets the seed of the episode's noise; the engine itself keeps no state between decisions."""
+        """Sets the seed of the episode's noise; nothing else passes from one decision to the next."""
         self._seed = seed
-        for policy in self._ensemble.vlms:
-            policy.reset()
 
     def predict(self, observation: Observation, decision: int) -> Prediction:
         """Chunks of all members for one observation.
@@ -59,13 +61,13 @@ class EnsemblePolicy:
         Raises:
             ModelError: the observation lacks a camera, or an image is not uint8 RGB.
         """
-        batch = self._ensemble.preprocessor(self._batch(observation))
+        batch = self._preprocessor(self._batch(observation))
         noise = self._noise(decision)
         output = self._engine.forward(batch, noise)
         actions = output.actions.float().cpu()
         members, samples, horizon, dimension = actions.shape
         # The un-normaliser works on (batch, H, A); members and samples are its batch.
-        radians = self._ensemble.postprocessor(actions.reshape(-1, horizon, dimension))
+        radians = self._postprocessor(actions.reshape(-1, horizon, dimension))
         chunks = radians.reshape(members, samples, horizon, dimension).numpy().astype(np.float64)
         return Prediction(
             chunks=chunks,
@@ -75,32 +77,14 @@ class EnsemblePolicy:
 
     def facts(self) -> dict[str, str]:
         """Names and hashes of the members, device, sizes and versions."""
-        ensemble = self._ensemble
-        facts = {
-            "policy": self.source,
-            "members": str(len(ensemble.names)),
-            "noise_samples": str(self._samples),
-            "device": str(ensemble.device),
-            "shared_vlm": str(len(ensemble.vlms) == 1).lower(),
-            "chunk_size": str(ensemble.config.chunk_size),
-            "torch": torch.__version__,
-            "lerobot": lerobot.__version__,
-            "python": platform.python_version(),
-        }
-        for k, (name, digest) in enumerate(zip(ensemble.names, ensemble.hashes, strict=True)):
-            facts[f"member_{k}"] = name
-            facts[f"member_{k}_hash"] = digest
-        for k, digest in enumerate(ensemble.vlm_hashes):
-            facts[f"vlm_{k}_hash"] = digest
-        return facts
+        return dict(self._facts)
 
     def _batch(self, observation: Observation) -> dict[str, Any]:
         batch: dict[str, Any] = {
             STATE_KEY: torch.from_numpy(observation.state).float(),
             "task": observation.task,
         }
-        for key in self._ensemble.config.image_features:
-            camera = key.rsplit(".", 1)[-1]
+        for camera in self._cameras:
             image = observation.images.get(camera)
             if image is None:
                 raise ModelError(f"observation has no camera '{camera}', it has {sorted(observation.images)}")
@@ -116,3 +100,23 @@ class EnsemblePolicy:
         generator = np.random.default_rng([abs(self._seed), int(self._seed < 0), decision])
         shape = self._engine.noise_shape(self._samples)
         return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
+
+
+def _facts_of(ensemble: LoadedEnsemble, noise_samples: int) -> dict[str, str]:
+    facts = {
+        "policy": EnsemblePolicy.source,
+        "members": str(len(ensemble.names)),
+        "noise_samples": str(noise_samples),
+        "device": str(ensemble.device),
+        "shared_vlm": str(len(ensemble.vlms) == 1).lower(),
+        "chunk_size": str(ensemble.config.chunk_size),
+        "torch": torch.__version__,
+        "lerobot": lerobot.__version__,
+        "python": platform.python_version(),
+    }
+    for k, (name, digest) in enumerate(zip(ensemble.names, ensemble.hashes, strict=True)):
+        facts[f"member_{k}"] = name
+        facts[f"member_{k}_hash"] = digest
+    for k, digest in enumerate(ensemble.vlm_hashes):
+        facts[f"vlm_{k}_hash"] = digest
+    return facts

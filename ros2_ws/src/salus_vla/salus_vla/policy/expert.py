@@ -1,7 +1,7 @@
 """The action experts of K members as one batched model: stacked weights, batched matrix products.
 
-Follows `VLAFlowMatching.denoise_step` and `SmolVLMWithExpertModel` of LeRobot 0.6.1 operation by operation, including where
-they change precision, so that a mixed bf16 checkpoint behaves as it does there.
+Follows `VLAFlowMatching.denoise_step` and `SmolVLMWithExpertModel` of LeRobot 0.6.1 operation by operation, including
+where they change precision, so that a mixed bf16 checkpoint behaves as it does there.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class ExpertStack:
         vlm = policy.model.vlm_with_expert
         if vlm.num_expert_layers != vlm.num_vlm_layers:
             raise ModelError(
-                f"num_expert_layers is {vlm.num_expert_layers}, the VLM has {vlm.num_vlm_layers} layers; they must agree"
+                f"num_expert_layers is {vlm.num_expert_layers}, the VLM has {vlm.num_vlm_layers} layers: must be equal"
             )
         self._config = policy.config
         self._members = members
@@ -121,7 +121,7 @@ class ExpertStack:
         self._members = ()  # stacked now; the originals may be freed
         device = self._norm.weight.device
         steps = self._config.num_steps
-        times = torch.tensor([1.0 - step / steps for step in range(steps)], dtype=torch.float32, device=device)
+        times = torch.tensor([1.0 + step * (-1.0 / steps) for step in range(steps)], dtype=torch.float32, device=device)
         self._time_embedding = create_sinusoidal_pos_embedding(
             times, self._width, self._config.min_period, self._config.max_period, device=device
         )

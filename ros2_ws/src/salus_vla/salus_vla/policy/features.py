@@ -27,8 +27,12 @@ def check_features(config: Any, where: str) -> None:
         where: the file to name in the message.
 
     Raises:
-        ModelError: cameras, state or action differ; the message has the file, the key, the value found and the expected.
+        ModelError: cameras, state or action differ; the message has file, key, the value found and the one expected.
     """
+    if config.empty_cameras:
+        raise ModelError(
+            f"{where}: empty_cameras is {config.empty_cameras}, expected 0: this robot has all its cameras"
+        )
     expected = {image_key(camera) for camera in CAMERAS}
     found = set(config.image_features)
     if found != expected:
@@ -45,7 +49,8 @@ def _check_shape(where: str, key: str, feature: Any, expected: int) -> None:
         raise ModelError(f"{where}: {key} is missing, expected shape ({expected},)")
     if tuple(feature.shape) != (expected,):
         raise ModelError(
-            f"{where}: {key} has shape {tuple(feature.shape)}, expected ({expected},): 7 arm joints and the gripper width"
+            f"{where}: {key} has shape {tuple(feature.shape)}, expected ({expected},): "
+            "7 arm joints and the gripper width"
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lerobot.policies.smolvla.processor_smolvla import make_smolvla_pre_post_pro
 from salus_vla.contract import CAMERAS
 from salus_vla.errors import ModelError
 from salus_vla.policy.base import ACTION_DIM
+from salus_vla.policy.checkpoint import quiet_lerobot
 from salus_vla.policy.features import ACTION_KEY, STATE_DIM, STATE_KEY, image_key
 from salus_vla.policy.registry import MANIFEST
 from salus_vla.policy.vlm_folder import write_vlm_folder
@@ -42,42 +44,52 @@ def init_model(folder: Path, *, size: str, members: int, seed: int, scene: Scene
         folder: where to build; it must not exist yet or be empty.
         size: `tiny` (0.5 M parameters, for tests and demos) or `full` (450 M, the size of `lerobot/smolvla_base`).
         members: number of members, at least 1.
-        seed: seed of all weights; member k's expert is drawn with seed + 1 + k.
+        seed: seed of all weights; member k is the same whatever the number of members.
         scene: gives the camera size and home pose; the shipped one by default.
 
     Returns:
         The member folders, each a LeRobot checkpoint with its pre- and post-processor.
 
     Raises:
-        ModelError: unknown size, a folder that is in use, a number of members below one.
+        ModelError: unknown size, a folder that is in use or cannot be written, a number of members below one.
     """
     if size not in SIZES:
         raise ModelError(f"--size {size}: expected one of {', '.join(SIZES)}")
     if members < 1:
         raise ModelError(f"--members {members}: expected at least 1")
-    if folder.exists() and any(folder.iterdir()):
-        raise ModelError(f"{folder} exists and is not empty; give a new folder or remove it")
-    scene = scene or load_scene()
-    # Built beside its final place: a run that is interrupted leaves no folder that looks like a model.
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    write_vlm_folder(partial / VLM_FOLDER, SIZES[size])
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise ModelError(f"{folder} exists and is not an empty folder; give a new one or remove it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Built beside its final place: a run that fails leaves no folder that looks like a model.
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        _build(partial, size, members, seed, scene or load_scene())
+        partial.chmod(0o755)  # mkdtemp made it private
+        partial.rename(folder)  # replaces an empty folder; fails where another process was faster
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return [folder / name for name in _names(members)]
 
-    config = _policy_config(size, partial / VLM_FOLDER, scene)
+
+def _names(members: int) -> list[str]:
+    return [f"member_{k}" for k in range(members)]
+
+
+def _build(folder: Path, size: str, members: int, seed: int, scene: Scene) -> None:
+    write_vlm_folder(folder / VLM_FOLDER, SIZES[size])
+    config = _policy_config(size, folder / VLM_FOLDER, scene)
     stats = _untrained_statistics(scene)
-    names = [f"member_{k}" for k in range(members)]
-    torch.manual_seed(seed)
-    policy = SmolVLAPolicy(config)
-    for k, name in enumerate(names):
-        torch.manual_seed(seed + 1 + k)
-        _redraw_expert(policy)
-        _save_member(policy, stats, partial / name)
-    manifest = {"size": size, "members": names, "seed": seed, "trained": False}
-    (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    if folder.exists():
-        folder.rmdir()
-    partial.rename(folder)
-    return [folder / name for name in names]
+    # One stream of random numbers for everything, and the caller's own left as it was.
+    with quiet_lerobot(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        policy = SmolVLAPolicy(config)
+        for name in _names(members):
+            _redraw_expert(policy)
+            _save_member(policy, stats, folder / name)
+    manifest = {"size": size, "members": _names(members), "seed": seed, "trained": False}
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
 def _policy_config(size: str, vlm_folder: Path, scene: Scene) -> SmolVLAConfig:

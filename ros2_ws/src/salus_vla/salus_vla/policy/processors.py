@@ -1,7 +1,7 @@
 """LeRobot's pre- and post-processor pipelines of a member: loaded by path, then checked.
 
-LeRobot imports and calls any class that a pipeline's JSON names, and leaves a feature as it is when the normaliser has no
-statistics for it. Here only the steps of SmolVLA are accepted, and missing statistics are an error.
+LeRobot imports and calls any class that a pipeline's JSON names, and leaves a feature as it is when the normaliser has
+no statistics for it. Here only the steps of SmolVLA are accepted, and missing statistics are an error.
 """
 
 from __future__ import annotations

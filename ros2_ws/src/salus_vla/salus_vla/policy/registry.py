@@ -82,6 +82,9 @@ def _builtin_tiny() -> Path:
     if not (folder / MANIFEST).is_file():
         from salus_vla.policy.model_init import init_model
 
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        init_model(folder, size="tiny", members=_TINY_MEMBERS, seed=_TINY_SEED)
+        try:
+            init_model(folder, size="tiny", members=_TINY_MEMBERS, seed=_TINY_SEED)
+        except ModelError:
+            if not (folder / MANIFEST).is_file():  # else another process was faster and made the same
+                raise
     return folder

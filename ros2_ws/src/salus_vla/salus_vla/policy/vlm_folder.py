@@ -1,7 +1,7 @@
 """A SmolVLM configuration and tokenizer that need no network: what `SmolVLAPolicy` reads from `vlm_model_name`.
 
-LeRobot's constructor always resolves `vlm_model_name` with AutoConfig and AutoProcessor, also when the VLM's weights come
-from the policy's own checkpoint. A folder with these files serves it offline.
+LeRobot's constructor always resolves `vlm_model_name` with AutoConfig and AutoProcessor, also when the VLM's weights
+come from the policy's own checkpoint. A folder with these files serves it offline.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # type: ignore[import-untyped]
 
 from salus_vla.policy.vlm_sizes import VlmSize
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -30,6 +30,7 @@ from salus_vla.recording.stamps import stamp_layout
 from salus_vla.recording.writer import BagWriter
 
 LATCHED_KEPT = 10  # messages per latched topic from before an episode: /salus/status has several publishers
+HOLD_BACK_NS = 250_000_000  # sim time for which a message waits for the episode's end; also lost at kill -9
 BUFFER_BYTES = 256 * 1024 * 1024  # about 14 s of three cameras at 30 Hz, 40 s at 10 Hz
 
 
@@ -146,12 +147,11 @@ class EpisodeRecorder:
         episode = self._running(State.BUFFERING)
         episode.start_ns = start_stamp_ns
         self.state = State.RECORDING
-        for latched in self._latched.values():
-            for message in latched:
-                self._write(episode, message, episode.place_latched(message))
-        while episode.buffer:
-            message = episode.buffer.popleft()
-            self._write(episode, message, episode.place(message))
+        with self._giving_up_on_error(episode):
+            for latched in self._latched.values():
+                for message in latched:
+                    self._write(episode, message, episode.place_latched(message))
+        self._settle(episode)
 
     def on_message(self, topic: str, cdr: bytes, receive_time_ns: int) -> None:
         """Take a serialized message that was received at this wall time [ns].
@@ -168,10 +168,12 @@ class EpisodeRecorder:
             episode.arrived(receive_time_ns)
         if message.topic.qos.latched:
             self._on_latched(episode, message)
-        elif episode is not None and self.state is State.BUFFERING:
-            self._buffer(episode, message)
         elif episode is not None:
-            self._write(episode, message, episode.place(message))
+            episode.buffer.append(message)
+            if self.state is State.BUFFERING:
+                self._check_buffer(episode, message)
+            else:
+                self._settle(episode)
 
     def stop(self, end: EpisodeEnd) -> None:
         """The episode ends at `end.end_stamp_ns`: messages after that are dropped.
@@ -183,6 +185,7 @@ class EpisodeRecorder:
         episode.end = end
         episode.end_ns = end.end_stamp_ns
         self.state = State.STOPPING
+        self._settle(episode)
 
     def waiting_for(self) -> tuple[str, ...]:
         """Topics that have not reached the end stamp, and /salus/episode while its ENDED is missing.
@@ -216,8 +219,12 @@ class EpisodeRecorder:
 
     def abandon(self) -> None:
         """Give the running episode up: its bag stays as an interrupted one, or is removed when nothing was written."""
-        episode, self._episode, self.state = self._episode, None, State.IDLE
+        episode, state = self._episode, self.state
+        self._episode, self.state = None, State.IDLE
         if episode is not None:
+            if state is not State.BUFFERING:
+                with suppress(RecordingError):  # a disk that refuses is often why the episode is given up
+                    self._write_all(episode)
             episode.writer.abort()
             if not episode.written:
                 discard_bag(episode.writer.folder)
@@ -246,10 +253,28 @@ class EpisodeRecorder:
                 episode.end_ns = notice.stamp_ns  # known before stop() says it: fewer messages after the end get in
         self._latched[message.topic.name].append(message)
         if episode is not None and self.state is not State.BUFFERING:
-            self._write(episode, message, episode.place_latched(message))
+            with self._giving_up_on_error(episode):
+                self._write(episode, message, episode.place_latched(message))
+            self._settle(episode)
 
-    def _buffer(self, episode: OpenEpisode, message: Message) -> None:
-        episode.buffer.append(message)
+    def _settle(self, episode: OpenEpisode) -> None:
+        """Write what is known to belong to the episode.
+
+        The end is known a few frames late (somebody has to see the event and say so). Until then the newest messages wait,
+        so that the bag ends exactly with the terminal observation.
+        """
+        settled_ns = (self.sim_time_ns or 0) - HOLD_BACK_NS
+        with self._giving_up_on_error(episode):
+            while episode.buffer and (episode.end_ns is not None or episode.buffer[0].time_ns <= settled_ns):
+                self._write(episode, episode.buffer[0], episode.place(episode.buffer[0]))
+                episode.buffer.popleft()
+
+    def _write_all(self, episode: OpenEpisode) -> None:
+        while episode.buffer:
+            message = episode.buffer.popleft()
+            self._write(episode, message, episode.place(message))
+
+    def _check_buffer(self, episode: OpenEpisode, message: Message) -> None:
         episode.buffered_bytes += len(message.cdr)
         if episode.buffered_bytes > self._buffer_limit:
             self.abandon()
@@ -262,8 +287,7 @@ class EpisodeRecorder:
         if time_ns is None:
             return
         name = message.topic.name
-        with self._giving_up_on_error(episode):
-            episode.writer.write(name, message.cdr, time_ns)
+        episode.writer.write(name, message.cdr, time_ns)
         episode.audit.observe(name, time_ns, len(message.cdr))
         episode.written += 1
 

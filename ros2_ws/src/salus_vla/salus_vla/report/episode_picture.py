@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
-from rosbags.highlevel import AnyReader
+from rosbags.highlevel import AnyReader, AnyReaderError
 
 from salus_vla import contract
 from salus_vla.contract import CAMERAS
@@ -100,33 +100,41 @@ def _draw_signals(figure: Figure, grid: GridSpec, episode: _Episode) -> None:
 
 def _read(bag: Path) -> _Episode:
     episode = _Episode()
-    wanted = {contract.image_topic(camera).name: camera for camera in CAMERAS}
-    names = {*wanted, contract.SAFETY_SIGNALS.name, contract.EPISODE.name}
-    with AnyReader([bag]) as reader:
-        connections = [connection for connection in reader.connections if connection.topic in names]
-        start_ns = reader.start_time
-        for connection, _, raw in reader.messages(connections):
-            message: Any = reader.deserialize(raw, connection.msgtype)
-            time = (message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec - start_ns) * _NS
-            if connection.topic in wanted:
-                rows = np.asarray(message.data).reshape(message.height, message.step)
-                pixels = rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
-                camera = wanted[connection.topic]
-                episode.images[camera].append(pixels)
-                if camera == CAMERAS[0]:
-                    episode.image_times.append(time)
-            elif connection.topic == contract.SAFETY_SIGNALS.name:
-                episode.signal_times.append(time)
-                episode.signals.append([getattr(message, signal.name) for signal in SIGNALS])
-            else:
-                _take_episode(episode, message, start_ns)
+    try:
+        with AnyReader([bag]) as reader:
+            _take_messages(reader, episode)
+    except (AnyReaderError, OSError) as error:
+        raise RecordingError(f"{bag}: is no finished bag ({error})") from error
     return episode
+
+
+def _take_messages(reader: AnyReader, episode: _Episode) -> None:
+    cameras = {contract.image_topic(camera).name: camera for camera in CAMERAS}
+    names = {*cameras, contract.SAFETY_SIGNALS.name, contract.EPISODE.name}
+    start_ns = reader.start_time
+    connections = [connection for connection in reader.connections if connection.topic in names]
+    for connection, _, raw in reader.messages(connections):
+        message: Any = reader.deserialize(raw, connection.msgtype)
+        time = (message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec - start_ns) * _NS
+        if connection.topic in cameras:
+            rows = np.asarray(message.data).reshape(message.height, message.step)
+            pixels = rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
+            camera = cameras[connection.topic]
+            episode.images[camera].append(pixels)
+            if camera == CAMERAS[0]:
+                episode.image_times.append(time)
+        elif connection.topic == contract.SAFETY_SIGNALS.name:
+            episode.signal_times.append(time)
+            episode.signals.append([getattr(message, signal.name) for signal in SIGNALS])
+        else:
+            _take_episode(episode, message, start_ns)
 
 
 def _take_episode(episode: _Episode, message: Any, start_ns: int) -> None:
     outcome = Outcome(message.outcome).name
     ended = f"{outcome} after {message.decisions} decisions" if message.outcome else "running"
-    episode.title = f"{message.policy_source}, seed {message.seed}: {ended}\n{message.detail}".rstrip()
+    detail = f"\n{message.detail}" if message.event else ""
+    episode.title = f"{message.policy_source}, seed {message.seed}: {ended}{detail}"
     event_ns = message.event_stamp.sec * 1_000_000_000 + message.event_stamp.nanosec
     if event_ns and message.event:
         episode.event, episode.event_time = message.event, (event_ns - start_ns) * _NS
