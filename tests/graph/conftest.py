@@ -36,9 +36,8 @@ def salus(*arguments: object, timeout: float = 100.0) -> subprocess.CompletedPro
 def collected(tmp_path_factory: pytest.TempPathFactory) -> Collected:
     """Two episodes with the tiny ensemble in lockstep, through real processes."""
     out = tmp_path_factory.mktemp("runs")
-    result = salus(
-        "collect", "--episodes", EPISODES, "--seed", SEED, "--max-decisions", DECISIONS, "--out", out, "--run-id", "run",
-    )  # fmt: skip
+    options = ["--seed", SEED, "--max-decisions", DECISIONS, "--out", out, "--run-id", "run"]
+    result = salus("collect", "--episodes", EPISODES, *options)
     log = out / "run" / "graph.log"
     assert result.returncode == 0, result.stdout + result.stderr + (log.read_text() if log.is_file() else "")
     return Collected(read_run(out / "run"), result.stdout)

@@ -29,8 +29,9 @@ from salus_vla.policy.vlm_sizes import VlmSize
 SMALL = VlmSize(32, 8, 2, 16, 1, 2, 32, 4, 4, 2, 32, 512)
 ACTION_DIM, STATE_DIM = 8, 8
 FP32 = 1e-5
-# bf16 has 8 bits: rounding alone moves an action of size 1 by 4e-3, and the engine rounds attention once less.
-BF16 = 1.5e-2
+# Weights as PyTorch draws them, actions of size 1: measured 1.5e-3, because the engine rounds attention once less; LeRobot
+# in bf16 is 4.8e-3 from itself in fp32.
+BF16 = 5e-3
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,12 @@ def _config(vlm_folder: Path, cameras: dict[str, tuple[int, int]] | None = None,
 def _randomise(module: torch.nn.Module, seed: int) -> None:
     """Weights large enough that softmax and norms work away from their trivial points."""
     generator = torch.Generator().manual_seed(seed)
-    for parameter in module.parameters():
-        if parameter.ndim == 1:  # norms and biases
-            parameter.data.add_(0.3 * torch.randn(parameter.shape, generator=generator))
-        else:
-            fan_in = parameter[0].numel()
-            parameter.data.copy_(1.3 * fan_in**-0.5 * torch.randn(parameter.shape, generator=generator))
+    for name, parameter in module.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        if parameter.ndim > 1:
+            parameter.data.copy_(parameter[0].numel() ** -0.5 * noise)
+        else:  # biases, and the weights of norms
+            parameter.data.copy_(0.3 * noise + float(name.endswith("weight")))
 
 
 def _member(base: SmolVLAPolicy, expert_seed: int, vlm_seed: int) -> SmolVLAPolicy:
@@ -97,6 +98,8 @@ def _mixed_precision(policy: SmolVLAPolicy) -> SmolVLAPolicy:
     both = policy.model.vlm_with_expert
     both.vlm.to(torch.bfloat16)
     both.lm_expert.to(torch.bfloat16)
+    if policy.config.attention_mode == "self_attn":  # nothing added
+        return policy
     for index, layer in enumerate(both.lm_expert.layers):
         if index % policy.config.self_attn_every_n_layers:
             layer.self_attn.k_proj.float()
@@ -194,9 +197,7 @@ def _errors(output: EngineOutput, reference: Reference) -> dict[str, float]:
 def _compare(policies: list[SmolVLAPolicy], batch: dict[str, Tensor], noise: Tensor) -> dict[str, float]:
     output = _engine(policies).forward(batch, noise)
     reference = _lerobot(policies, batch, noise)
-    errors = _errors(output, reference)
-    print(errors)
-    return errors
+    return _errors(output, reference)
 
 
 @pytest.mark.parametrize(
@@ -229,9 +230,7 @@ def test_equals_lerobot_with_these_settings(vlm_folder: Path, settings: dict[str
 
 @pytest.mark.parametrize("samples", [1, 2, 3])
 @pytest.mark.parametrize("vlm_seeds", [(1,), (1, 1, 1), (1, 2, 3), (1, 2, 1), (1, 2, 2, 1)], ids=str)
-def test_equals_lerobot_however_members_share_vlms(
-    vlm_folder: Path, vlm_seeds: tuple[int, ...], samples: int
-) -> None:
+def test_equals_lerobot_however_members_share_vlms(vlm_folder: Path, vlm_seeds: tuple[int, ...], samples: int) -> None:
     config = _config(vlm_folder)
     errors = _compare(_members(config, vlm_seeds), _batch(config), _noise(config, samples))
     assert max(errors.values()) <= FP32
@@ -299,12 +298,32 @@ def test_output_does_not_depend_on_the_calls_before(three: list[SmolVLAPolicy], 
     assert torch.equal(first.expert_state, again.expert_state)
 
 
-@pytest.mark.parametrize("settings", [{}, {"pad_language_to": "max_length"}, {"attention_mode": "self_attn"}], ids=str)
-def test_mixed_bf16_differs_from_lerobot_by_rounding_only(vlm_folder: Path, settings: dict[str, Any]) -> None:
+BF16_SETTINGS = [{}, {"pad_language_to": "max_length"}, {"attention_mode": "self_attn"}]
+
+
+@pytest.mark.parametrize("settings", BF16_SETTINGS, ids=str)
+def test_mixed_bf16_equals_lerobot_within_its_rounding(vlm_folder: Path, settings: dict[str, Any]) -> None:
     config = _config(vlm_folder, **settings)
-    policies = [_mixed_precision(policy) for policy in _members(config, (1, 2, 1))]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        policies = [_mixed_precision(SmolVLAPolicy(config).eval()) for _ in range(3)]
     errors = _compare(policies, _batch(config), _noise(config, 2))
     assert max(errors.values()) <= BF16
+    assert errors["prefix_state"] <= FP32  # the prefix runs in LeRobot's own code
+
+
+@pytest.mark.parametrize("settings", BF16_SETTINGS, ids=str)
+def test_mixed_bf16_is_nearer_to_lerobot_than_lerobot_in_bf16_to_fp32(
+    vlm_folder: Path, settings: dict[str, Any]
+) -> None:
+    config = _config(vlm_folder, **settings)
+    policies = _members(config, (1, 2, 1))
+    batch, noise = _batch(config), _noise(config, 2)
+    full = _lerobot(policies, batch, noise).actions
+    mixed = [_mixed_precision(policy) for policy in policies]
+    reference = _lerobot(mixed, batch, noise).actions
+    error = (_engine(mixed).forward(batch, noise).actions - reference).abs().mean()
+    assert 0 < error < (reference - full).abs().mean()
 
 
 @pytest.mark.parametrize(

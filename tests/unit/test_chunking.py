@@ -87,12 +87,13 @@ def test_the_command_in_force_matters_to_the_first_chunk_only() -> None:
 
 
 @given(
-    latency_ms=st.integers(0, 1000), offset=st.floats(-1.0, 1.0), slope=st.floats(-0.2, 0.2), blend_ms=st.integers(40, 400)
+    latency_ms=st.integers(0, 1000),
+    offset=st.floats(-1.0, 1.0),
+    slope=st.floats(-0.2, 0.2),
+    blend_ms=st.integers(40, 400),
 )
 @settings(max_examples=60, deadline=None)
-def test_a_new_chunk_begins_where_the_old_plan_was(
-    latency_ms: int, offset: float, slope: float, blend_ms: int
-) -> None:
+def test_a_new_chunk_begins_where_the_old_plan_was(latency_ms: int, offset: float, slope: float, blend_ms: int) -> None:
     """Sampled each frame, the switch adds no more motion than the fade between the two plans."""
     first, second = ramp(0.0, 0.05, 40), ramp(offset, slope, 40)
     stamp, now = 8 * STEP, 8 * STEP + latency_ms * MS

@@ -72,9 +72,7 @@ def moving(frames: int = 20) -> tuple[Limiter, list[np.ndarray]]:
     ],
 )
 @pytest.mark.parametrize("at_rest", [True, False])
-def test_a_bad_target_is_refused_whole_by_name(
-    target: np.ndarray, refusal: Refusal, words: str, at_rest: bool
-) -> None:
+def test_a_bad_target_is_refused_whole_by_name(target: np.ndarray, refusal: Refusal, words: str, at_rest: bool) -> None:
     limiter, twin = (started(), started()) if at_rest else (moving()[0], moving()[0])
     if not at_rest and refusal is Refusal.JUMP:
         target = limiter.position + (target - HOME)

@@ -89,8 +89,7 @@ def test_smoothness_and_jerk_compare_consecutive_actions() -> None:
     signals = tracker()
     actions = [joints(), joints(j1=0.3, j2=0.4), joints(j1=0.65, j2=0.92)]
     got = [
-        named(signals.update(Prediction(rows(action)), np.zeros(7), None, i * STEP))
-        for i, action in enumerate(actions)
+        named(signals.update(Prediction(rows(action)), np.zeros(7), None, i * STEP)) for i, action in enumerate(actions)
     ]
     assert got[1]["action_smoothness"] == pytest.approx(0.5)
     assert got[2]["action_smoothness"] == pytest.approx((0.35**2 + 0.52**2) ** 0.5)

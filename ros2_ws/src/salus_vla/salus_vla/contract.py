@@ -92,12 +92,8 @@ JOINT_STATES: Final = Topic(
 )
 TF: Final = Topic("/tf", "tf2_msgs/msg/TFMessage", STREAM, Source.SIMULATOR, FRAME_HZ, optional=True)
 TF_STATIC: Final = Topic("/tf_static", "tf2_msgs/msg/TFMessage", STATUS, Source.SIMULATOR, optional=True)
-GRASPED: Final = Topic(
-    "/ground_truth/grasped", "std_msgs/msg/Bool", STREAM, Source.SIMULATOR, DECISION_HZ
-)
-CUBE_IN_BIN: Final = Topic(
-    "/ground_truth/cube_in_bin", "std_msgs/msg/Bool", STREAM, Source.SIMULATOR, DECISION_HZ
-)
+GRASPED: Final = Topic("/ground_truth/grasped", "std_msgs/msg/Bool", STREAM, Source.SIMULATOR, DECISION_HZ)
+CUBE_IN_BIN: Final = Topic("/ground_truth/cube_in_bin", "std_msgs/msg/Bool", STREAM, Source.SIMULATOR, DECISION_HZ)
 CONTACT: Final = Topic(
     "/ground_truth/contact",
     "diagnostic_msgs/msg/DiagnosticArray",
@@ -179,7 +175,8 @@ class Service:
     type: str
 
 
-# Standard types only on the simulator's side: Isaac Sim's own Python cannot import custom ones without a build of its own.
+# Standard types only on the simulator's side: Isaac Sim's own Python cannot import custom ones without a build of its
+# own.
 SIM_RESET: Final = Service("/sim/reset", "std_srvs/srv/Trigger")
 SIM_SET_PARAMETERS: Final = Service("/sim/set_parameters", "rcl_interfaces/srv/SetParameters")
 RECORDER_START: Final = Service("/salus/recorder/start", "salus_msgs/srv/StartRecording")

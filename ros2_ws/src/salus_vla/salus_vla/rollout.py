@@ -1,4 +1,4 @@
-"""Episodes in one process, without ROS: the same simulator, controller and task as in the graph, called in the same order.
+"""Episodes in one process, without ROS: the simulator, controller and task of the graph, called in the same order.
 
 A seed and a policy give here, and through the graph in lockstep, the same joint trajectory, outcome and signals.
 """

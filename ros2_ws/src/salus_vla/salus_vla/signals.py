@@ -104,7 +104,8 @@ class SignalTracker:
         """Sets the arm's limits.
 
         Args:
-            lower, upper: joint limits, shape (7,) [rad].
+            lower: lower joint limits, shape (7,) [rad].
+            upper: upper joint limits, shape (7,) [rad].
             control_dt_ns: time between two rows of a chunk [ns].
             reference: fitted on successful episodes; without it `activation_novelty` is not valid.
         """
@@ -125,7 +126,7 @@ class SignalTracker:
         Args:
             prediction: chunks and activations of all members.
             arm: measured joints, shape (7,) [rad].
-            command_in_force: arm command that was in force at the observation's stamp, (7,) [rad]; None before the first.
+            command_in_force: arm command in force at the observation's stamp, (7,) [rad]; None before the first.
             stamp_ns: stamp of the observation [ns].
         """
         chunks = prediction.chunks[..., :ARM_DOF]  # (K, S, H, 7)
@@ -145,9 +146,7 @@ class SignalTracker:
             _chunk_divergence(per_member),
             float(np.linalg.norm(action - arm)),
             nan if before is None else float(np.linalg.norm(action - before)),
-            nan
-            if before is None or two_before is None
-            else float(np.linalg.norm(action - 2.0 * before + two_before)),
+            nan if before is None or two_before is None else float(np.linalg.norm(action - 2.0 * before + two_before)),
             nan if earlier is None else self._plan_inconsistency(plan, stamp_ns, earlier),
             nan if earlier is None or command_in_force is None else float(np.linalg.norm(arm - command_in_force)),
             float((np.minimum(arm - self._lower, self._upper - arm) / (self._upper - self._lower)).min()),

@@ -80,8 +80,8 @@ def _print(console: Console, timings: dict[str, Timing], rates: list[float]) -> 
     console.print(table)
     naive, engine = timings["naive loop"], timings["inference"]
     console.print(
-        f"ensemble engine against LeRobot's policies one by one: {naive.median_ms:.1f} ms / {engine.median_ms:.1f} ms = "
-        f"{naive.median_ms / engine.median_ms:.1f} x"
+        f"the engine against LeRobot's policies one by one: {naive.median_ms:.1f} ms / {engine.median_ms:.1f} ms "
+        f"= {naive.median_ms / engine.median_ms:.1f} x"
     )
     rate = median(rates)
     console.print(

@@ -132,10 +132,14 @@ def transport(observation: Observation, calls: int) -> Timing:
             for camera in CAMERAS
         }
         answered: list[int] = []
+
+        def take_answer(message: JointState) -> None:
+            answered.append(messages.to_ns(message.header.stamp))
+
         node.create_subscription(
             JointState,
             contract.JOINT_COMMAND.name,
-            lambda message: answered.append(messages.to_ns(message.header.stamp)),
+            take_answer,
             profile(contract.JOINT_COMMAND.qos),
         )
         while not all(publisher.get_subscription_count() for publisher in (states, *images.values())):

@@ -139,7 +139,7 @@ def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> Non
     for column in ("episode", "seed"):
         table.add_column(column, justify="right")
     table.add_column("outcome")
-    for column in ("decisions", "time [s]", "gaps"):
+    for column in ("decisions", "seconds", "gaps"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("bag", no_wrap=True)
     for entry in episodes:

@@ -109,7 +109,9 @@ def run(arguments: argparse.Namespace) -> int:
     if (folder / RUN_FILE).is_file():
         console.print()
         print_run(console, read_run(folder), provenance=False)
-    console.print(f"took {time.monotonic() - started:.0f} s; output of the nodes in {log}", soft_wrap=True, highlight=False)
+    console.print(
+        f"took {time.monotonic() - started:.0f} s; output of the nodes in {log}", soft_wrap=True, highlight=False
+    )
     if interrupted.is_set:
         console.print("interrupted; continue with --resume")
         return 130
@@ -238,5 +240,3 @@ def _at_least(smallest: int) -> type[int]:
         return value
 
     return whole_number  # type: ignore[return-value]  # argparse calls it and shows its name
-
-

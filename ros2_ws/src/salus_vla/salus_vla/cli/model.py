@@ -39,8 +39,6 @@ def run_init(arguments: argparse.Namespace) -> int:
     """
     from salus_vla.policy.model_init import init_model  # torch and lerobot: seconds
 
-    for folder in init_model(
-        arguments.folder, size=arguments.size, members=arguments.members, seed=arguments.seed
-    ):
+    for folder in init_model(arguments.folder, size=arguments.size, members=arguments.members, seed=arguments.seed):
         print(folder)
     return 0

@@ -1,4 +1,4 @@
-"""The live view of `salus collect`: episodes, decisions, outcomes, speed and time left, from the topics of the graph."""
+"""The live view of `salus collect`: episodes, decisions, outcomes, speed, time left, from the graph's topics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ from rich.text import Text
 from salus_vla import contract
 from salus_vla.task.monitor import Outcome
 
-_STYLES = {"SUCCESS": "green", "COLLISION": "red", "DROP": "red", "MISS": "yellow", "TIMEOUT": "cyan", "ABORTED": "magenta"}
+_STYLES = {
+    "SUCCESS": "green",
+    "COLLISION": "red",
+    "DROP": "red",
+    "MISS": "yellow",
+    "TIMEOUT": "cyan",
+    "ABORTED": "magenta",
+}
 
 
 class RunProgress:
@@ -39,7 +46,7 @@ class RunProgress:
         self._outcomes: Counter[str] = Counter()
         self._done = self._decisions = self._in_episode = 0
         self._state = "starting the graph"
-        self._first = self._began = time.monotonic()
+        self._first = self._newest = self._began = time.monotonic()
         self._finished_here = 0
         self._bar = Progress(
             TextColumn("episodes"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("{task.description}")
@@ -54,7 +61,7 @@ class RunProgress:
         from rclpy.executors import SingleThreadedExecutor
         from rclpy.signals import SignalHandlerOptions
 
-        from salus_msgs.msg import Episode, SafetySignals
+        from salus_msgs.msg import Episode, SafetySignals, Status
         from salus_vla.nodes.qos import profile
 
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
@@ -63,6 +70,8 @@ class RunProgress:
             episode, signals = contract.EPISODE, contract.SAFETY_SIGNALS
             node.create_subscription(Episode, episode.name, self._on_episode, profile(episode.qos))
             node.create_subscription(SafetySignals, signals.name, self._on_signals, profile(signals.qos))
+            status = contract.STATUS_TOPIC
+            node.create_subscription(Status, status.name, self._on_status, profile(status.qos, depth=10))
             executor = SingleThreadedExecutor()
             executor.add_node(node)
             with Live(self, console=self._console, refresh_per_second=4, transient=not self._console.is_terminal):
@@ -79,7 +88,9 @@ class RunProgress:
         if not self._console.is_terminal:
             return Group()
         self._bar.update(self._bar_task, completed=self._done, description=self._remaining())
-        line = Text.assemble(("  " + self._state, "bold"), f"  decision {self._in_episode}")
+        line = Text.assemble(("  " + self._state, "bold"))
+        if self._decisions:
+            line.append(f"  decision {self._in_episode}")
         rate = self._rate()
         if rate > 0.0:
             line.append(f"  {rate:.1f} decisions/s ({rate / contract.DECISION_HZ:.1f} x real time)")
@@ -109,12 +120,22 @@ class RunProgress:
                     soft_wrap=True,
                 )
 
+    def _on_status(self, message: object) -> None:
+        """Until the first episode: who is not ready yet."""
+        from salus_msgs.msg import Status
+
+        assert isinstance(message, Status)
+        if self._state.startswith("starting") and message.state == Status.STARTING and message.detail:
+            self._state = f"starting the graph: {message.detail}"
+
     def _on_signals(self, message: object) -> None:
         self._decisions += 1
+        self._newest = time.monotonic()
         self._in_episode = message.decision  # type: ignore[attr-defined]
 
     def _rate(self) -> float:
-        return self._decisions / max(time.monotonic() - self._first, 1e-9) if self._decisions else 0.0
+        """Decisions per second of wall time, from the start of the first episode to the newest decision."""
+        return self._decisions / max(self._newest - self._first, 1e-9) if self._decisions else 0.0
 
     def _remaining(self) -> str:
         elapsed = time.monotonic() - self._began

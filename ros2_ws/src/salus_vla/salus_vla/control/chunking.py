@@ -1,7 +1,8 @@
 """The plan in force: aligns each new chunk to its observation, fades it in, and answers where the arm should be when.
 
-Row i of a chunk is the target to be reached at the end of control step i, counted from the stamp of the observation it was
-decided on. Between rows the plan is linear. Rows whose time has passed while the policy was thinking are never executed.
+Row i of a chunk is the target to be reached at the end of control step i, counted from the stamp of the observation
+it was decided on. Between rows the plan is linear. Rows whose time has passed while the policy was thinking are never
+executed.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class ChunkManager:
         anchor = start if self._plan is None else self._value(stamp_ns)
         if self._plan is not None and self._blend_ns > 0:
             # The old motion over the fade, itself possibly still a blend of two plans.
-            times = np.linspace(now_ns, now_ns + self._blend_ns, 6)
+            times = np.linspace(now_ns, now_ns + self._blend_ns, 6, dtype=np.float64)
             self._fading = _Plan(times, np.stack([self._value(int(t)) for t in times]))
         times = stamp_ns + self._control_dt_ns * np.arange(len(chunk) + 1, dtype=np.float64)
         self._plan = _Plan(times, np.vstack([anchor[None], chunk]))

@@ -1,7 +1,7 @@
 """Everything between an observation and a joint command: policy, signals, plan and limiter.
 
-The ensemble node and the in-process rollout drive the same object with the same calls, which is why a seed gives the same
-trajectory in both.
+The ensemble node and the in-process rollout drive the same object with the same calls, which is why a seed gives the
+same trajectory in both.
 """
 
 from __future__ import annotations

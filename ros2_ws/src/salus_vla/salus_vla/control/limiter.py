@@ -1,8 +1,8 @@
 """The last thing before a command leaves: finite, complete, inside the limits, starting where the arm is.
 
-A target that is not finite, has the wrong length, lies outside the joint limits or further away than the arm could go in
-`max_jump_s` is refused whole, with a name, and the arm brakes along its path. A valid target is approached within the
-velocity and acceleration limits; that this was needed is reported, never hidden.
+A target that is not finite, has the wrong length, lies outside the joint limits or further away than the arm could go
+in `max_jump_s` is refused whole, with a name, and the arm brakes along its path. A valid target is approached within
+the velocity and acceleration limits; that this was needed is reported, never hidden.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class LimitedCommand:
 class Limiter:
     """Turns targets into commands that respect position, velocity and acceleration limits."""
 
-    # A regression that was trained on a gripper that is fully open or closed lands a little outside its range. The gripper
-    # saturates mechanically, so up to this much is taken as "fully open" or "fully closed"; joints have no such slack.
+    # A regression that was trained on a gripper that is fully open or closed lands a little outside its range. The
+    # gripper saturates mechanically, so up to this much is taken as "fully open" or "fully closed"; joints have no
+    # such slack.
     GRIPPER_SLACK = 0.01  # m
 
     def __init__(self, limits: ArmLimits, dt: float, *, max_jump_s: float = 0.5) -> None:
@@ -61,8 +62,8 @@ class Limiter:
         self._velocity_max, self._acceleration = limits.all_velocity, limits.all_acceleration
         self._dt = dt
         self._max_jump = limits.all_velocity * max_jump_s
-        self._position = np.zeros(len(self._lower))
-        self._velocity = np.zeros(len(self._lower))
+        self._position: FloatArray = np.zeros(len(self._lower))
+        self._velocity: FloatArray = np.zeros(len(self._lower))
         self._started = False
 
     @property
@@ -121,7 +122,10 @@ class Limiter:
         """
         time_to_stop = float((np.abs(self._velocity) / self._acceleration).max())
         keep = max(0.0, 1.0 - self._dt / time_to_stop) if time_to_stop > 0.0 else 0.0
-        up, down = self._stopping_speed(self._upper - self._position), self._stopping_speed(self._position - self._lower)
+        up, down = (
+            self._stopping_speed(self._upper - self._position),
+            self._stopping_speed(self._position - self._lower),
+        )
         self._advance(np.clip(self._velocity * keep, -down, up))
         return LimitedCommand(self.position)
 

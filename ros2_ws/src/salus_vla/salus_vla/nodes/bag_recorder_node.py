@@ -37,7 +37,8 @@ from salus_vla.recording.run_folder import RunFolder
 from salus_vla.recording.writer import WriterOptions, open_writer
 from salus_vla.task.monitor import Outcome
 
-# Longer than any publisher's: the middleware's threads keep receiving while Python is busy, so nothing is lost to a pause.
+# Longer than any publisher's: the middleware's threads keep receiving while Python is busy, so nothing is lost to a
+# pause.
 _READER_DEPTH = 1000
 _IMAGE_DEPTH = 100
 
@@ -49,7 +50,9 @@ class RecorderParameters:
     out: str = parameter("runs", "folder that holds the runs")
     run_id: str = parameter("", "name of the run's folder; empty for one made from the date")
     resume: bool = parameter(False, "continue the run of that name instead of starting a new one")
-    backend: str = parameter("auto", "rosbag2_py where it is installed, else mcap", choices=("auto", "rosbag2_py", "mcap"))
+    backend: str = parameter(
+        "auto", "rosbag2_py where it is installed, else mcap", choices=("auto", "rosbag2_py", "mcap")
+    )
     compression: str = parameter("none", "of each mcap chunk", choices=("none", "zstd"))
     close_timeout_s: float = parameter(
         5.0, "wall time to wait for the last messages of an episode [s]", bounds=(0.1, 120.0)
@@ -74,7 +77,7 @@ class BagRecorderNode:
         topics = [topic for topic in contract.TOPICS if self._installed(topic)]
         types = MessageTypes()
         options = WriterOptions(compression=p.compression)  # type: ignore[arg-type]
-        writer = partial(open_writer, backend=p.backend, types=types, options=options)
+        writer = partial(open_writer, backend=p.backend, types=types, options=options)  # type: ignore[arg-type]
         self._recorder = EpisodeRecorder(self._run, topics, types, writer)
         self._closing: Future | None = None
         self._deadline = 0.0
@@ -199,7 +202,9 @@ class BagRecorderNode:
         self._status.say(Status.RUNNING, stamp_ns=self._recorder.sim_time_ns or 0)
         return response
 
-    async def _on_stop(self, request: StopRecording.Request, response: StopRecording.Response) -> StopRecording.Response:
+    async def _on_stop(
+        self, request: StopRecording.Request, response: StopRecording.Response
+    ) -> StopRecording.Response:
         event_ns = messages.to_ns(request.event_stamp)
         end = EpisodeEnd(
             messages.to_ns(request.end_stamp),
@@ -234,8 +239,8 @@ class BagRecorderNode:
             return
         if waiting:
             self.node.get_logger().warning(
-                f"{finished.path.name}: closed after {self._parameters.close_timeout_s:g} s without the last messages of "
-                f"{', '.join(waiting)}"
+                f"{finished.path.name}: closed after {self._parameters.close_timeout_s:g} s without the last messages "
+                f"of {', '.join(waiting)}"
             )
         self._status.say(Status.READY, stamp_ns=self._recorder.sim_time_ns or 0)
         closing.set_result(finished)

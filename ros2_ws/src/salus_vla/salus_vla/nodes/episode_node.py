@@ -1,7 +1,8 @@
 """Runs the episodes: waits until the graph is ready, resets the simulator, watches the task, ends each episode.
 
-One episode: the recorder opens a bag -> the simulator is reset with the episode's seed -> STARTED is published with the
-stamp of the first observation -> the task monitor watches ground truth -> ENDED is published -> the recorder closes the bag.
+One episode: the recorder opens a bag -> the simulator is reset with the episode's seed -> STARTED is published with
+the stamp of the first observation -> the task monitor watches ground truth -> ENDED is published -> the recorder
+closes the bag.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class GraphError(SalusError):
 class EpisodeParameters:
     """Parameters of episode."""
 
-    episodes: int = parameter(1, "episodes of the whole run, finished ones of a resumed run included", bounds=(1, 10**6))
+    episodes: int = parameter(
+        1, "episodes of the whole run, finished ones of a resumed run included", bounds=(1, 10**6)
+    )
     seed: int = parameter(0, "seed of episode 0; episode n has seed + n", bounds=(0, 2**31 - 1))
     task: str = parameter(DEFAULT_TASK, "instruction given to the policy")
     policy: str = parameter("ensemble", "recorded as policy_source")
@@ -227,7 +230,9 @@ class EpisodeNode:
             need = [f"service {s.name}" for s, client in self._clients.items() if not client.service_is_ready()]
             ready = (Status.READY,)
             roles = ("policy", "recorder")
-            need += [f"{role} READY" for role in roles if role not in self._roles or self._roles[role].state not in ready]
+            need += [
+                f"{role} READY" for role in roles if role not in self._roles or self._roles[role].state not in ready
+            ]
             if self._fresh < self._parameters.fresh_messages:
                 need.append(f"{self._parameters.fresh_messages} messages on {contract.JOINT_STATES.name}")
             return need

@@ -55,14 +55,14 @@ def _check(message: Image) -> None:
 
 
 def numpy_to_array(message: Image) -> ImageArray:
-    """numpy's way: rows of `step` bytes, of which the first 3 x width are pixels."""
+    """Numpy's way: rows of `step` bytes, of which the first 3 x width are pixels."""
     rows: NDArray[np.uint8] = np.frombuffer(message.data, np.uint8, message.height * message.step)
     rows = rows.reshape(message.height, message.step)
     return rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
 
 
 def numpy_to_message(pixels: ImageArray) -> Image:
-    """numpy's way: an `array.array` is taken as it is, while an ndarray is checked element by element (20 ms and more)."""
+    """Numpy's way: an `array.array` is taken as it is, an ndarray is checked element by element (20 ms and more)."""
     height, width, _ = pixels.shape
     data = array.array("B")
     data.frombytes(np.ascontiguousarray(pixels).data)

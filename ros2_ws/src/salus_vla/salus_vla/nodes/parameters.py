@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
 from salus_vla.errors import ConfigError
-
-T = TypeVar("T")
 
 
 def parameter(
@@ -49,21 +47,24 @@ def make_node(name: str) -> Node:
     return Node(name, automatically_declare_parameters_from_overrides=True)
 
 
-def read_parameters(node: Node, cls: type[T]) -> T:
+def read_parameters[T](node: Node, cls: type[T]) -> T:
     """Declares the parameters of a dataclass and reads what was set.
 
     Raises:
         ConfigError: an unknown parameter was set, a value has the wrong type or lies outside its range.
     """
     known = parameter_names(cls)
-    given = {name: value.value for name, value in node.get_parameters_by_prefix("").items()}
+    # With an empty prefix rclpy gives Parameter objects, whatever its annotation says.
+    given: dict[str, Any] = {name: item.value for name, item in node.get_parameters_by_prefix("").items()}  # type: ignore[union-attr]
     builtin = {"use_sim_time", "start_type_description_service"}
     unknown = sorted(set(given) - set(known) - builtin)
     if unknown:
         raise ConfigError(f"{node.get_name()}: unknown parameter {unknown[0]!r}; known are {', '.join(sorted(known))}")
     values = {}
     for name, field in known.items():
-        value = _checked(f"{node.get_name()}: parameter '{name}'", given[name], field) if name in given else field.default
+        value = (
+            _checked(f"{node.get_name()}: parameter '{name}'", given[name], field) if name in given else field.default
+        )
         values[field.name] = value
         ros_value = list(value) if isinstance(value, tuple) else value
         if name in given:

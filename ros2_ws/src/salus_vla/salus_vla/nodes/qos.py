@@ -11,7 +11,7 @@ from salus_vla.contract import Qos, Service, Topic
 
 
 def profile(qos: Qos, *, depth: int | None = None) -> QoSProfile:
-    """rclpy's profile; `depth` overrides the contract's where a reader needs a longer queue (the recorder)."""
+    """Rclpy's profile; `depth` overrides the contract's where a reader needs a longer queue (the recorder)."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,
         depth=depth or qos.depth,

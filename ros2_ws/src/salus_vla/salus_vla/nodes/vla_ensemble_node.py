@@ -40,9 +40,10 @@ class EnsembleParameters:
 
     policy: str = parameter("ensemble", "what produces the actions", choices=POLICIES)
     pacing: str = parameter(
-        LOCKSTEP, "lockstep: the frame of a camera set is answered after its decision; realtime: at once, from the plan",
+        LOCKSTEP,
+        "lockstep: a camera set's frame is answered after its decision; realtime: at once, from the plan",
         choices=(LOCKSTEP, REALTIME),
-    )  # fmt: skip
+    )
     members: tuple[str, ...] = parameter(
         (BUILTIN_TINY,), "folders or Hub names of the ensemble's members", name="model.members"
     )
@@ -54,7 +55,9 @@ class EnsembleParameters:
         False, "accept members with the same action expert", name="model.allow_identical_experts"
     )
     threads: int = parameter(1, "CPU threads of torch", name="model.threads", bounds=(1, 256))
-    blend_s: float = parameter(0.1, "time over which a new chunk takes over [s]", name="plan.blend_s", bounds=(0.0, 2.0))
+    blend_s: float = parameter(
+        0.1, "time over which a new chunk takes over [s]", name="plan.blend_s", bounds=(0.0, 2.0)
+    )
     max_jump_s: float = parameter(
         0.5, "a target that the fastest motion does not reach in this time is refused [s]",
         name="limiter.max_jump_s", bounds=(0.02, 5.0),
@@ -294,5 +297,3 @@ class VlaEnsembleNode:
 def main(args: list[str] | None = None) -> int:
     """Entry point of the `vla_ensemble` executable."""
     return run_node(VlaEnsembleNode, args)
-
-

@@ -1,6 +1,7 @@
 """One worker thread for slow calls beside a single-threaded executor, with a newest-wins mailbox.
 
-rclpy's multi-threaded executor is slow; inference must not block the callbacks that keep the arm's command stream alive.
+rclpy's multi-threaded executor is slow; inference must not block the callbacks that keep the arm's command stream
+alive.
 """
 
 from __future__ import annotations
@@ -8,15 +9,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
 
 from rclpy.node import Node
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 
-
-class Worker(Generic[Job, Result]):
+class Worker[Job, Result]:
     """Runs jobs in a thread and hands results back in the executor's thread."""
 
     def __init__(
@@ -31,7 +28,8 @@ class Worker(Generic[Job, Result]):
         Args:
             node: its executor runs `on_result` and `on_error`.
             work: runs in the thread.
-            on_result, on_error: take what `work` returned or raised.
+            on_result: takes what `work` returned.
+            on_error: takes what `work` raised.
         """
         self._work, self._on_result, self._on_error = work, on_result, on_error
         self._wake = node.create_guard_condition(self._deliver)

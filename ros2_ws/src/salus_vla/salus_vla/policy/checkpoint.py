@@ -172,7 +172,8 @@ def load_member(name: str, folder: Path, device: str) -> SmolVLAPolicy:
         with quiet_lerobot():
             config = PreTrainedConfig.from_pretrained(folder)
     except (Exception, SystemExit) as error:  # json, draccus (an argument parser) and lerobot each raise their own
-        raise ModelError(f"{config_file}: {type(error).__name__}: {error}") from error
+        why = f" ({error.__cause__})" if error.__cause__ else ""  # draccus keeps the value that it refuses in the cause
+        raise ModelError(f"{config_file}: {type(error).__name__}: {error}{why}") from error
     if not isinstance(config, SmolVLAConfig):
         raise ModelError(f"{config_file}: type is '{config.type}', expected 'smolvla'")
     check_features(config, str(config_file))

@@ -260,8 +260,8 @@ class EpisodeRecorder:
     def _settle(self, episode: OpenEpisode) -> None:
         """Write what is known to belong to the episode.
 
-        The end is known a few frames late (somebody has to see the event and say so). Until then the newest messages wait,
-        so that the bag ends exactly with the terminal observation.
+        The end is known a few frames late (somebody has to see the event and say so). Until then the newest messages
+        wait, so that the bag ends exactly with the terminal observation.
         """
         settled_ns = (self.sim_time_ns or 0) - HOLD_BACK_NS
         with self._giving_up_on_error(episode):

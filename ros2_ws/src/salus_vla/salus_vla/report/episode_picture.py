@@ -90,7 +90,9 @@ def _draw_signals(figure: Figure, grid: GridSpec, episode: _Episode) -> None:
         axes.grid(alpha=0.25)
         axes.margins(x=0)
         if not np.isfinite(values[:, index]).any():
-            axes.text(0.5, 0.5, "not valid", transform=axes.transAxes, ha="center", va="center", color="0.5", fontsize=8)
+            axes.text(
+                0.5, 0.5, "not valid", transform=axes.transAxes, ha="center", va="center", color="0.5", fontsize=8
+            )
             axes.set_yticks([])
         if episode.event_time is not None:
             axes.axvline(episode.event_time, color="0.2", linestyle="--", linewidth=0.9)

@@ -1,7 +1,7 @@
 """The course of one episode: which frame is its terminal observation, and how many decisions were executed.
 
-An event ends the episode at the next observation, so that the consequence of the last command is recorded. A decision is
-made on that terminal observation like on every other, but never executed.
+An event ends the episode at the next observation, so that the consequence of the last command is recorded. A decision
+is made on that terminal observation like on every other, but never executed.
 """
 
 from __future__ import annotations

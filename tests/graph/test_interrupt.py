@@ -1,0 +1,61 @@
+"""Ctrl-C in the middle of a run: the graph ends soon, every bag is closed, and --resume continues."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from salus_vla.recording.info import read_bag, read_run
+
+from .conftest import salus
+
+pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
+
+ENDS_WITHIN_S = 3.0
+
+
+@pytest.fixture
+def interrupted(tmp_path: Path) -> Path:
+    """A run that was interrupted in its second episode."""
+    command = [sys.executable, "-m", "salus_vla.cli", "collect", "--episodes", "50", "--policy", "hold"]
+    command += ["--max-decisions", "60", "--out", str(tmp_path), "--run-id", "run"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as collect:
+        assert collect.stdout is not None
+        assert any(line.startswith("episode 0:") for line in collect.stdout), "no episode was finished"
+        graph = psutil.Process(collect.pid).children(recursive=True)
+        assert len(graph) == 5  # the runner and four nodes
+        began = time.monotonic()
+        collect.send_signal(signal.SIGINT)
+        output = collect.stdout.read()
+        collect.wait()
+        took = time.monotonic() - began
+    assert collect.returncode == 130, output
+    assert took < ENDS_WITHIN_S
+    assert not any(process.is_running() for process in graph)
+    return tmp_path / "run"
+
+
+def test_an_interrupted_run_has_every_bag_closed_and_can_be_resumed(interrupted: Path) -> None:
+    before = read_run(interrupted)
+    assert before.interrupted == ()
+    assert before.record.episodes[0].outcome == "TIMEOUT"
+    assert before.record.episodes[-1].outcome in ("ABORTED", "TIMEOUT")
+    for entry in before.record.episodes:
+        assert read_bag(interrupted / entry.path).messages == entry.messages
+    contents = {path: path.read_bytes() for path in interrupted.glob("episode_*/metadata.yaml")}
+
+    wanted = len(before.record.episodes) + 1
+    options = ["--policy", "hold", "--max-decisions", 10, "--out", interrupted.parent, "--resume"]
+    result = salus("collect", "--episodes", wanted, *options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    after = read_run(interrupted).record
+    assert after.episodes[:-1] == before.record.episodes
+    assert after.episodes[-1].number == before.record.episodes[-1].number + 1
+    assert after.episodes[-1].seed == after.episodes[-1].number
+    assert all(path.read_bytes() == content for path, content in contents.items())
+    assert json.loads((interrupted / "run.json").read_text())["run_id"] == "run"

@@ -1,0 +1,127 @@
+"""One table of images for every implementation that is usable here."""
+
+import array
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from sensor_msgs.msg import Image
+
+from salus_vla.errors import SalusError
+from salus_vla.nodes import images
+
+CV_BRIDGE = images._cv_bridge()
+NUMPY = (images.numpy_to_array, images.numpy_to_message)
+IMPLEMENTATIONS = [
+    pytest.param(NUMPY, id="numpy"),
+    pytest.param(CV_BRIDGE, id="cv_bridge", marks=pytest.mark.skipif(CV_BRIDGE is None, reason="cv_bridge unusable")),
+]
+STAMP = Time(sec=3, nanosec=40)
+
+
+@pytest.fixture(autouse=True, params=IMPLEMENTATIONS)
+def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Callable, Callable]:
+    monkeypatch.setattr(images, "_IMPLEMENTATION", request.param)
+    return request.param
+
+
+def pixels(height: int = 4, width: int = 5) -> np.ndarray:
+    return np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def message(data: bytes, *, height: int = 4, width: int = 5, step: int = 15, encoding: str = "rgb8") -> Image:
+    return Image(height=height, width=width, step=step, encoding=encoding, data=array.array("B", data))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 5), (5, 4), (1, 7), (7, 1), (256, 256)])
+def test_round_trip(shape: tuple[int, int]) -> None:
+    original = pixels(*shape)
+    sent = images.to_message(original, STAMP, "camera")
+    assert (sent.height, sent.width, sent.step) == (*shape, 3 * shape[1])
+    assert (sent.encoding, sent.is_bigendian, len(sent.data)) == ("rgb8", 0, original.size)
+    assert (sent.header.stamp, sent.header.frame_id) == (STAMP, "camera")
+    back = images.to_array(sent)
+    assert back.dtype == np.uint8
+    np.testing.assert_array_equal(back, original)
+
+
+def test_bytes_are_red_green_blue_row_by_row() -> None:
+    original = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    assert bytes(images.to_message(original, STAMP, "").data) == bytes(range(12))
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        pytest.param(lambda image: image[::-1], id="upside down"),
+        pytest.param(lambda image: image[:, ::2], id="every other column"),
+        pytest.param(lambda image: image[..., ::-1], id="bgr"),
+        pytest.param(np.asfortranarray, id="column major"),
+    ],
+)
+def test_pixels_need_not_be_contiguous(view: Callable[[np.ndarray], np.ndarray]) -> None:
+    original = view(pixels())
+    np.testing.assert_array_equal(images.to_array(images.to_message(original, STAMP, "")), original)
+
+
+@pytest.mark.parametrize("padding", [1, 5, 49])
+def test_padding_at_the_end_of_rows_is_skipped(padding: int) -> None:
+    original = pixels()
+    padded = np.pad(original.reshape(4, 15), ((0, 0), (0, padding)), constant_values=99)
+    np.testing.assert_array_equal(images.to_array(message(padded.tobytes(), step=15 + padding)), original)
+
+
+def test_bytes_after_the_last_row_do_not_matter() -> None:
+    original = pixels()
+    np.testing.assert_array_equal(images.numpy_to_array(message(original.tobytes() + b"tail")), original)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        pytest.param(message(bytes(60), encoding="bgr8"), "encoding is 'bgr8', expected 'rgb8'", id="other encoding"),
+        pytest.param(message(bytes(60), encoding=""), "encoding is '', expected 'rgb8'", id="no encoding"),
+        pytest.param(message(bytes(59)), "59 bytes, expected 60", id="short"),
+        pytest.param(message(bytes(60), step=16), "60 bytes, expected 64", id="short for its step"),
+        pytest.param(message(bytes(60), step=14), "step is 14, expected at least 15", id="step too small"),
+        pytest.param(message(b""), "0 bytes, expected 60", id="no data"),
+    ],
+)
+def test_a_message_that_is_no_rgb8_image_is_refused(wrong: Image, words: str) -> None:
+    with pytest.raises(SalusError, match=words):
+        images.to_array(wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        pytest.param(np.zeros((4, 5, 3), np.float32), "type float32", id="float"),
+        pytest.param(np.zeros((4, 5, 3), np.int8), "type int8", id="signed"),
+        pytest.param(np.zeros((4, 5), np.uint8), r"shape \(4, 5\)", id="grey"),
+        pytest.param(np.zeros((4, 5, 4), np.uint8), r"shape \(4, 5, 4\)", id="with alpha"),
+        pytest.param(np.zeros((1, 4, 5, 3), np.uint8), r"shape \(1, 4, 5, 3\)", id="batch"),
+    ],
+)
+def test_pixels_of_another_type_or_shape_are_refused(wrong: np.ndarray, words: str) -> None:
+    with pytest.raises(SalusError, match=words):
+        images.to_message(wrong, STAMP, "")
+
+
+def test_a_message_is_filled_without_the_slow_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """rclpy takes an `array.array` as it is and checks everything else element by element."""
+    given = {}
+
+    def record(**fields: object) -> Image:
+        given.update(fields)
+        return Image(**fields)
+
+    monkeypatch.setattr(images, "Image", record)
+    filled = images.numpy_to_message(pixels())
+    assert isinstance(given["data"], array.array)
+    assert given["data"].typecode == "B"
+    assert filled.data is given["data"]
+
+
+def test_the_backend_is_cv_bridge_only_where_it_passes_its_check() -> None:
+    assert images.BACKEND == ("numpy" if CV_BRIDGE is None else "cv_bridge")

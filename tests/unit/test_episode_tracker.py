@@ -1,0 +1,124 @@
+"""An episode ends on an observation, and its decisions are counted."""
+
+import numpy as np
+import pytest
+
+from salus_vla.frames import Contact, Pose
+from salus_vla.scene import load_scene
+from salus_vla.task.episode import EpisodeTracker
+from salus_vla.task.monitor import MISS_TRY, Outcome
+
+SCENE = load_scene()
+FRAME, PERIOD = 20_000_000, 100_000_000
+START = 7 * FRAME  # an episode starts at any frame
+CRASH = Contact("panda_link5", "table", 500.0)
+
+
+class Episode:
+    """Feeds a world in which nothing happens, except for what is asked."""
+
+    def __init__(self, max_decisions: int | None = 50) -> None:
+        self.tracker = EpisodeTracker(SCENE, max_decisions=max_decisions)
+        self.restart(START)
+
+    def restart(self, stamp_ns: int) -> None:
+        self.tracker.start(stamp_ns)
+        self.next_ns = stamp_ns
+
+    def frame(self, *contacts: Contact, width: float = 0.08) -> list[str]:
+        """One frame; gives the kinds of the events in it."""
+        poses = {
+            "red_cube": Pose(np.array([0.5, 0.1, 0.025]), np.array([0.0, 0.0, 0.0, 1.0])),
+            "blue_bin": SCENE.objects.blue_bin.pose(),
+        }
+        joints = np.array([*SCENE.robot.home, width / 2, width / 2])
+        events = self.tracker.update(self.next_ns, joints, poses, contacts)
+        self.next_ns += FRAME
+        return [event.kind for event in events]
+
+    def frames(self, count: int) -> list[str]:
+        return [kind for _ in range(count) for kind in self.frame()]
+
+
+@pytest.mark.parametrize(
+    ("frame", "decisions"), [(0, 0), (1, 1), (4, 1), (5, 1), (6, 2), (9, 2), (10, 2), (11, 3), (123, 25)]
+)
+def test_the_terminal_observation_is_the_first_at_or_after_the_event(frame: int, decisions: int) -> None:
+    episode = Episode()
+    tracker = episode.tracker
+    assert episode.frames(frame) == []
+    assert tracker.end_ns is None
+    assert not tracker.over(10**15)
+    assert episode.frame(CRASH) == ["COLLISION"]
+    end = START + decisions * PERIOD
+    assert tracker.event is not None
+    assert tracker.event.stamp_ns == START + frame * FRAME
+    assert tracker.outcome is Outcome.COLLISION
+    assert tracker.end_ns == end
+    assert [tracker.over(end + offset) for offset in (-FRAME, -1, 0, FRAME)] == [False, False, True, True]
+    assert tracker.decisions(end) == decisions
+
+
+@pytest.mark.parametrize("allowed", [1, 3, 20])
+def test_timeout_comes_exactly_one_period_after_the_last_decision(allowed: int) -> None:
+    episode = Episode(max_decisions=allowed)
+    assert episode.frames(5 * allowed) == []
+    assert episode.tracker.outcome is Outcome.RUNNING
+    assert episode.frame() == ["TIMEOUT"]
+    assert episode.tracker.outcome is Outcome.TIMEOUT
+    assert episode.tracker.end_ns == START + allowed * PERIOD
+    assert episode.tracker.over(START + allowed * PERIOD)
+    assert episode.tracker.decisions(START + allowed * PERIOD) == allowed
+
+
+def test_the_scene_says_how_many_decisions_there_are() -> None:
+    episode = Episode(max_decisions=None)
+    assert episode.frames(5 * 200) == []
+    assert episode.frame() == ["TIMEOUT"]
+
+
+@pytest.mark.parametrize(("frame", "kind"), [(14, "COLLISION"), (15, "COLLISION"), (16, "TIMEOUT")])
+def test_an_event_in_the_frame_of_the_timeout_wins(frame: int, kind: str) -> None:
+    episode = Episode(max_decisions=3)
+    episode.frames(frame)
+    episode.frame(CRASH)
+    assert episode.tracker.event is not None
+    assert episode.tracker.event.kind == kind
+    assert episode.tracker.end_ns == START + 15 * FRAME
+
+
+def test_nothing_after_the_event_changes_the_end() -> None:
+    episode = Episode(max_decisions=2)
+    episode.frames(3)
+    episode.frame(CRASH)
+    end = episode.tracker.end_ns
+    assert episode.frames(50) == []
+    assert (episode.tracker.outcome, episode.tracker.end_ns) == (Outcome.COLLISION, end)
+
+
+def test_a_failed_try_is_an_event_but_not_the_end() -> None:
+    episode = Episode()
+    episode.frame()
+    assert episode.frame(width=0.0) == [MISS_TRY]
+    assert episode.tracker.outcome is Outcome.RUNNING
+    assert episode.tracker.event is None
+    assert episode.tracker.end_ns is None
+
+
+@pytest.mark.parametrize(("offset", "count"), [(0, 0), (1, 1), (PERIOD - 1, 1), (PERIOD, 1), (PERIOD + 1, 2)])
+def test_a_decision_counts_once_its_stamp_has_passed(offset: int, count: int) -> None:
+    assert Episode().tracker.decisions(START + offset) == count
+
+
+def test_the_next_episode_starts_afresh() -> None:
+    episode = Episode(max_decisions=3)
+    episode.frames(2)
+    episode.frame(CRASH)
+    episode.restart(episode.next_ns + 3 * FRAME)
+    start = episode.next_ns
+    tracker = episode.tracker
+    assert (tracker.outcome, tracker.event, tracker.end_ns) == (Outcome.RUNNING, None, None)
+    assert not tracker.over(10**15)
+    assert episode.frames(15) == []
+    assert episode.frame() == ["TIMEOUT"]
+    assert tracker.end_ns == start + 3 * PERIOD
