@@ -1,7 +1,6 @@
 """Loading: whatever is wrong with a checkpoint is a ModelError that names the file, the key and the value."""
 
 import json
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -424,12 +423,14 @@ def test_a_damaged_file_loads_or_is_a_model_error(
         content = content[: int(cut * len(content))]
     damaged = scratch / "member_0" / file
     damaged.write_bytes(content)
+    message = None
     try:
         load_ensemble([str(damaged.parent)])
     except ModelError as error:
-        assert re.search(re.escape(str(damaged.parent)), str(error))
+        message = str(error)
     finally:
         damaged.write_bytes((model / "member_0" / file).read_bytes())
+    assert message is None or str(damaged.parent) in message
 
 
 def test_expanded_members_of_a_model_load(model: Path) -> None:

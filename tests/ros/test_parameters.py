@@ -1,6 +1,6 @@
 """Parameters are declared in one place; whatever nobody reads or does not fit is an error."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,6 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
-from conftest import StartRos
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -31,6 +30,7 @@ NODES = {
     "bag_recorder": RecorderParameters,
 }
 BUILTIN = {"use_sim_time"}
+StartRos = Callable[..., None]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def test_what_is_not_set_has_its_default(start_ros: StartRos) -> None:
         ("gain:=2", "gain", 2.0),
         ("flag:=true", "flag", True),
         ("mode:=fast", "mode", "fast"),
-        ("group.words:=[x, y]", "words", ("x", "y")),
+        ("group.words:=[one, two]", "words", ("one", "two")),
     ],
 )
 def test_what_is_set_arrives_with_its_type(start_ros: StartRos, given: str, field: str, value: Any) -> None:

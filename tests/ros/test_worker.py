@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import rclpy
-from conftest import StartRos
 from rclpy.executors import SingleThreadedExecutor
 
 from salus_vla.nodes.worker import Worker
 
+StartRos = Callable[..., None]
 PATIENCE = 20.0  # s until a test that hangs is a failure
 
 

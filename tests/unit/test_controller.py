@@ -213,11 +213,10 @@ def test_a_target_outside_the_joint_limits_names_joint_and_limit() -> None:
     assert last.position[3] <= -0.0698
 
 
-@pytest.mark.xfail(reason="drop_plan always reports non_finite_action, also when the policy raised", strict=True)
 def test_a_plan_that_was_dropped_for_another_reason_is_not_called_non_finite() -> None:
     robot = Robot(ScriptedPolicy(lambda _: ramp(10)))
     robot.decide()
-    robot.controller.drop_plan("RuntimeError: the GPU is gone")
+    robot.controller.drop_plan(NO_VALID_POLICY, "RuntimeError: the GPU is gone")
     command = robot.frame()
     assert "the GPU is gone" in command.detail
     assert command.hold_reason == NO_VALID_POLICY

@@ -121,7 +121,7 @@ def transport(observation: Observation, calls: int) -> Timing:
     from salus_vla.nodes.qos import profile
 
     rclpy.init(args=[])
-    echo = subprocess.Popen([sys.executable, "-m", "salus_vla.bench.echo"])
+    echo = subprocess.Popen([sys.executable, "-m", "salus_vla.nodes.bench_echo_node"])
     try:
         node = rclpy.create_node("salus_bench")
         executor = SingleThreadedExecutor()

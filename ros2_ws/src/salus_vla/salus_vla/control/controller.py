@@ -25,6 +25,9 @@ NON_FINITE_ACTION = "non_finite_action"
 COMMAND_REFUSED = "command_refused"
 CHUNK_EXHAUSTED = "chunk_exhausted"
 NO_VALID_POLICY = "no_valid_policy"
+NO_EPISODE = "no_episode"
+
+NO_DECISION = (NO_VALID_POLICY, "no decision yet")
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class Controller:
         self._plan = ChunkManager(control_dt_ns, blend_ns)
         self._limiter = Limiter(limits, frame_dt_ns * 1e-9, max_jump_s=max_jump_s)
         self._decisions = 0
-        self._fault = ""
+        self._hold_reason, self._hold_detail = NO_DECISION
 
     def start_episode(self, seed: int) -> None:
         """Forgets the episode before: policy, signals, plan, and where the arm was."""
@@ -103,7 +106,7 @@ class Controller:
         self._plan.reset()
         self._limiter.stop()
         self._decisions = 0
-        self._fault = ""
+        self._hold_reason, self._hold_detail = NO_DECISION
 
     @property
     def command_in_force(self) -> FloatArray | None:
@@ -138,15 +141,14 @@ class Controller:
             measured: joints of that frame, shape (9,).
         """
         if decision.chunk is None:
-            self.drop_plan(f"decision {decision.number}: the policy gave actions that are not finite")
+            self.drop_plan(NON_FINITE_ACTION, f"decision {decision.number} gave actions that are not finite")
             return
-        self._fault = ""
         self._ensure_started(measured)
         self._plan.install(decision.chunk, decision.stamp_ns, now_ns, self._limiter.position)
 
-    def drop_plan(self, why: str) -> None:
-        """Forgets the plan; the arm brakes and holds until a decision gives a new one."""
-        self._fault = why
+    def drop_plan(self, reason: str, detail: str) -> None:
+        """Forgets the plan; the arm brakes and holds for this reason until a decision gives a new one."""
+        self._hold_reason, self._hold_detail = reason, detail
         self._plan.reset()
 
     @property
@@ -163,8 +165,7 @@ class Controller:
         """
         self._ensure_started(measured)
         if not self._plan.has_plan:
-            reason = NON_FINITE_ACTION if self._fault else NO_VALID_POLICY
-            return self._hold(reason, self._fault or "no decision yet")
+            return self._hold(self._hold_reason, self._hold_detail)
         target = self._plan.target(stamp_ns + self._frame_dt_ns)
         if target is None:
             age = (self._plan.age_ns(stamp_ns) or 0) * 1e-9

@@ -64,6 +64,7 @@ class Limiter:
         self._max_jump = limits.all_velocity * max_jump_s
         self._position: FloatArray = np.zeros(len(self._lower))
         self._velocity: FloatArray = np.zeros(len(self._lower))
+        self._target: FloatArray = np.zeros(len(self._lower))  # of the step before
         self._started = False
 
     @property
@@ -86,7 +87,7 @@ class Limiter:
 
         A measured joint may lie a hair outside its range (noise, compliance); the command starts at the limit then.
         """
-        self._position = np.clip(measured, self._lower, self._upper)
+        self._position = self._target = np.clip(measured, self._lower, self._upper)
         self._velocity = np.zeros_like(self._position)
         self._started = True
 
@@ -100,13 +101,20 @@ class Limiter:
         if refusal is not None:
             return LimitedCommand(self.brake().position, refusal=refusal, detail=detail)
         wanted = np.clip(target, self._lower, self._upper)  # moves the gripper only: joints outside were refused
-        error = wanted - self._position
-        velocity = error / self._dt
         reach = self._acceleration * self._dt
-        feasible = (np.abs(velocity) <= self._velocity_max) & (np.abs(velocity - self._velocity) <= reach)
-        # Where the target cannot be met in one step: the fastest approach that still stops at it.
-        approach = np.sign(error) * np.minimum(self._stopping_speed(np.abs(error)), self._velocity_max)
-        velocity = np.where(feasible, velocity, approach)
+        # The target's own speed: a target that moves is followed without lag, one that stands still is not overshot.
+        flow = np.clip((wanted - self._target) / self._dt, -self._velocity_max, self._velocity_max)
+        behind = self._target - self._position
+        self._target = wanted
+        exact = (wanted - self._position) / self._dt
+        feasible = (
+            (np.abs(exact) <= self._velocity_max)
+            & (np.abs(exact - self._velocity) <= reach)
+            & (np.abs(exact - flow) <= reach)
+        )
+        # Where the target cannot be met in one step: the fastest approach that can still take on the target's speed.
+        approach = flow + np.sign(behind) * self._stopping_speed(np.abs(behind))
+        velocity = np.where(feasible, exact, np.clip(approach, -self._velocity_max, self._velocity_max))
         velocity = np.clip(velocity, self._velocity - reach, self._velocity + reach)
         # Never faster than what still stops before the joint limit; see `_stopping_speed` for why this always has a
         # solution inside the acceleration limit.
@@ -127,6 +135,7 @@ class Limiter:
             self._stopping_speed(self._position - self._lower),
         )
         self._advance(np.clip(self._velocity * keep, -down, up))
+        self._target = self._position
         return LimitedCommand(self.position)
 
     def _check(self, target: FloatArray) -> tuple[Refusal | None, str]:

@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image, JointState
 from salus_msgs.msg import Episode, SafetySignals, Status
 from salus_vla import contract
 from salus_vla.contract import CAMERAS
-from salus_vla.control.controller import Controller, Decision, make_controller
+from salus_vla.control.controller import NO_EPISODE, NO_VALID_POLICY, Controller, Decision, make_controller
 from salus_vla.control.observations import ObservationMatcher
 from salus_vla.errors import ModelError, SalusError
 from salus_vla.frames import FloatArray, Observation
@@ -243,7 +243,7 @@ class VlaEnsembleNode:
         detail = f"{type(error).__name__}: {error}"
         self._status.say(Status.FAILED, Status.REASON_NO_VALID_POLICY, detail, self._joints[0] if self._joints else 0)
         if self._controller is not None:
-            self._controller.drop_plan(detail)
+            self._controller.drop_plan(NO_VALID_POLICY, detail)
         self._decided_ns = self._in_work_ns
         self._answer()
 
@@ -263,7 +263,7 @@ class VlaEnsembleNode:
             if self._controller.resting:
                 self._status.say(Status.READY, stamp_ns=stamp_ns)
                 return
-            self._controller.drop_plan("the episode is over")
+            self._controller.drop_plan(NO_EPISODE, "the episode is over")
         command = self._controller.command(stamp_ns, measured)
         self._answered_ns = stamp_ns
         self._commands.publish(messages.joint_command(stamp_ns, command.position))
