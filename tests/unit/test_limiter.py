@@ -255,6 +255,25 @@ def test_a_constant_target_is_not_overshot() -> None:
         assert np.max(beyond) <= 1e-9
 
 
+@given(fraction=st.floats(0.1, 0.7), joint=st.integers(0, 6), side=st.sampled_from([-1.0, 1.0]))
+@settings(max_examples=30, deadline=None)
+def test_a_target_that_suddenly_moves_is_caught_up_with(fraction: float, joint: int, side: float) -> None:
+    """Plans are linear between rows, so their speed jumps at each row; the arm does not stay behind."""
+    speed = side * fraction * SPEED[joint]
+    start = (LOWER + UPPER) / 2.0
+    limiter = started(start)
+    lags = []
+    for i in range(1, 41):
+        target = start.copy()
+        target[joint] += speed * i * DT
+        result = limiter.step(target)
+        lags.append(abs(result.position[joint] - target[joint]))
+    # It falls behind by v^2 / 2a while it speeds up; at least 30 % of its own speed is left to make up for that.
+    assert max(lags) <= speed**2 / (2.0 * ACCELERATION[joint]) + abs(speed) * DT
+    assert max(lags[35:]) <= 1e-9
+    assert not result.limited
+
+
 # -- braking -----------------------------------------------------------------------------------------------------------
 
 

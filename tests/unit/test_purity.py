@@ -25,7 +25,7 @@ ROS_PACKAGES = (
     "std_srvs",
     "tf2_msgs",
 )
-NEEDS_ROS = ("salus_vla.nodes.", "salus_vla.bench.echo")
+NEEDS_ROS = ("salus_vla.nodes.",)
 
 
 def modules() -> list[str]:

@@ -7,6 +7,7 @@ closes the bag.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -83,6 +84,8 @@ class EpisodeNode:
         self._scene = load_scene(Path(p.scene_file) if p.scene_file else None)
         self._status = StatusPublisher(self.node, "episode")
         self._status.add_parameters(p)
+        scene_hash = hashlib.sha256(self._scene.model_dump_json().encode()).hexdigest()[:16]
+        self._status.add_facts({"scene_hash": scene_hash})
         self._tracker = EpisodeTracker(self._scene, max_decisions=p.max_decisions or None)
         self._frames = FrameAssembler()
         self._roles: dict[str, Status] = {}

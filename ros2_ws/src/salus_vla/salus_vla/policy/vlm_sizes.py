@@ -53,7 +53,7 @@ class VlmSize:
 
 
 SIZES = {
-    "tiny": VlmSize(64, 16, 2, 48, 2, 3, 64, 4, 4, 2, 128, 512),
+    "tiny": VlmSize(64, 16, 2, 48, 2, 3, 64, 2, 4, 2, 128, 512),
     # SmolVLM2-500M, the backbone of lerobot/smolvla_base (its 32 text layers are cut to 16 by SmolVLA).
     "full": VlmSize(512, 16, 4, 768, 12, 12, 960, 16, 15, 5, 2560, 49280),
 }

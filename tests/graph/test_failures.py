@@ -1,0 +1,68 @@
+"""What goes wrong before the first episode is explained, and nothing is recorded that never happened."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .conftest import salus
+
+pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
+
+
+def test_a_missing_model_ends_the_run_with_its_path(tmp_path: Path) -> None:
+    missing = tmp_path / "no_such_model"
+    result = salus("collect", "--episodes", 1, "--model", missing, "--out", tmp_path / "runs", "--run-id", "run")
+    assert result.returncode == 1
+    assert f"{missing} is not a folder" in result.stdout
+    assert "no_valid_policy" in result.stdout
+    assert not list((tmp_path / "runs" / "run").glob("*episode_*"))
+
+
+def test_a_key_that_no_node_reads_ends_the_run_with_its_name(tmp_path: Path) -> None:
+    parameters = tmp_path / "mine.yaml"
+    parameters.write_text(yaml.safe_dump({"vla_ensemble": {"ros__parameters": {"model.nois_samples": 2}}}))
+    result = salus(
+        "collect", "--episodes", 1, "--policy", "hold", "--params-file", parameters, "--out", tmp_path / "runs"
+    )
+    assert result.returncode == 1
+    assert "vla_ensemble: unknown parameter 'model.nois_samples'" in result.stdout
+
+
+def test_a_folder_that_is_a_file_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    result = salus("collect", "--episodes", 1, "--out", tmp_path / "runs", timeout=20)
+    assert result.returncode == 1
+    assert str(tmp_path / "runs") in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["collect"], "--episodes"),
+        (["collect", "--episodes", "0"], "0 is below 1"),
+        (["collect", "--episodes", "many"], "invalid"),
+        (["collect", "--episodes", "1", "--sim", "gazebo"], "choose from"),
+        (["collect", "--episodes", "1", "--seed", "-1"], "-1 is below 0"),
+        (["frobnicate"], "choose from"),
+        ([], "COMMAND"),
+    ],
+)
+def test_wrong_arguments_are_explained_and_end_with_2(arguments: list[str], expected: str) -> None:
+    result = salus(*arguments, timeout=20)
+    assert result.returncode == 2
+    assert expected in result.stderr
+
+
+def test_a_run_that_exists_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    result = salus("collect", "--episodes", 1, "--policy", "hold", "--out", tmp_path, "--run-id", "run")
+    assert result.returncode == 1
+    assert "exists already; resume it or choose another run id" in result.stdout
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["graph.log"]
+
+
+def test_resuming_nothing_is_an_error(tmp_path: Path) -> None:
+    result = salus("collect", "--episodes", 1, "--out", tmp_path, "--resume", timeout=20)
+    assert result.returncode == 1
+    assert f"{tmp_path} holds no run" in result.stderr
