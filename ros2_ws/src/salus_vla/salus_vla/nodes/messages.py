@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -136,7 +137,10 @@ def to_contacts(message: DiagnosticArray) -> tuple[Contact, ...]:
     for status in message.status:
         values = {item.key: item.value for item in status.values}
         try:
-            contacts.append(Contact(values["body_a"], values["body_b"], float(values["force_n"])))
+            force = float(values["force_n"])
+            if not math.isfinite(force):
+                raise ValueError(force)
+            contacts.append(Contact(values["body_a"], values["body_b"], force))
         except (KeyError, ValueError) as error:
             raise SalusError(
                 f"/ground_truth/contact: '{status.name}' has the values {values}, expected body_a, body_b, force_n"
