@@ -21,7 +21,7 @@ from rcl_interfaces.msg import Log, Parameter, ParameterType, ParameterValue, Se
 from rcl_interfaces.srv import SetParameters
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
+from rclpy.node import Node, NodeNameNonExistentError
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
@@ -33,6 +33,7 @@ from salus_vla.paths import config_dir
 
 LIMIT_S = 30.0  # for anything that must happen: far more than it takes, so that a busy machine fails no test
 FRAME_NS = 20_000_000
+OF_EVERY_NODE = ("/rosout", "/parameter_events")
 IMAGES = tuple(contract.image_topic(camera) for camera in CAMERAS)
 
 
@@ -134,6 +135,21 @@ class SimClient:
             self._executor.spin_once(timeout_sec=0.1)
         return found
 
+    def eventually(self, get: Callable[[], Any], expected: Any) -> None:
+        """Waits until `get` gives what is expected; what is known of the graph arrives after its messages."""
+        deadline = time.monotonic() + 10.0
+        while (found := get()) != expected and time.monotonic() < deadline:
+            self._executor.spin_once(timeout_sec=0.1)
+        assert found == expected
+
+    def interfaces(self, kind: str, node: str) -> dict[str, list[str]]:
+        """Name -> types of a node's `publisher`s, `subscriber`s, `service`s or `client`s, without those of any node."""
+        try:
+            found = getattr(self.node, f"get_{kind}_names_and_types_by_node")(node, "/")
+        except NodeNameNonExistentError:  # not known yet
+            return {}
+        return {name: types for name, types in found if name not in OF_EVERY_NODE and not name.startswith(f"/{node}/")}
+
     def wait_for(self, topic: Topic, count: int) -> list[Any]:
         """The first `count` messages of a topic since the last `forget`."""
         messages = self.received[topic.name]
@@ -195,7 +211,7 @@ class SimClient:
         self.set_parameters({})
 
     def step(self, stamp_ns: int, targets: Mapping[str, float] | None = None, frames: int = 1) -> JointState:
-        """Answers this frame with targets and those after it with none; the joints of the last frame that came of it."""
+        """Answers this frame with targets and the next ones with none; the joints of the last frame that came of it."""
         for number in range(frames):
             self.send(stamp_ns + number * FRAME_NS, None if number else targets)
             state = self.at(contract.JOINT_STATES, stamp_ns + (number + 1) * FRAME_NS)

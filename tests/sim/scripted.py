@@ -92,8 +92,6 @@ class Script:
 
     def _watch(self, frame: Frame) -> None:
         self.events += self.monitor.update(frame.stamp_ns, frame.joint_position, frame.poses, frame.contacts)
-        if frame.camera_due and not self.ended:
-            self.monitor.decision_made()
 
     def frames(self, count: int) -> Iterator[None]:
         """Send the present target once per frame."""

@@ -21,6 +21,9 @@ LEFT, RIGHT = "panda_leftfinger", "panda_rightfinger"
 GRIP = 0.05  # m, width of the gripper around the cube
 
 
+FRAMES_PER_DECISION = SCENE.rates.frames_per_decision
+
+
 @dataclass
 class World:
     monitor: TaskMonitor = field(default_factory=lambda: TaskMonitor(SCENE))
@@ -355,40 +358,42 @@ def test_a_cube_out_of_reach_is_a_miss(cube: tuple[float, float, float]) -> None
 # -- TIMEOUT and order -------------------------------------------------------------------------------------------------
 
 
-def test_timeout_one_period_after_the_last_decision() -> None:
+def test_timeout_when_the_time_of_the_decisions_has_passed() -> None:
     world = World(monitor=TaskMonitor(SCENE, max_decisions=3))
-    for _ in range(3):
-        world.run()
-        world.monitor.decision_made()
-        assert world.run(4) == []
+    assert world.run(3 * FRAMES_PER_DECISION - 1) == []
     event = only(world.run())
     assert event.outcome is Outcome.TIMEOUT
     assert "3 decisions" in event.detail
 
 
+def test_timeout_comes_although_frames_were_lost() -> None:
+    world = World(monitor=TaskMonitor(SCENE, max_decisions=3))
+    world.stamp += 3 * FRAMES_PER_DECISION * DT
+    assert outcome_of(world.run()) is Outcome.TIMEOUT
+
+
 def test_the_scene_gives_the_number_of_decisions() -> None:
     world = World()
-    for _ in range(SCENE.rates.max_decisions):
-        world.run()
-        world.monitor.decision_made()
-    assert outcome_of(world.run(5)) is Outcome.TIMEOUT
+    assert world.run(SCENE.rates.max_decisions * FRAMES_PER_DECISION - 1) == []
+    assert outcome_of(world.run()) is Outcome.TIMEOUT
+
+
+def drop_due_with_timeout() -> World:
+    """A lost cube whose drop shows in the very frame in which the time is up."""
+    world = World(monitor=TaskMonitor(SCENE, max_decisions=5))
+    world.run(3)
+    world.hold()  # 16 frames
+    world.lose()
+    assert world.run(4) == []
+    assert world.stamp == 7 * DT + (5 * FRAMES_PER_DECISION - 1) * DT
+    return world
 
 
 def test_order_within_one_frame() -> None:
-    world = World(monitor=TaskMonitor(SCENE, max_decisions=1))
-    world.hold()
-    world.lose()
-    world.monitor.decision_made()
-    world.run(4)
+    world = drop_due_with_timeout()
     world.touch("panda_hand", "table", 50.0)  # DROP, TIMEOUT and COLLISION are due in the next frame
     assert outcome_of(world.run()) is Outcome.COLLISION
-
-    world = World(monitor=TaskMonitor(SCENE, max_decisions=1))
-    world.hold()
-    world.lose()
-    world.monitor.decision_made()
-    world.run(4)
-    assert outcome_of(world.run()) is Outcome.DROP
+    assert outcome_of(drop_due_with_timeout().run()) is Outcome.DROP
 
 
 def test_outcomes_have_the_values_of_the_message() -> None:
@@ -407,7 +412,6 @@ frame = st.fixed_dictionaries(
         "width": st.floats(0.0, 0.08),
         "cube": st.tuples(number, number, number),
         "contacts": st.lists(st.tuples(bodies, bodies, st.floats(0.0, 60.0)), max_size=4),
-        "decide": st.booleans(),
     }
 )
 
@@ -426,8 +430,6 @@ def test_any_input_gives_at_most_one_outcome_and_it_is_the_last_event(frames: li
         new = monitor.update(stamp, joints, poses, [Contact(*contact) for contact in item["contacts"]])
         assert all(event.stamp_ns == stamp for event in new)
         events += new
-        if item["decide"]:
-            monitor.decision_made()
     ends = [event for event in events if event.outcome is not None]
     assert len(ends) <= 1
     assert events[-1:] == ends or not ends

@@ -16,7 +16,6 @@ from typing import Any
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import deserialize_message
-from rclpy.subscription import Subscription
 from rclpy.task import Future
 
 from salus_msgs.msg import Episode, Status
@@ -27,8 +26,9 @@ from salus_vla.errors import RecordingError
 from salus_vla.nodes import messages
 from salus_vla.nodes.main import run_node
 from salus_vla.nodes.parameters import make_node, parameter, read_parameters
-from salus_vla.nodes.qos import interface_class, profile
+from salus_vla.nodes.qos import interface_class
 from salus_vla.nodes.status import StatusPublisher
+from salus_vla.nodes.subscribe import subscribe_to_all
 from salus_vla.recording.episode_recorder import EpisodeRecorder, State
 from salus_vla.recording.message_types import MessageTypes
 from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta
@@ -36,11 +36,6 @@ from salus_vla.recording.provenance import machine_facts
 from salus_vla.recording.run_folder import RunFolder
 from salus_vla.recording.writer import WriterOptions, open_writer
 from salus_vla.task.monitor import Outcome
-
-# Longer than any publisher's: the middleware's threads keep receiving while Python is busy, so nothing is lost to a
-# pause.
-_READER_DEPTH = 1000
-_IMAGE_DEPTH = 100
 
 
 @dataclass(frozen=True)
@@ -82,8 +77,8 @@ class BagRecorderNode:
         self._closing: Future | None = None
         self._deadline = 0.0
         self._messages = self._bytes = 0
-        self._subscriptions: dict[str, Subscription] = {}
-        self._subscribe(topics)
+        for topic in topics:
+            subscribe_to_all(self.node, topic, partial(self._on_message, topic), raw=True)
         node = self.node
         node.create_service(StartRecording, contract.RECORDER_START.name, self._on_start)
         # A group of its own: while it waits for the last messages, the subscriptions' group must go on.
@@ -139,26 +134,7 @@ class BagRecorderNode:
             return False
         return True
 
-    def _subscribe(self, topics: list[Topic]) -> None:
-        for topic in topics:
-            depth = _IMAGE_DEPTH if topic.type == "sensor_msgs/msg/Image" else _READER_DEPTH
-            self._subscriptions[topic.name] = self.node.create_subscription(
-                interface_class(topic),
-                topic.name,
-                partial(self._on_first, topic),
-                profile(topic.qos, depth=depth),
-                raw=True,
-            )
-
     # -- messages ------------------------------------------------------------------------------------------------------
-
-    def _on_first(self, topic: Topic, cdr: bytes) -> None:
-        """Takes a message and all that wait behind it: rclpy's executor alone takes one per round and topic."""
-        self._on_message(topic, cdr)
-        subscription = self._subscriptions[topic.name]
-        with subscription.handle:
-            while (taken := subscription.handle.take_message(subscription.msg_type, True)) is not None:
-                self._on_message(topic, taken[0])
 
     def _on_message(self, topic: Topic, cdr: bytes) -> None:
         self._messages += 1

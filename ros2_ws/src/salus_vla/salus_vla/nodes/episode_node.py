@@ -36,6 +36,7 @@ from salus_vla.nodes.main import run_node
 from salus_vla.nodes.parameters import make_node, parameter, read_parameters
 from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.nodes.status import StatusPublisher
+from salus_vla.nodes.subscribe import subscribe_to_all
 from salus_vla.scene import load_scene
 from salus_vla.task.assembly import FrameAssembler
 from salus_vla.task.episode import EpisodeTracker
@@ -89,7 +90,7 @@ class EpisodeNode:
         self._tracker = EpisodeTracker(self._scene, max_decisions=p.max_decisions or None)
         self._frames = FrameAssembler()
         self._roles: dict[str, Status] = {}
-        self._fresh = 0
+        self._fresh = self._frames_lost = self._taken_ns = 0
         self._sim_ns = 0
         self._last_frame_wall = time.monotonic()
         self._counts: dict[str, int] = {}
@@ -103,17 +104,13 @@ class EpisodeNode:
         node = self.node
         topic = contract.EPISODE
         self._episodes = node.create_publisher(Episode, topic.name, profile(topic.qos))
-        node.create_subscription(Clock, contract.CLOCK.name, self._on_clock, profile(contract.CLOCK.qos))
-        # Deeper than the publisher's: a frame that is lost here would be lost to the task monitor.
-        states, contact = contract.JOINT_STATES, contract.CONTACT
-        node.create_subscription(JointState, states.name, self._on_joints, profile(states.qos, depth=100))
-        node.create_subscription(DiagnosticArray, contact.name, self._on_contact, profile(contact.qos, depth=100))
+        # Every frame counts for the task monitor.
+        subscribe_to_all(node, contract.CLOCK, self._on_clock)
+        subscribe_to_all(node, contract.JOINT_STATES, self._on_joints)
+        subscribe_to_all(node, contract.CONTACT, self._on_contact)
         for entity in ENTITIES:
-            pose = contract.pose_topic(entity)
-            callback = partial(self._on_pose, entity)
-            node.create_subscription(PoseStamped, pose.name, callback, profile(pose.qos, depth=100))
-        status = contract.STATUS_TOPIC
-        node.create_subscription(Status, status.name, self._on_status, profile(status.qos, depth=10))
+            subscribe_to_all(node, contract.pose_topic(entity), partial(self._on_pose, entity))
+        subscribe_to_all(node, contract.STATUS_TOPIC, self._on_status)
         self._clients = {
             service: node.create_client(interface_class(service), service.name)
             for service in (
@@ -160,6 +157,7 @@ class EpisodeNode:
         self._checked(contract.RECORDER_START, start, Status.REASON_RECORDING_FAILED)
         start_ns = self._reset(seed)
         self._frames.forget_before(start_ns)
+        self._taken_ns = start_ns - self._scene.rates.frame_dt_ns
         self._tracker.start(start_ns)
         self._running = Episode(
             run_id=self._run_id, episode=number, seed=seed, task=p.task, policy_source=p.policy, outcome=Episode.RUNNING
@@ -173,6 +171,8 @@ class EpisodeNode:
         """Feeds the task with the frames that came; true at the terminal observation."""
         for frame in self._frames.take():
             assert frame.joint_position is not None
+            self._frames_lost += round((frame.stamp_ns - self._taken_ns) / self._scene.rates.frame_dt_ns) - 1
+            self._taken_ns = frame.stamp_ns
             for event in self._tracker.update(frame.stamp_ns, frame.joint_position, frame.poses, frame.contacts):
                 if self._running is not None:
                     self._running.event = event.kind
@@ -330,10 +330,9 @@ class EpisodeNode:
         self._last_frame_wall = time.monotonic()
         stamp_ns = messages.to_ns(message.header.stamp)
         self._frames.add_joints(stamp_ns, position)
-        counts = {f"outcome_{name}": count for name, count in self._counts.items()}
-        self._status.diagnose(
-            stamp_ns, {**counts, "frames_incomplete": self._frames.incomplete, "messages_late": self._frames.late}
-        )
+        values: dict[str, object] = {f"outcome_{name}": count for name, count in self._counts.items()}
+        values |= {"frames_lost": self._frames_lost, "messages_late": self._frames.late}
+        self._status.diagnose(stamp_ns, values, warn="frames were lost" if self._frames_lost else "")
 
     def _on_pose(self, entity: str, message: PoseStamped) -> None:
         self._frames.add_pose(entity, messages.to_ns(message.header.stamp), messages.to_pose(message))

@@ -52,8 +52,6 @@ class EpisodeTracker:
     ) -> list[TaskEvent]:
         """Takes in one frame; see `TaskMonitor.update`."""
         events = self._monitor.update(stamp_ns, joint_position, poses, contacts)
-        if (stamp_ns - self.start_ns) % self._period_ns == 0:
-            self._monitor.decision_made()
         for event in events:
             if event.outcome is not None:
                 self.event = event

@@ -101,15 +101,14 @@ class TaskMonitor:
         self._bin = scene.objects.blue_bin
         self._rest_height = scene.objects.red_cube.edge / 2.0
         self._max_decisions = max_decisions if max_decisions is not None else scene.rates.max_decisions
-        self._decision_dt_ns = scene.rates.decision_dt_ns
+        self._longest_ns = self._max_decisions * scene.rates.decision_dt_ns
         self.start(0)
 
     def start(self, stamp_ns: int) -> None:
         """Begin an episode: forget all contacts; the next update must be the reset's frame, which reports them anew."""
         self._touching: dict[tuple[str, str], float] = {}
-        self._stamp_ns = self._last_decision_ns = stamp_ns
+        self._stamp_ns = self._start_ns = stamp_ns
         self._outcome = Outcome.RUNNING
-        self._decisions = 0
         self._squeezed_since: int | None = None
         self._hold: _Hold | None = None
         self._loss: _Loss | None = None
@@ -127,14 +126,6 @@ class TaskMonitor:
     def holding(self) -> bool:
         """True while both fingers have held the cube for grasp_time and have not lost it."""
         return self._hold is not None
-
-    def decision_made(self) -> None:
-        """Count a decision, made on the frame of the last update.
-
-        TIMEOUT follows in the first frame that is one decision period after the last one allowed.
-        """
-        self._decisions += 1
-        self._last_decision_ns = self._stamp_ns
 
     def update(
         self, stamp_ns: int, joint_position: FloatArray, poses: Mapping[str, Pose], contacts: Iterable[Contact]
@@ -296,7 +287,7 @@ class TaskMonitor:
         return self._event(Outcome.MISS, detail)
 
     def _timeout(self, view: _View) -> TaskEvent | None:
-        """The time of the last decision has passed."""
-        if self._decisions < self._max_decisions or view.stamp_ns - self._last_decision_ns < self._decision_dt_ns:
+        """The time of all decisions has passed, whether or not each was made: a slow policy gets no longer episode."""
+        if view.stamp_ns - self._start_ns < self._longest_ns:
             return None
-        return self._event(Outcome.TIMEOUT, f"{self._decisions} decisions made")
+        return self._event(Outcome.TIMEOUT, f"the time of {self._max_decisions} decisions has passed")
