@@ -1,4 +1,4 @@
-"""The simulator in real time meets the contract: names, types, QoS, rates, contents, silence, and how it starts and ends.
+"""The simulator in real time meets the contract: names, types, QoS, rates, contents, silence, start and end.
 
 test_sim_lockstep.py has the rest: pacing, commands, resets and ground truth.
 """
@@ -34,7 +34,6 @@ PUBLISHED = {
     "/ground_truth/contact": "diagnostic_msgs/msg/DiagnosticArray",
 }
 SERVICES = {"/sim/reset": "std_srvs/srv/Trigger", "/sim/set_parameters": "rcl_interfaces/srv/SetParameters"}
-OF_EVERY_NODE = {"/rosout", "/parameter_events"}
 TF_TOPICS = {"/tf", "/tf_static"}
 JOINTS = [*(f"panda_joint{number}" for number in range(1, 8)), "panda_finger_joint1", "panda_finger_joint2"]
 FOCAL = 309.019
@@ -64,53 +63,43 @@ def second(client: SimClient) -> dict[str, list[Any]]:
 
 
 def test_it_publishes_exactly_the_topics_of_the_contract(client: SimClient) -> None:
-    found = {
-        name: types
-        for name, types in client.node.get_publisher_names_and_types_by_node("mujoco_sim", "/")
-        if name not in OF_EVERY_NODE | TF_TOPICS
-    }
-    assert found == {name: [kind] for name, kind in PUBLISHED.items()}
+    def published() -> dict[str, list[str]]:
+        found = client.interfaces("publisher", "mujoco_sim")
+        return {name: types for name, types in found.items() if name not in TF_TOPICS}
+
+    client.eventually(published, {name: [kind] for name, kind in PUBLISHED.items()})
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_each_topic_has_one_reliable_volatile_publisher(client: SimClient, name: str) -> None:
-    (publisher,) = client.node.get_publishers_info_by_topic(name)
+    (publisher,) = client.wait(lambda: client.node.get_publishers_info_by_topic(name), f"publisher of {name}")
     assert publisher.topic_type == PUBLISHED[name]
     assert publisher.qos_profile.reliability == ReliabilityPolicy.RELIABLE
     assert publisher.qos_profile.durability == DurabilityPolicy.VOLATILE
 
 
 def test_it_listens_to_nothing_but_joint_commands(client: SimClient) -> None:
-    heard = dict(client.node.get_subscriber_names_and_types_by_node("mujoco_sim", "/"))
-    assert {name: kind for name, kind in heard.items() if name not in OF_EVERY_NODE} == {
-        "/joint_command": ["sensor_msgs/msg/JointState"]
-    }
+    heard = {"/joint_command": ["sensor_msgs/msg/JointState"]}
+    client.eventually(lambda: client.interfaces("subscriber", "mujoco_sim"), heard)
     (subscriber,) = client.node.get_subscriptions_info_by_topic("/joint_command")
     assert subscriber.qos_profile.reliability == ReliabilityPolicy.RELIABLE
     assert subscriber.qos_profile.durability == DurabilityPolicy.VOLATILE
 
 
 def test_its_services_have_standard_types(client: SimClient) -> None:
-    services = dict(client.node.get_service_names_and_types_by_node("mujoco_sim", "/"))
-    own = {name: types for name, types in services.items() if not name.startswith("/mujoco_sim/")}
-    assert own == {name: [kind] for name, kind in SERVICES.items()}
+    offered = {name: [kind] for name, kind in SERVICES.items()}
+    client.eventually(lambda: client.interfaces("service", "mujoco_sim"), offered)
+    client.eventually(lambda: client.interfaces("client", "mujoco_sim"), {})
 
 
-def test_no_interface_of_its_own_package_is_on_the_simulators_side(client: SimClient) -> None:
-    node = client.node
-    used = [
-        kind
-        for ask in (
-            node.get_publisher_names_and_types_by_node,
-            node.get_subscriber_names_and_types_by_node,
-            node.get_service_names_and_types_by_node,
-            node.get_client_names_and_types_by_node,
-        )
-        for _, types in ask("mujoco_sim", "/")
-        for kind in types
-    ]
-    assert len(used) > len(PUBLISHED)
-    assert [kind for kind in used if kind.startswith("salus_msgs/")] == []
+def test_no_interface_of_our_own_package_is_on_the_simulators_side(client: SimClient) -> None:
+    def used() -> set[str]:
+        kinds = ("publisher", "subscriber", "service", "client")
+        found = [client.interfaces(kind, "mujoco_sim").values() for kind in kinds]
+        return {name for types in found for type_names in types for name in type_names}
+
+    client.wait(lambda: used() >= {*PUBLISHED.values(), *SERVICES.values()}, "knowledge of the whole node")
+    assert [name for name in used() if name.startswith("salus_msgs/")] == []
 
 
 # -- rates -------------------------------------------------------------------------------------------------------------
@@ -203,10 +192,8 @@ def test_ground_truth_poses_are_in_the_world_frame(second: dict[str, list[Any]],
 
 def test_transforms_lead_from_the_world_to_bodies_and_cameras(client: SimClient) -> None:
     pytest.importorskip("tf2_msgs", reason="tf2_msgs is not on PyPI")
-    for topic, durability in (
-        (contract.TF, DurabilityPolicy.VOLATILE),
-        (contract.TF_STATIC, DurabilityPolicy.TRANSIENT_LOCAL),
-    ):
+    durabilities = {contract.TF: DurabilityPolicy.VOLATILE, contract.TF_STATIC: DurabilityPolicy.TRANSIENT_LOCAL}
+    for topic, durability in durabilities.items():
         (publisher,) = client.node.get_publishers_info_by_topic(topic.name)
         assert publisher.qos_profile.durability == durability
         client.subscribe(topic)

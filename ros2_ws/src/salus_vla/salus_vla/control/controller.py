@@ -75,7 +75,7 @@ class Controller:
         *,
         frame_dt_ns: int,
         control_dt_ns: int,
-        blend_ns: int = 100_000_000,
+        blend_ns: int = 200_000_000,
         max_jump_s: float = 0.5,
         limits: ArmLimits = PANDA,
         reference: NoveltyReference | None = None,
@@ -86,7 +86,7 @@ class Controller:
             policy: gives chunks for observations.
             frame_dt_ns: time between two commands [ns].
             control_dt_ns: time between two rows of a chunk, also between two decisions [ns].
-            blend_ns: time over which a new chunk takes over [ns].
+            blend_ns: shortest time over which a new chunk takes over [ns].
             max_jump_s: see `Limiter`.
             limits: of the arm.
             reference: for `activation_novelty`.
@@ -94,7 +94,7 @@ class Controller:
         self.policy = policy
         self._frame_dt_ns = frame_dt_ns
         self._signals = SignalTracker(limits.lower, limits.upper, control_dt_ns, reference)
-        self._plan = ChunkManager(control_dt_ns, blend_ns)
+        self._plan = ChunkManager(control_dt_ns, blend_ns, limits.all_acceleration)
         self._limiter = Limiter(limits, frame_dt_ns * 1e-9, max_jump_s=max_jump_s)
         self._decisions = 0
         self._hold_reason, self._hold_detail = NO_DECISION
@@ -170,7 +170,7 @@ class Controller:
         if target is None:
             age = (self._plan.age_ns(stamp_ns) or 0) * 1e-9
             return self._hold(CHUNK_EXHAUSTED, f"the plan ended; its observation is {age:.2f} s old")
-        limited = self._limiter.step(target)
+        limited = self._limiter.step(target, self._plan.meant(stamp_ns + self._frame_dt_ns))
         if limited.refusal is not None:
             return Command(_joints(limited.position), False, COMMAND_REFUSED, f"{limited.refusal}: {limited.detail}")
         return Command(_joints(limited.position), limited.limited)
@@ -183,7 +183,7 @@ class Controller:
             self._limiter.start(np.append(measured[:ARM_DOF], measured[ARM_DOF:].sum()))
 
 
-def make_controller(policy: Policy, scene: Scene, *, blend_s: float = 0.1, max_jump_s: float = 0.5) -> Controller:
+def make_controller(policy: Policy, scene: Scene, *, blend_s: float = 0.2, max_jump_s: float = 0.5) -> Controller:
     """A controller with the scene's rates and the node's defaults."""
     return Controller(
         policy,

@@ -95,9 +95,14 @@ class Limiter:
         """Forgets where the arm was; the next command needs a new `start`."""
         self._started = False
 
-    def step(self, target: FloatArray) -> LimitedCommand:
-        """One command towards a target (8,); refuses whole what is not valid and brakes instead."""
-        refusal, detail = self._check(target)
+    def step(self, target: FloatArray, meant: FloatArray | None = None) -> LimitedCommand:
+        """One command towards a target; refuses whole what is not valid and brakes instead.
+
+        Args:
+            target: shape (8,).
+            meant: what the policy itself asked for, shape (8,), where `target` approaches it gently; checked instead.
+        """
+        refusal, detail = self._check(target if meant is None else meant)
         if refusal is not None:
             return LimitedCommand(self.brake().position, refusal=refusal, detail=detail)
         wanted = np.clip(target, self._lower, self._upper)  # moves the gripper only: joints outside were refused

@@ -113,7 +113,7 @@ class MujocoSimNode:
         tolerance = self._scene.rates.frame_dt_ns // 2
         deadline = time.monotonic() + self._parameters.lockstep_timeout_s
         while self.node.context.ok() and not self._was_reset:
-            if self._answered_ns >= frame.stamp_ns - tolerance:
+            if abs(self._answered_ns - frame.stamp_ns) <= tolerance:
                 return
             left = deadline - time.monotonic()
             if left <= 0.0:
@@ -141,12 +141,12 @@ class MujocoSimNode:
         self._answered_ns = messages.to_ns(message.header.stamp)
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        poses, self._poses = self._poses, {}  # for this reset only: a refused one must not spoil the next
         try:
-            frame = self._simulator.reset(self._seed, poses=self._poses)
+            frame = self._simulator.reset(self._seed, poses=poses)
         except SimulatorError as error:
             response.success, response.message = False, str(error)
             return response
-        self._poses = {}
         self._was_reset = self._engaged = True
         self._answered_ns = -1
         response.success = True
@@ -189,17 +189,17 @@ class MujocoSimNode:
         self._send(contract.JOINT_STATES, messages.joint_state(frame))
 
     def _publish_cameras(self, frame: Frame) -> None:
-        # Rendering is the simulator's largest cost; nobody pays it while nobody looks (the contract allows silence).
-        if not any(self._publishers[name].get_subscription_count() for name in self._images):
-            return
         cameras = self._scene.cameras
         focal = float(cameras.intrinsics()[0, 0])
-        stamp = messages.to_time(frame.stamp_ns)
-        for camera, pixels in self._simulator.render(CAMERAS).items():
+        for camera in CAMERAS:
             frame_id = contract.camera_frame(camera)
             info = messages.camera_info(frame.stamp_ns, frame_id, cameras.width, cameras.height, focal)
             self._send(contract.camera_info_topic(camera), info)
-            self._send(contract.image_topic(camera), to_message(pixels, stamp, frame_id))
+        # Rendering is the simulator's largest cost; nobody pays it while nobody looks (the contract allows silence).
+        if any(self._publishers[name].get_subscription_count() for name in self._images):
+            stamp = messages.to_time(frame.stamp_ns)
+            for camera, pixels in self._simulator.render(CAMERAS).items():
+                self._send(contract.image_topic(camera), to_message(pixels, stamp, contract.camera_frame(camera)))
 
     def _send(self, topic: Topic, message: Any) -> None:
         self._publishers[topic.name].publish(message)

@@ -56,7 +56,7 @@ class EnsembleParameters:
     )
     threads: int = parameter(1, "CPU threads of torch", name="model.threads", bounds=(1, 256))
     blend_s: float = parameter(
-        0.1, "time over which a new chunk takes over [s]", name="plan.blend_s", bounds=(0.0, 2.0)
+        0.2, "shortest time over which a new chunk takes over [s]", name="plan.blend_s", bounds=(0.0, 2.0)
     )
     max_jump_s: float = parameter(
         0.5, "a target that the fastest motion does not reach in this time is refused [s]",

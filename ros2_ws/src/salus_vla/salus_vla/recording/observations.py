@@ -1,0 +1,173 @@
+"""What the policy saw in a recorded episode: the observations of its bag one by one, without ROS.
+
+Images and joints are matched by stamp as in the graph, so what is read equals what was decided on, bit for bit.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import Connection
+
+from salus_vla.contract import CAMERAS, EPISODE, FRAME_HZ, JOINT_STATES, JOINTS, SAFETY_SIGNALS, Topic, image_topic
+from salus_vla.control.observations import ObservationMatcher
+from salus_vla.errors import RecordingError
+from salus_vla.frames import FloatArray, ImageArray, Observation
+from salus_vla.recording.notice import Kind
+from salus_vla.task.monitor import Outcome
+
+HALF_FRAME_NS = round(0.5e9 / FRAME_HZ)
+_CAMERA_OF = {image_topic(camera).name: camera for camera in CAMERAS}
+
+
+@dataclass(frozen=True)
+class RecordedEpisode:
+    """What a bag's messages on /salus/episode say.
+
+    Attributes:
+        seed: of the scene and of the policy's noise.
+        task: instruction given to the policy.
+        outcome: how the episode ended; RUNNING in a bag that does not hold its end (interrupted and recovered).
+    """
+
+    seed: int
+    task: str
+    outcome: Outcome
+
+
+def read_episode(bag: Path) -> RecordedEpisode:
+    """Reads seed, task and outcome of the episode of a bag.
+
+    Raises:
+        RecordingError: no readable bag, or not one of exactly one episode; names the bag.
+    """
+    with _opened(bag) as reader:
+        return _episode(reader, bag)
+
+
+def read_observations(bag: Path) -> Iterator[tuple[int, Observation]]:
+    """Reads the camera sets of a bag with the joints of their stamp, in order; holds a few sets in memory at a time.
+
+    The number is that of the decision made on the set, from the bag's safety signals. Sets that were not decided on
+    (overtaken by newer ones in realtime) are left out. In a bag without safety signals all sets are counted from 0.
+
+    Args:
+        bag: folder of a finished bag of one episode.
+
+    Yields:
+        Number of the decision in the episode, and what was decided on. The images are copies, owned by the caller.
+
+    Raises:
+        RecordingError: no readable bag, a topic is missing, or a message is not of the contract; names the bag.
+    """
+    with _opened(bag) as reader:
+        task = _episode(reader, bag).task
+        numbers = _Numbers(reader)
+        matcher = ObservationMatcher(HALF_FRAME_NS)
+        for topic, message in _messages(reader, _connections(reader, bag, (JOINT_STATES, *map(image_topic, CAMERAS)))):
+            where = f"{bag}: {topic}"
+            camera = _CAMERA_OF.get(topic)
+            if camera is None:
+                observation = matcher.add_joints(_stamp_ns(message), _positions(message, where), task)
+            else:
+                observation = matcher.add_image(camera, _stamp_ns(message), _pixels(message, where), task)
+            if observation is not None and (number := numbers.of(observation.stamp_ns)) is not None:
+                yield number, observation
+
+
+class _Numbers:
+    """Numbers of the decisions of a bag by the stamp of their observation."""
+
+    def __init__(self, reader: AnyReader) -> None:
+        connections = [c for c in reader.connections if c.topic == SAFETY_SIGNALS.name and c.msgcount]
+        self._counted = 0 if not connections else None
+        decided = sorted((_stamp_ns(message), int(message.decision)) for _, message in _messages(reader, connections))
+        self._stamps = [stamp for stamp, _ in decided]
+        self._numbers = [number for _, number in decided]
+
+    def of(self, stamp_ns: int) -> int | None:
+        """The number of the decision on the set at this stamp [ns]; None when there was no decision."""
+        if self._counted is not None:
+            self._counted += 1
+            return self._counted - 1
+        # A set has the stamp of its first image, and which one is first may differ between graph and bag.
+        index = bisect_left(self._stamps, stamp_ns - HALF_FRAME_NS)
+        found = index < len(self._stamps) and self._stamps[index] <= stamp_ns + HALF_FRAME_NS
+        return self._numbers[index] if found else None
+
+
+@contextmanager
+def _opened(bag: Path) -> Iterator[AnyReader]:
+    try:
+        with AnyReader([bag]) as reader:
+            yield reader
+    except RecordingError:
+        raise
+    except Exception as error:  # a damaged bag fails anywhere in rosbags, numpy or yaml
+        raise RecordingError(f"{bag}: is no finished bag, or is damaged ({type(error).__name__}: {error})") from error
+
+
+def _connections(reader: AnyReader, bag: Path, topics: Iterable[Topic]) -> list[Connection]:
+    """The connections of topics that the bag must hold."""
+    wanted = {topic.name: topic.type for topic in topics}
+    found = [connection for connection in reader.connections if connection.topic in wanted and connection.msgcount]
+    missing = sorted(wanted.keys() - {connection.topic for connection in found})
+    if missing:
+        raise RecordingError(f"{bag}: holds no messages on {', '.join(missing)}")
+    for connection in found:
+        expected = wanted[connection.topic]
+        if connection.msgtype != expected:
+            raise RecordingError(f"{bag}: {connection.topic} has type {connection.msgtype}, expected {expected}")
+    return found
+
+
+def _messages(reader: AnyReader, connections: list[Connection]) -> Iterator[tuple[str, Any]]:
+    if connections:  # none means all to rosbags
+        for connection, _, raw in reader.messages(connections):
+            yield connection.topic, reader.deserialize(raw, connection.msgtype)
+
+
+def _episode(reader: AnyReader, bag: Path) -> RecordedEpisode:
+    messages = [message for _, message in _messages(reader, _connections(reader, bag, (EPISODE,)))]
+    episodes = {(message.run_id, message.episode) for message in messages}
+    if len(episodes) != 1:
+        raise RecordingError(f"{bag}: holds messages of {len(episodes)} episodes on {EPISODE.name}, expected one")
+    ended = [message for message in messages if message.kind == Kind.ENDED]
+    outcome = Outcome(ended[-1].outcome) if ended else Outcome.RUNNING
+    return RecordedEpisode(int(messages[0].seed), str(messages[0].task), outcome)
+
+
+def _stamp_ns(message: Any) -> int:
+    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
+
+
+def _positions(message: Any, where: str) -> FloatArray:
+    """Positions in contract order, shape (9,) [rad, m]."""
+    if len(message.name) != len(JOINTS) or set(message.name) != set(JOINTS) or len(message.position) != len(JOINTS):
+        raise RecordingError(
+            f"{where}: has {len(message.position)} positions of {list(message.name)}, expected each of {list(JOINTS)}"
+        )
+    by_name = dict(zip(message.name, message.position, strict=True))
+    positions = np.array([by_name[joint] for joint in JOINTS], dtype=np.float64)
+    if not np.isfinite(positions).all():
+        raise RecordingError(f"{where}: has positions that are not finite: {positions}")
+    return positions
+
+
+def _pixels(message: Any, where: str) -> ImageArray:
+    """RGB pixels, shape (height, width, 3); rows may be padded to `step` bytes."""
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    if message.encoding != "rgb8":
+        raise RecordingError(f"{where}: encoding is '{message.encoding}', expected 'rgb8'")
+    if step < 3 * width or len(message.data) < height * step:
+        raise RecordingError(f"{where}: {len(message.data)} bytes with step {step} are no image of {width} x {height}")
+    rows = np.asarray(message.data, dtype=np.uint8)[: height * step].reshape(height, step)
+    # A copy: a view would keep the whole message, and torch wants memory that can be written.
+    return np.array(rows[:, : 3 * width]).reshape(height, width, 3)
