@@ -105,18 +105,21 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         _end(graph)
         log = _keep_log(log, folder)
-    code = graph.returncode
+    recorded = 0
     if (folder / RUN_FILE).is_file():
         console.print()
-        print_run(console, read_run(folder), provenance=False)
+        collected = read_run(folder)
+        recorded = len(collected.record.episodes)
+        print_run(console, collected, provenance=False)
     console.print(
         f"took {time.monotonic() - started:.0f} s; output of the nodes in {log}", soft_wrap=True, highlight=False
     )
     if interrupted.is_set:
         console.print("interrupted; continue with --resume")
         return 130
-    if code != 0:
-        console.print(f"[red]the graph failed (exit code {code})[/red]; the end of its output:")
+    # `ros2 launch` ends with 0 also when a node that the graph needs has failed, so the episodes count as well.
+    if graph.returncode != 0 or recorded < arguments.episodes:
+        console.print(f"[red]the graph failed (exit code {graph.returncode})[/red]; the end of its output:")
         console.print("\n".join(_tail(log)), markup=False, highlight=False, soft_wrap=True)
         return 1
     return 0

@@ -16,7 +16,7 @@ from salus_vla.control.chunking import ChunkManager
 from salus_vla.control.limiter import Limiter
 from salus_vla.control.limits import PANDA, ArmLimits
 from salus_vla.frames import FloatArray, Observation
-from salus_vla.policy.base import Policy
+from salus_vla.policy.base import Policy, ReferencedPolicy
 from salus_vla.scene import Scene
 from salus_vla.signals import NoveltyReference, SignalTracker, SignalVector
 
@@ -183,14 +183,17 @@ class Controller:
             self._limiter.start(np.append(measured[:ARM_DOF], measured[ARM_DOF:].sum()))
 
 
-def make_controller(policy: Policy, scene: Scene, *, blend_s: float = 0.2, max_jump_s: float = 0.5) -> Controller:
-    """A controller with the scene's rates and the node's defaults."""
+def make_controller(
+    policy: ReferencedPolicy, scene: Scene, *, blend_s: float = 0.2, max_jump_s: float = 0.5
+) -> Controller:
+    """A controller with the scene's rates, the node's defaults and the policy's reference."""
     return Controller(
         policy,
         frame_dt_ns=scene.rates.frame_dt_ns,
         control_dt_ns=scene.rates.decision_dt_ns,
         blend_ns=round(blend_s * 1e9),
         max_jump_s=max_jump_s,
+        reference=policy.reference,
     )
 
 

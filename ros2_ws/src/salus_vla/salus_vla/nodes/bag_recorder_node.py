@@ -28,7 +28,7 @@ from salus_vla.nodes.main import run_node
 from salus_vla.nodes.parameters import make_node, parameter, read_parameters
 from salus_vla.nodes.qos import interface_class
 from salus_vla.nodes.status import StatusPublisher
-from salus_vla.nodes.subscribe import subscribe_to_all
+from salus_vla.nodes.subscribe import subscribe
 from salus_vla.recording.episode_recorder import EpisodeRecorder, State
 from salus_vla.recording.message_types import MessageTypes
 from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta
@@ -78,7 +78,7 @@ class BagRecorderNode:
         self._deadline = 0.0
         self._messages = self._bytes = 0
         for topic in topics:
-            subscribe_to_all(self.node, topic, partial(self._on_message, topic), raw=True)
+            subscribe(self.node, topic, partial(self._on_message, topic), keep_all=True, raw=True)
         node = self.node
         node.create_service(StartRecording, contract.RECORDER_START.name, self._on_start)
         # A group of its own: while it waits for the last messages, the subscriptions' group must go on.

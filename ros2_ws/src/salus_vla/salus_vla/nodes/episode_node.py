@@ -36,7 +36,7 @@ from salus_vla.nodes.main import run_node
 from salus_vla.nodes.parameters import make_node, parameter, read_parameters
 from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.nodes.status import StatusPublisher
-from salus_vla.nodes.subscribe import subscribe_to_all
+from salus_vla.nodes.subscribe import subscribe
 from salus_vla.scene import load_scene
 from salus_vla.task.assembly import FrameAssembler
 from salus_vla.task.episode import EpisodeTracker
@@ -105,12 +105,12 @@ class EpisodeNode:
         topic = contract.EPISODE
         self._episodes = node.create_publisher(Episode, topic.name, profile(topic.qos))
         # Every frame counts for the task monitor.
-        subscribe_to_all(node, contract.CLOCK, self._on_clock)
-        subscribe_to_all(node, contract.JOINT_STATES, self._on_joints)
-        subscribe_to_all(node, contract.CONTACT, self._on_contact)
+        subscribe(node, contract.CLOCK, self._on_clock, keep_all=True)
+        subscribe(node, contract.JOINT_STATES, self._on_joints, keep_all=True)
+        subscribe(node, contract.CONTACT, self._on_contact, keep_all=True)
         for entity in ENTITIES:
-            subscribe_to_all(node, contract.pose_topic(entity), partial(self._on_pose, entity))
-        subscribe_to_all(node, contract.STATUS_TOPIC, self._on_status)
+            subscribe(node, contract.pose_topic(entity), partial(self._on_pose, entity), keep_all=True)
+        subscribe(node, contract.STATUS_TOPIC, self._on_status, keep_all=True)
         self._clients = {
             service: node.create_client(interface_class(service), service.name)
             for service in (
@@ -321,11 +321,7 @@ class EpisodeNode:
         self._sim_ns = messages.to_ns(message.clock)
 
     def _on_joints(self, message: JointState) -> None:
-        try:
-            position = messages.joint_positions(message)
-        except SalusError as error:
-            self.node.get_logger().warning(f"{error}; the message is ignored", throttle_duration_sec=5.0)
-            return
+        position = messages.joint_positions(message)
         self._fresh += 1
         self._last_frame_wall = time.monotonic()
         stamp_ns = messages.to_ns(message.header.stamp)
@@ -338,12 +334,7 @@ class EpisodeNode:
         self._frames.add_pose(entity, messages.to_ns(message.header.stamp), messages.to_pose(message))
 
     def _on_contact(self, message: DiagnosticArray) -> None:
-        try:
-            contacts = messages.to_contacts(message)
-        except SalusError as error:
-            self.node.get_logger().warning(f"{error}; the message is ignored", throttle_duration_sec=5.0)
-            return
-        self._frames.add_contacts(messages.to_ns(message.header.stamp), contacts)
+        self._frames.add_contacts(messages.to_ns(message.header.stamp), messages.to_contacts(message))
 
 
 def main(args: list[str] | None = None) -> int:

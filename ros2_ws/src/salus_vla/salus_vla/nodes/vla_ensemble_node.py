@@ -20,7 +20,7 @@ from salus_vla import contract
 from salus_vla.contract import CAMERAS
 from salus_vla.control.controller import NO_EPISODE, NO_VALID_POLICY, Controller, Decision, make_controller
 from salus_vla.control.observations import ObservationMatcher
-from salus_vla.errors import ModelError, SalusError
+from salus_vla.errors import ModelError
 from salus_vla.frames import FloatArray, Observation
 from salus_vla.nodes import messages
 from salus_vla.nodes.images import BACKEND, to_array
@@ -29,6 +29,7 @@ from salus_vla.nodes.mujoco_sim_node import LOCKSTEP, REALTIME
 from salus_vla.nodes.parameters import make_node, parameter, read_parameters
 from salus_vla.nodes.qos import profile
 from salus_vla.nodes.status import StatusPublisher
+from salus_vla.nodes.subscribe import subscribe
 from salus_vla.nodes.worker import Worker
 from salus_vla.policy.registry import BUILTIN_TINY, POLICIES, make_policy
 from salus_vla.scene import load_scene
@@ -149,12 +150,10 @@ class VlaEnsembleNode:
         command, signals = contract.JOINT_COMMAND, contract.SAFETY_SIGNALS
         self._commands = node.create_publisher(JointState, command.name, profile(command.qos))
         self._signals = node.create_publisher(SafetySignals, signals.name, profile(signals.qos))
-        states, episode = contract.JOINT_STATES, contract.EPISODE
-        node.create_subscription(JointState, states.name, self._on_joints, profile(states.qos))
-        node.create_subscription(Episode, episode.name, self._on_episode, profile(episode.qos))
+        subscribe(node, contract.JOINT_STATES, self._on_joints)
+        subscribe(node, contract.EPISODE, self._on_episode)
         for camera in CAMERAS:
-            topic = contract.image_topic(camera)
-            node.create_subscription(Image, topic.name, partial(self._on_image, camera), profile(topic.qos))
+            subscribe(node, contract.image_topic(camera), partial(self._on_image, camera))
 
     # -- from the graph ------------------------------------------------------------------------------------------------
 
@@ -177,11 +176,7 @@ class VlaEnsembleNode:
             self._answer()
 
     def _on_joints(self, message: JointState) -> None:
-        try:
-            position = messages.joint_positions(message)
-        except SalusError as error:
-            self.node.get_logger().warning(f"{error}; the message is ignored", throttle_duration_sec=5.0)
-            return
+        position = messages.joint_positions(message)
         stamp_ns = messages.to_ns(message.header.stamp)
         self._joints = (stamp_ns, position)
         observation = self._matcher.add_joints(stamp_ns, position, self._task)
@@ -191,13 +186,9 @@ class VlaEnsembleNode:
         self._diagnose(stamp_ns)
 
     def _on_image(self, camera: str, message: Image) -> None:
-        try:
-            pixels = to_array(message)
-        except SalusError as error:
-            name = contract.image_topic(camera).name
-            self.node.get_logger().warning(f"{name}: {error}; the image is ignored", throttle_duration_sec=5.0)
-            return
-        observation = self._matcher.add_image(camera, messages.to_ns(message.header.stamp), pixels, self._task)
+        observation = self._matcher.add_image(
+            camera, messages.to_ns(message.header.stamp), to_array(message), self._task
+        )
         if observation is not None:
             self._on_observation(observation)
 

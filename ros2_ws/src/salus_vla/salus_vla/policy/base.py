@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from salus_vla.contract import ARM_DOF
 from salus_vla.errors import ModelError
 from salus_vla.frames import FloatArray, Observation
+
+if TYPE_CHECKING:  # signals imports this module
+    from salus_vla.signals import NoveltyReference
 
 ACTION_DIM = ARM_DOF + 1  # 7 absolute joint targets [rad] and the gripper width [m]
 
@@ -57,6 +60,14 @@ class Policy(Protocol):
         """Provenance: hashes, sizes, device, versions."""
 
 
+class ReferencedPolicy(Policy, Protocol):
+    """A policy that may know where its activations lie on successful episodes."""
+
+    @property
+    def reference(self) -> NoveltyReference | None:
+        """For `activation_novelty`; None without one."""
+
+
 class HoldPolicy:
     """Holds the arm where the episode found it: a baseline, and a graph without a model."""
 
@@ -64,6 +75,7 @@ class HoldPolicy:
     chunk_length = 10
 
     def __init__(self) -> None:
+        self.reference: NoveltyReference | None = None  # there is no network whose state could be novel
         self._target: FloatArray | None = None
 
     def start_episode(self, seed: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lerobot
@@ -16,6 +17,7 @@ from salus_vla.policy.base import Prediction
 from salus_vla.policy.checkpoint import LoadedEnsemble, load_ensemble
 from salus_vla.policy.engine import EnsembleEngine
 from salus_vla.policy.features import STATE_KEY, image_key
+from salus_vla.policy.novelty import find_reference
 
 
 class EnsemblePolicy:
@@ -34,11 +36,13 @@ class EnsemblePolicy:
         device: str = "cpu",
         noise_samples: int = 2,
         allow_identical_experts: bool = False,
+        model_folder: Path | None = None,
     ) -> None:
-        """Loads the members.
+        """Loads the members, and the reference for `activation_novelty` if `model_folder` has one.
 
         Raises:
-            ModelError: a checkpoint is missing or does not fit; see `load_ensemble`.
+            ModelError: a checkpoint is missing or does not fit, see `load_ensemble`; or the reference, see
+                `find_reference`.
         """
         if noise_samples < 1:
             raise ModelError(f"model.noise_samples is {noise_samples}, expected at least 1")
@@ -49,6 +53,9 @@ class EnsemblePolicy:
         self._cameras = tuple(key.removeprefix(image_key("")) for key in ensemble.config.image_features)
         self._samples = noise_samples
         self._facts = _facts_of(ensemble, noise_samples)
+        width = ensemble.experts[0]["model.action_out_proj.weight"].shape[1]
+        self.reference, found = find_reference(model_folder, self._facts, width)
+        self._facts |= found
         self._seed = 0
 
     def start_episode(self, seed: int) -> None:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -231,7 +230,7 @@ def find_reference(
     }
 
 
-def _check_numbers(file: Path, mean: NDArray[np.generic], precision: NDArray[np.generic]) -> None:
+def _check_numbers(file: Path, mean: FloatArray, precision: FloatArray) -> None:
     for name, value in (("mean", mean), ("precision", precision)):
         if value.dtype != np.float64 or not np.isfinite(value).all():
             raise ModelError(f"{file}: '{name}' has type {value.dtype} or values that are not finite, expected float64")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from salus_vla.errors import ModelError
 from salus_vla.paths import cache_dir
-from salus_vla.policy.base import HoldPolicy, Policy
+from salus_vla.policy.base import HoldPolicy, ReferencedPolicy
 
 POLICIES = ("ensemble", "hold")
 BUILTIN_TINY = "builtin:tiny"
@@ -23,7 +23,7 @@ def make_policy(
     device: str = "cpu",
     noise_samples: int = 2,
     allow_identical_experts: bool = False,
-) -> Policy:
+) -> ReferencedPolicy:
     """Makes a policy.
 
     Args:
@@ -48,7 +48,15 @@ def make_policy(
         device=device,
         noise_samples=noise_samples,
         allow_identical_experts=allow_identical_experts,
+        model_folder=model_folder(members),
     )
+
+
+def model_folder(entries: Sequence[str]) -> Path | None:
+    """The model folder that the entries name when it is all they name (see `expand_members`), otherwise None."""
+    parts = _parts(entries)
+    folder = _folder(parts[0]) if len(parts) == 1 else None
+    return folder if folder is not None and (folder / MANIFEST).is_file() else None
 
 
 def expand_members(entries: Sequence[str]) -> list[str]:
@@ -63,8 +71,8 @@ def expand_members(entries: Sequence[str]) -> list[str]:
         ModelError: the manifest of a model folder is broken.
     """
     names: list[str] = []
-    for entry in (part.strip() for text in entries for part in text.split(",") if part.strip()):
-        folder = _builtin_tiny() if entry == BUILTIN_TINY else Path(entry).expanduser()
+    for entry in _parts(entries):
+        folder = _folder(entry)
         manifest = folder / MANIFEST
         if not manifest.is_file():
             names.append(entry)
@@ -75,6 +83,14 @@ def expand_members(entries: Sequence[str]) -> list[str]:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"{manifest}: expected a JSON object with a list 'members' ({error})") from error
     return names
+
+
+def _parts(entries: Sequence[str]) -> list[str]:
+    return [part.strip() for text in entries for part in text.split(",") if part.strip()]
+
+
+def _folder(entry: str) -> Path:
+    return _builtin_tiny() if entry == BUILTIN_TINY else Path(entry).expanduser()
 
 
 def _builtin_tiny() -> Path:

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from salus_vla.contract import ARM_DOF
 from salus_vla.control.controller import CHUNK_EXHAUSTED, Controller, Decision
@@ -46,7 +48,7 @@ class WavingPolicy:
         arm = _HOME + self.path(times)[:, None] + self._random.normal(0.0, self._disagreement, ARM_DOF)
         return Prediction(np.column_stack([arm, np.full(self._rows, 0.04)])[None, None])
 
-    def path(self, times: FloatArray) -> FloatArray:
+    def path(self, times: NDArray[np.floating[Any]]) -> FloatArray:
         """Offset from home without disagreement at times [s]."""
         return np.asarray(self._amplitude * np.sin(2.0 * np.pi * 0.4 * times))
 
