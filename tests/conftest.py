@@ -1,16 +1,17 @@
 """Fixtures for all tests: a private ROS domain, so that no other graph on this machine is seen."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 
-_DOMAINS = 101  # Linux keeps the DDS ports of the domains 1..101 clear of its ephemeral ports
+from salus_vla.domains import private_graph
 
 
 @pytest.fixture(scope="session", autouse=True)
-def private_ros_domain() -> int:
+def private_ros_domain() -> Iterator[int]:
     """ROS_DOMAIN_ID of this test run and everything it starts, on the loopback only."""
-    domain = 1 + os.getpid() % _DOMAINS
-    os.environ["ROS_DOMAIN_ID"] = str(domain)
+    os.environ.pop("ROS_DOMAIN_ID", None)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    return domain
+    with private_graph(os.environ) as environment:
+        yield int(environment["ROS_DOMAIN_ID"])

@@ -19,8 +19,8 @@ from rich.table import Table
 
 from salus_vla.bench import parts
 from salus_vla.bench.timing import Timing
-from salus_vla.cli.collect import graph_environment
 from salus_vla.contract import DECISION_HZ
+from salus_vla.domains import private_graph
 from salus_vla.recording.info import read_run
 from salus_vla.scene import load_scene
 
@@ -36,14 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write the numbers here as well")
     arguments = parser.parse_args(argv)
     console = Console()
-    os.environ.update(graph_environment())
     scene = load_scene()
-    timings, observation = parts.simulation(scene, arguments.calls)
-    timings += parts.inference(scene, observation, arguments.calls)
-    timings.append(parts.recording(observation, arguments.calls))
-    timings.append(parts.transport(observation, arguments.calls))
+    with private_graph(os.environ):
+        timings, observation = parts.simulation(scene, arguments.calls)
+        timings += parts.inference(scene, observation, arguments.calls)
+        timings.append(parts.recording(observation, arguments.calls))
+        timings.append(parts.transport(observation, arguments.calls))
+        rates = graph_rates(arguments.episodes, arguments.decisions)
     by_name = {timing.name: timing for timing in timings}
-    rates = graph_rates(arguments.episodes, arguments.decisions)
     _print(console, by_name, rates)
     if arguments.json:
         content = {

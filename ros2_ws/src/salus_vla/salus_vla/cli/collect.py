@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +18,9 @@ from salus_vla.cli.bag import print_run
 from salus_vla.cli.launch import find_launch_file, launch_command
 from salus_vla.cli.progress import RunProgress
 from salus_vla.contract import DEFAULT_TASK
+from salus_vla.domains import private_graph
 from salus_vla.errors import RecordingError, SalusError
 from salus_vla.launching.process import end_with_parent
-from salus_vla.paths import config_dir
 from salus_vla.policy.registry import BUILTIN_TINY, POLICIES
 from salus_vla.recording.info import read_run
 from salus_vla.recording.run_folder import RUN_FILE
@@ -38,8 +37,6 @@ exit codes: 0 every episode recorded, 1 the graph failed (the reason is printed)
 """
 LAUNCH_FILE = "salus.launch.xml"
 GRAPH_LOG = "graph.log"
-# Linux keeps DDS ports of these domains clear of its ephemeral ports; 0 is everybody's default.
-_DOMAINS = range(1, 102)
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -92,19 +89,19 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume and len(read_run(folder).record.episodes) >= arguments.episodes:
         Console().print(f"{folder} already has {arguments.episodes} episodes or more; nothing to do")
         return 0
-    environment = graph_environment()
     log = _new_log(out, run_id)
     command = launch_command(find_launch_file(LAUNCH_FILE), _launch_arguments(arguments, out, run_id))
     console = Console()
     started = time.monotonic()
-    graph = _start(command, environment, log)
-    try:
-        with _graceful_stop(graph) as interrupted:
-            progress = RunProgress(console, arguments.episodes, environment, log if arguments.verbose else None)
-            progress.follow(graph)
-    finally:
-        _end(graph)
-        log = _keep_log(log, folder)
+    with private_graph(dict(os.environ)) as environment:
+        graph = _start(command, environment, log)
+        try:
+            with _graceful_stop(graph) as interrupted:
+                progress = RunProgress(console, arguments.episodes, environment, log if arguments.verbose else None)
+                progress.follow(graph)
+        finally:
+            _end(graph)
+            log = _keep_log(log, folder)
     recorded = 0
     if (folder / RUN_FILE).is_file():
         console.print()
@@ -123,15 +120,6 @@ def run(arguments: argparse.Namespace) -> int:
         console.print("\n".join(_tail(log)), markup=False, highlight=False, soft_wrap=True)
         return 1
     return 0
-
-
-def graph_environment() -> dict[str, str]:
-    """The environment of the graph: a ROS domain of its own on this machine, unless the user has set one."""
-    environment = dict(os.environ)
-    environment.setdefault("ROS_DOMAIN_ID", str(random.choice(_DOMAINS)))
-    environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    environment.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(config_dir() / "fastdds.xml"))
-    return environment
 
 
 class _Flag:
@@ -158,7 +146,7 @@ def _graceful_stop(graph: subprocess.Popen[bytes]) -> Iterator[_Flag]:
             signal.signal(number, handler)
 
 
-def _start(command: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+def _start(command: list[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         # A session of its own: the terminal's Ctrl-C reaches the graph through us only, once.
         return subprocess.Popen(

@@ -1,0 +1,39 @@
+"""Each graph claims a ROS domain of its own."""
+
+import pytest
+
+from salus_vla import domains
+from salus_vla.domains import DOMAINS, private_graph
+from salus_vla.errors import SalusError
+
+
+def test_graphs_that_run_at_once_have_different_domains() -> None:
+    with private_graph({}) as one, private_graph({}) as two:
+        assert one["ROS_DOMAIN_ID"] != two["ROS_DOMAIN_ID"]
+        assert int(one["ROS_DOMAIN_ID"]) in DOMAINS
+
+
+def test_a_domain_is_free_again_when_its_graph_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    with private_graph({}) as environment:
+        only = int(environment["ROS_DOMAIN_ID"])
+        monkeypatch.setattr(domains, "DOMAINS", range(only, only + 1))
+        with pytest.raises(SalusError, match="are in use"), private_graph({}):
+            pass
+    with private_graph({}) as again:
+        assert int(again["ROS_DOMAIN_ID"]) == only
+
+
+def test_what_the_user_has_set_is_kept() -> None:
+    mine = {
+        "ROS_DOMAIN_ID": "7",
+        "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
+        "FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml",
+    }
+    with private_graph(dict(mine)) as environment:
+        assert environment == mine
+
+
+def test_a_graph_stays_on_this_machine_by_default() -> None:
+    with private_graph({}) as environment:
+        assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+        assert environment["FASTRTPS_DEFAULT_PROFILES_FILE"].endswith("config/fastdds.xml")
