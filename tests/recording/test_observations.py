@@ -184,12 +184,13 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_damaged_bag_gives_observations_or_an_error_that_names_it(good: Path, data: st.DataObject) -> None:
     file = good / "bag_0.mcap"
     intact = file.read_bytes()
     at = data.draw(st.integers(0, len(intact) - 1))
     flipped = data.draw(st.binary(min_size=1, max_size=8))
+    refusal: str | None = None
     damaged = intact[:at] + flipped + intact[at + len(flipped) :]
     try:
         file.write_bytes(damaged[: data.draw(st.sampled_from((len(damaged), at)))])
@@ -197,6 +198,7 @@ def test_a_damaged_bag_gives_observations_or_an_error_that_names_it(good: Path, 
             assert number >= 0
             assert set(one.images) == set(CAMERAS)
     except RecordingError as error:
-        assert str(good) in str(error)
+        refusal = str(error)
     finally:
         file.write_bytes(intact)
+    assert refusal is None or str(good) in refusal

@@ -21,6 +21,9 @@ from salus_vla.sim.contacts import ContactTracker
 from salus_vla.sim.model import build_model
 from salus_vla.sim.render import CameraRenderer, SegmentArray
 
+# MuJoCo's own handler writes MUJOCO_LOG.TXT into the working folder; a divergence is an exception here.
+mujoco.set_mju_user_warning(lambda message: None)
+
 SETTLE_STEPS = 100  # physics steps after a reset in which the cube comes to rest on the table
 DIVERGED = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
 
