@@ -17,10 +17,11 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from safetensors.torch import load_file, save_file
 
 from salus_vla.errors import ModelError
-from salus_vla.policy.checkpoint import content_hash, load_ensemble
+from salus_vla.policy.checkpoint import VLM_PREFIX, load_ensemble
 from salus_vla.policy.registry import expand_members
 from salus_vla.policy.vlm_folder import write_vlm_folder
 from salus_vla.policy.vlm_sizes import VlmSize
+from salus_vla.policy.weights import content_hash
 
 PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
 STATE_STATISTICS = "policy_preprocessor_step_5_normalizer_processor.safetensors"
@@ -69,8 +70,11 @@ def test_members_of_one_model_share_the_vlm_and_have_their_own_experts(
     assert len(set(ensemble.hashes)) == 2
     for k, member in enumerate(_members(model)):
         stored = load_file(Path(member) / "model.safetensors")
-        assert all(torch.equal(value, stored[key]) for key, value in ensemble.experts[k].items())
-    assert all(parameter.device == torch.device("cpu") for parameter in ensemble.vlms[0].parameters())
+        assert ensemble.experts.keys() == {key for key in stored if not key.startswith(VLM_PREFIX)}
+        assert all(torch.equal(value[k], stored[key]) for key, value in ensemble.experts.items())
+    # A policy kept for its VLM has no memory for what is a member's own.
+    for key, parameter in ensemble.vlms[0].named_parameters():
+        assert parameter.device.type == ("cpu" if key.startswith(VLM_PREFIX) else "meta"), key
     assert capfd.readouterr().out == ""
 
 
@@ -101,7 +105,7 @@ def test_a_policy_in_mixed_precision_is_loaded_as_lerobot_builds_it(copied: Path
     built.save_pretrained(member)
 
     ensemble = load_ensemble([str(member)])
-    loaded = ensemble.vlms[0].state_dict()
+    loaded = ensemble.vlms[0].state_dict() | {key: value[0] for key, value in ensemble.experts.items()}
     for key, value in built.state_dict().items():
         assert loaded[key].dtype == value.dtype, key
         assert torch.equal(loaded[key], value), key
@@ -197,7 +201,7 @@ def test_a_configuration_that_is_no_json_object_is_named(copied: Path, text: str
         ({"chunk_sizes": 16}, "chunk_sizes"),
         ({"n_action_steps": 17}, "17"),
         ({"num_expert_layers": 3}, "num_expert_layers 3"),
-        ({"num_vlm_layers": 3}, "layers.3."),
+        ({"num_vlm_layers": 1}, "layers.1."),
         ({"max_state_dim": 16}, "model.state_proj.weight"),
         ({"vlm_model_name": "../no_such_vlm"}, "no_such_vlm"),
         ({"empty_cameras": 1}, "empty_cameras is 1, expected 0"),

@@ -21,10 +21,11 @@ from lerobot.policies.smolvla.processor_smolvla import make_smolvla_pre_post_pro
 from torch import Tensor
 
 from salus_vla.errors import ModelError
-from salus_vla.policy.checkpoint import VLM_PREFIX, LoadedEnsemble, content_hash
+from salus_vla.policy.checkpoint import VLM_PREFIX, LoadedEnsemble
 from salus_vla.policy.engine import EngineOutput, EnsembleEngine
 from salus_vla.policy.vlm_folder import write_vlm_folder
 from salus_vla.policy.vlm_sizes import VlmSize
+from salus_vla.policy.weights import content_hash
 
 SMALL = VlmSize(32, 8, 2, 16, 1, 2, 32, 4, 4, 2, 32, 512)
 ACTION_DIM, STATE_DIM = 8, 8
@@ -112,7 +113,7 @@ def _members(config: SmolVLAConfig, vlm_seeds: tuple[int, ...]) -> list[SmolVLAP
     return [_member(base, 10 + k, vlm_seed) for k, vlm_seed in enumerate(vlm_seeds)]
 
 
-def _engine(policies: list[SmolVLAPolicy]) -> EnsembleEngine:
+def _engine(policies: list[SmolVLAPolicy], **options: Any) -> EnsembleEngine:
     vlms: list[SmolVLAPolicy] = []
     vlm_hashes: list[str] = []
     vlm_of_member, experts = [], []
@@ -129,13 +130,14 @@ def _engine(policies: list[SmolVLAPolicy]) -> EnsembleEngine:
             names=tuple(str(k) for k in range(len(policies))),
             vlms=tuple(vlms),
             vlm_of_member=tuple(vlm_of_member),
-            experts=tuple(experts),
+            experts={key: torch.stack([expert[key] for expert in experts]) for key in experts[0]},
             hashes=tuple(content_hash(expert) for expert in experts),
             vlm_hashes=tuple(vlm_hashes),
             preprocessor=None,
             postprocessor=None,
             device=torch.device("cpu"),
-        )
+        ),
+        **options,
     )
 
 

@@ -31,7 +31,7 @@ from salus_vla.nodes.qos import profile
 from salus_vla.nodes.status import StatusPublisher
 from salus_vla.nodes.subscribe import subscribe
 from salus_vla.nodes.worker import Worker
-from salus_vla.policy.registry import BUILTIN_TINY, POLICIES, make_policy
+from salus_vla.policy.registry import BUILTIN_TINY, MODES, POLICIES, make_policy
 from salus_vla.scene import load_scene
 
 
@@ -49,6 +49,10 @@ class EnsembleParameters:
         (BUILTIN_TINY,), "folders or Hub names of the ensemble's members", name="model.members"
     )
     device: str = parameter("cpu", "where all members run: cpu, cuda:0, ...", name="model.device")
+    devices: tuple[str, ...] = parameter((), "spreads the members over these devices instead", name="model.devices")
+    mode: str = parameter(
+        "auto", "auto: compiled and as a CUDA graph where there is one; else eager", name="model.mode", choices=MODES
+    )
     noise_samples: int = parameter(
         2, "flow-matching noise samples per member, the same for all", name="model.noise_samples", bounds=(1, 64)
     )
@@ -132,6 +136,8 @@ class VlaEnsembleNode:
                 p.policy,
                 members=p.members,
                 device=p.device,
+                devices=p.devices,
+                mode=p.mode,
                 noise_samples=p.noise_samples,
                 allow_identical_experts=p.allow_identical_experts,
             )

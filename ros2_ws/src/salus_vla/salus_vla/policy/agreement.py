@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
-from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+import torch
+from torch import Tensor
 
 from salus_vla.errors import ModelError
+from salus_vla.policy.member_files import MemberFiles
 
 _SHARED_SETTINGS = (
     "chunk_size",
@@ -29,26 +33,69 @@ _SHARED_SETTINGS = (
 _FREE_VLM_SETTINGS = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
 
 
-def check_same_model(first: SmolVLAPolicy, first_folder: Path, other: SmolVLAPolicy, folder: Path) -> None:
+@dataclass(frozen=True)
+class MemberSettings:
+    """What decides on a member's architecture.
+
+    Attributes:
+        member: its folder.
+        vlm: settings of its VLM.
+        precision: of each stored weight as the policy computes with it.
+    """
+
+    member: MemberFiles
+    vlm: Mapping[str, Any]
+    precision: Mapping[str, torch.dtype]
+
+    @staticmethod
+    def of(member: MemberFiles, vlm: Mapping[str, Any], reference: Mapping[str, Tensor]) -> MemberSettings:
+        """Settings of a member.
+
+        Args:
+            member: its folder.
+            vlm: settings of its VLM.
+            reference: the state of a policy that LeRobot builds without `load_vlm_weights`. With that option, it builds
+                in bf16 except for some projections; then each weight keeps the precision it is stored in.
+        """
+        stored = member.weights.tensors
+        mixed = member.mixed_precision
+        precision = {
+            key: tensor.dtype if mixed or key not in reference else reference[key].dtype
+            for key, tensor in stored.items()
+        }
+        return MemberSettings(member, vlm, precision)
+
+    def empty(self, key: str, batch: tuple[int, ...], device: torch.device) -> Tensor:
+        """Room for `batch` weights of this name."""
+        return torch.empty((*batch, *self.member.weights.tensors[key].shape), dtype=self.precision[key], device=device)
+
+    def size(self, key: str) -> int:
+        """Memory of the weight [bytes]."""
+        return prod(self.member.weights.tensors[key].shape) * self.precision[key].itemsize
+
+    def check_precision(self, first: MemberSettings) -> None:
+        """Raises ModelError when a weight has another precision in the first member."""
+        folders = first.member.folder, self.member.folder
+        for key, value in first.precision.items():
+            _check_equal(f"the precision of '{key}'", value, self.precision.get(key), folders)
+
+
+def check_same_model(first: MemberSettings, other: MemberSettings) -> None:
     """Checks that two members have the same architecture; their weights may differ.
 
     Raises:
         ModelError: they differ; the message has both files and both values.
     """
-    files = first_folder / "config.json", folder / "config.json"
+    one, two = first.member, other.member
+    files = one.folder / "config.json", two.folder / "config.json"
     for key in _SHARED_SETTINGS:
-        _check_equal(f"'{key}'", getattr(first.config, key), getattr(other.config, key), files)
+        _check_equal(f"'{key}'", getattr(one.config, key), getattr(two.config, key), files)
     # The order of the cameras is the order of their tokens.
-    _check_equal(
-        "the order of input_features", list(first.config.image_features), list(other.config.image_features), files
-    )
-    vlm_files = Path(first.config.vlm_model_name) / "config.json", Path(other.config.vlm_model_name) / "config.json"
-    one, two = (_flat(policy.model.vlm_with_expert.config.to_dict()) for policy in (first, other))
-    for key in sorted(one.keys() | two.keys()):
-        _check_equal(f"the VLM's '{key}'", one.get(key), two.get(key), vlm_files)
-    weights = other.state_dict()
-    for key, tensor in first.state_dict().items():
-        _check_equal(f"the precision of '{key}'", tensor.dtype, weights[key].dtype, (first_folder, folder))
+    _check_equal("the order of input_features", list(one.config.image_features), list(two.config.image_features), files)
+    vlm_files = Path(one.config.vlm_model_name) / "config.json", Path(two.config.vlm_model_name) / "config.json"
+    left, right = _flat(first.vlm), _flat(other.vlm)
+    for key in sorted(left.keys() | right.keys()):
+        _check_equal(f"the VLM's '{key}'", left.get(key), right.get(key), vlm_files)
 
 
 def check_different(names: Sequence[str], hashes: Sequence[str]) -> None:

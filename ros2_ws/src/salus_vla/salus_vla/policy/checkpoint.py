@@ -2,34 +2,40 @@
 
 LeRobot's own loading is lenient (missing keys are logged, an absent device becomes the CPU, a missing camera is
 dropped); beside a real arm each of these is an error that names the file, the key and what was expected.
+
+Members that share a VLM are told by the bytes in their files, and the VLM is read once. Every tensor goes from the file
+to its final place, so that the memory needed is that of the weights.
 """
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
-from safetensors import safe_open
 from torch import Tensor
 
 from salus_vla.errors import ModelError
-from salus_vla.policy.agreement import check_different, check_same_model
-from salus_vla.policy.features import check_features
-from salus_vla.policy.processors import POSTPROCESSOR, PREPROCESSOR, Pipelines, check_same_processors, load_processors
+from salus_vla.policy.agreement import MemberSettings, check_different, check_same_model
+from salus_vla.policy.member_files import MemberFiles, member_folder, read_member_files
+from salus_vla.policy.placement import explain_out_of_memory, parse_device, place_members
+from salus_vla.policy.processors import Pipelines, check_same_processors, load_processors, tokenizer_of
+from salus_vla.policy.quiet import quiet_lerobot
+from salus_vla.policy.skeleton import empty_policy, move_buffers, place_parameters
+from salus_vla.policy.weights import content_hash, not_finite
+
+__all__ = ["VLM_PREFIX", "LoadedEnsemble", "content_hash", "load_ensemble", "load_member", "load_placed"]
+__all__ += ["quiet_lerobot"]
 
 VLM_PREFIX = "model.vlm_with_expert.vlm."
-WEIGHTS = "model.safetensors"
-_PRECISIONS = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
+_THREADS = 8  # reading and hashing; more only wait for memory
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,11 @@ class LoadedEnsemble:
 
     Attributes:
         names: the members as the user named them, folders or Hub names.
-        vlms: one policy for each distinct VLM; the policies of members that share a VLM are not kept.
+        vlms: one policy for each distinct VLM, with the VLM's weights only: what is a member's own is in `experts`, and
+            on the meta device here.
         vlm_of_member: index into `vlms` for each member.
-        experts: each member's own tensors (action expert and the five projections) by LeRobot's key.
-        hashes: SHA-256 of each member's own tensors, first 16 hex digits.
+        experts: the members' own tensors (action expert and the five projections), LeRobot's key -> (K, ...).
+        hashes: SHA-256 of each member's own tensors as they are stored, first 16 hex digits.
         vlm_hashes: the same for each VLM.
         preprocessor, postprocessor: LeRobot's pipelines; the statistics are the same for all members.
     """
@@ -49,7 +56,7 @@ class LoadedEnsemble:
     names: tuple[str, ...]
     vlms: tuple[SmolVLAPolicy, ...]
     vlm_of_member: tuple[int, ...]
-    experts: tuple[dict[str, Tensor], ...]
+    experts: dict[str, Tensor]
     hashes: tuple[str, ...]
     vlm_hashes: tuple[str, ...]
     preprocessor: Any
@@ -65,96 +72,50 @@ class LoadedEnsemble:
 def load_ensemble(
     members: Sequence[str], *, device: str = "cpu", allow_identical_experts: bool = False
 ) -> LoadedEnsemble:
-    """Loads and checks all members.
+    """Loads and checks all members on one device; see `load_placed`."""
+    return load_placed(members, [parse_device(device)], allow_identical_experts=allow_identical_experts)[0]
+
+
+def load_placed(
+    members: Sequence[str], devices: Sequence[torch.device], *, allow_identical_experts: bool = False
+) -> list[LoadedEnsemble]:
+    """Loads and checks all members, spread over devices.
 
     Args:
         members: folders or Hub names.
-        device: where everything goes, for example `cpu` or `cuda:0`.
+        devices: where the members go, see `place_members`.
         allow_identical_experts: accept members with the same action expert (a lesson: five copies of one checkpoint
             look like an ensemble and know nothing).
+
+    Returns:
+        One ensemble for each device, members in their order. Pre- and post-processors are on the first device.
 
     Raises:
         ModelError: anything that does not fit; the message names file, key and value.
     """
     if not members:
         raise ModelError("model.members is empty: give at least one folder or Hub name")
-    torch_device = _checked_device(device)
-    vlms: list[SmolVLAPolicy] = []
-    vlm_hashes: list[str] = []
-    vlm_of_member: list[int] = []
-    experts: list[dict[str, Tensor]] = []
-    hashes: list[str] = []
-    processors: list[Pipelines] = []
-    folders = [_folder_of(name) for name in members]
-    for name, folder in zip(members, folders, strict=True):
-        policy = load_member(name, folder, device)
-        pipelines = load_processors(folder, policy.config.vlm_model_name, device)
-        if vlms:
-            check_same_model(vlms[0], folders[0], policy, folder)
-            check_same_processors(processors[0], folders[0], pipelines, folder)
-        state = policy.state_dict()
-        own = {key: value for key, value in state.items() if not key.startswith(VLM_PREFIX)}
-        vlm_hash = content_hash({key: value for key, value in state.items() if key.startswith(VLM_PREFIX)})
-        if vlm_hash not in vlm_hashes:
-            vlm_hashes.append(vlm_hash)
-            vlms.append(policy)
-        vlm_of_member.append(vlm_hashes.index(vlm_hash))
-        experts.append(own)
-        hashes.append(content_hash(own))
-        processors.append(pipelines)
+    placed = place_members(len(members), len(devices))
+    files = [read_member_files(name, member_folder(name), str(devices[0])) for name in members]
+    skeleton = _skeleton(files[0])
+    settings = [_settings(member, skeleton, files[0]) for member in files]
+    pipelines = _pipelines(files, settings, str(devices[0]))
+    threads = min(_THREADS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        sources = _distinct_vlms(files, settings[0], pool)
+        groups = []
+        for index, device in enumerate(devices):
+            chosen = [k for k, place in enumerate(placed) if place == index]
+            needed = _bytes_needed(settings[0], sources, chosen)
+            with explain_out_of_memory("loading the members", device, needed=needed):
+                groups.append(_load_group(files, chosen, sources, skeleton, settings[0], pipelines, device, pool))
     if not allow_identical_experts:
-        check_different(members, hashes)
-    return LoadedEnsemble(
-        names=tuple(members),
-        vlms=tuple(vlms),
-        vlm_of_member=tuple(vlm_of_member),
-        experts=tuple(experts),
-        hashes=tuple(hashes),
-        vlm_hashes=tuple(vlm_hashes),
-        preprocessor=processors[0][0],
-        postprocessor=processors[0][1],
-        device=torch_device,
-    )
-
-
-def content_hash(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes, first 16 hex digits; equal weights give equal hashes anywhere."""
-    digest = hashlib.sha256()
-    for key in sorted(tensors):
-        value = tensors[key].detach().cpu().contiguous()
-        digest.update(f"{key}|{value.dtype}|{tuple(value.shape)}|".encode())
-        digest.update(value.view(torch.uint8).numpy().data if value.ndim else bytes(value.reshape(1).view(torch.uint8)))
-    return digest.hexdigest()[:16]
-
-
-def _checked_device(device: str) -> torch.device:
-    try:
-        parsed = torch.device(device)
-        torch.empty(1, device=parsed)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"model.device '{device}' cannot be used: {str(error).splitlines()[0]}") from error
-    return parsed
-
-
-def _folder_of(name: str) -> Path:
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder.resolve()
-    if folder.is_absolute() or name.startswith("."):
-        raise ModelError(f"model.members: {name} is not a folder")
-    from huggingface_hub import snapshot_download
-
-    try:
-        # Safetensors and configuration only: a pickle would run code while it is loaded.
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
-    except Exception as error:  # the hub client raises a different class for each way to fail
-        raise ModelError(
-            f"model.members: '{name}' is no folder, and the Hub gave: {type(error).__name__}: {error}"
-        ) from error
+        check_different(members, [value for group in groups for value in group.hashes])
+    return groups
 
 
 def load_member(name: str, folder: Path, device: str) -> SmolVLAPolicy:
-    """Loads one member's policy on a device.
+    """Loads one member as a complete LeRobot policy.
 
     Args:
         name: the member as the user named it.
@@ -164,63 +125,119 @@ def load_member(name: str, folder: Path, device: str) -> SmolVLAPolicy:
     Raises:
         ModelError: a file is missing or broken, or the policy does not fit this robot.
     """
-    config_file = folder / "config.json"
-    for file in (config_file, folder / WEIGHTS, folder / PREPROCESSOR, folder / POSTPROCESSOR):
-        if not file.is_file():
-            raise ModelError(f"{name}: {file} is missing; a member is a policy with its pre- and post-processor")
-    try:
-        with quiet_lerobot():
-            config = PreTrainedConfig.from_pretrained(folder)
-    except (Exception, SystemExit) as error:  # json, draccus (an argument parser) and lerobot each raise their own
-        why = f" ({error.__cause__})" if error.__cause__ else ""  # draccus keeps the value that it refuses in the cause
-        raise ModelError(f"{config_file}: {type(error).__name__}: {error}{why}") from error
-    if not isinstance(config, SmolVLAConfig):
-        raise ModelError(f"{config_file}: type is '{config.type}', expected 'smolvla'")
-    check_features(config, str(config_file))
-    mixed_precision = config.load_vlm_weights
-    config.device = device
-    config.load_vlm_weights = False  # the weights come from the member's own file
-    config.compile_model = False
-    config.vlm_model_name = resolve_vlm(config.vlm_model_name, folder)
-    try:
-        with quiet_lerobot():
-            policy = SmolVLAPolicy.from_pretrained(folder, config=config, strict=True)
-        if mixed_precision:
-            _restore_precision(policy, folder / WEIGHTS)
-    except Exception as error:  # a setting that does not fit fails anywhere in lerobot, transformers or torch
-        raise ModelError(f"{folder / WEIGHTS} does not fit {config_file}: {type(error).__name__}: {error}") from error
-    for key, value in policy.state_dict().items():
-        if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise ModelError(f"{folder / WEIGHTS}: '{key}' has values that are not finite")
+    place = parse_device(device)
+    files = read_member_files(name, folder, device)
+    policy = _skeleton(files)
+    settings = _settings(files, policy, files)
+    targets = {key: settings.empty(key, (), place) for key in files.weights.tensors}
+    files.weights.read(targets)
+    _check_finite(targets, files)
+    place_parameters(policy, targets)
+    move_buffers(policy, place)
     return policy
 
 
-def resolve_vlm(name: str, folder: Path) -> str:
-    """A VLM path stored relative to its member, made absolute; Hub names and absolute paths unchanged."""
-    relative = folder / name
-    return str(relative.resolve()) if relative.is_dir() else name
-
-
-def _restore_precision(policy: SmolVLAPolicy, weights: Path) -> None:
-    """Gives each weight the precision it is stored in.
-
-    LeRobot builds a policy with `load_vlm_weights` in bf16, except for some projections. Without that option, which
-    would read the VLM's weights twice, most of it is fp32 and computes something slightly different.
-    """
-    parameters = dict(policy.named_parameters(remove_duplicate=False))
-    with safe_open(weights, framework="pt") as stored:
-        for key in parameters.keys() & stored.keys():
-            parameters[key].data = parameters[key].data.to(_PRECISIONS[stored.get_slice(key).get_dtype()])
-
-
-@contextlib.contextmanager
-def quiet_lerobot() -> Iterator[None]:
-    """Keeps LeRobot's progress off stdout, and its warning that the stored device is absent: ours is explicit."""
-    logger = logging.getLogger("lerobot")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+def _skeleton(member: MemberFiles) -> SmolVLAPolicy:
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
+        return empty_policy(member.config)
+    except Exception as error:  # a setting that does not fit fails anywhere in lerobot, transformers or torch
+        raise ModelError(f"{member.misfit}: {type(error).__name__}: {error}") from error
+
+
+def _settings(member: MemberFiles, skeleton: SmolVLAPolicy, first: MemberFiles) -> MemberSettings:
+    """A member's settings and the precision of its weights.
+
+    Raises:
+        ModelError: it differs from the first member, or its weights do not fit its configuration.
+    """
+    vlm = skeleton.model.vlm_with_expert.config
+    if member.config.vlm_model_name != first.config.vlm_model_name:
+        vlm = member.vlm_config()
+    reference = skeleton.state_dict(keep_vars=True)
+    settings = MemberSettings.of(member, vlm.to_dict(), reference)
+    if member is not first:
+        check_same_model(MemberSettings.of(first, skeleton.model.vlm_with_expert.config.to_dict(), reference), settings)
+    member.check_keys(reference)
+    if member is not first:
+        settings.check_precision(MemberSettings.of(first, {}, reference))
+    return settings
+
+
+def _pipelines(files: Sequence[MemberFiles], settings: Sequence[MemberSettings], device: str) -> Pipelines:
+    """The first member's pre- and post-processor, which do the same as every other member's."""
+    first = load_processors(files[0].folder, files[0].config.vlm_model_name, device)
+    for member in files[1:]:
+        same = member.config.vlm_model_name == files[0].config.vlm_model_name
+        other = load_processors(
+            member.folder, member.config.vlm_model_name, device, tokenizer=tokenizer_of(first) if same else None
+        )
+        check_same_processors(first, files[0].folder, other, member.folder)
+    return first
+
+
+def _distinct_vlms(files: Sequence[MemberFiles], settings: MemberSettings, pool: ThreadPoolExecutor) -> list[int]:
+    """For each member the first member that has the same VLM, bit for bit."""
+    keys = [key for key in settings.precision if key.startswith(VLM_PREFIX)]
+    sources = list(range(len(files)))
+    open_members = sources[:]
+    while open_members:
+        source, *others = open_members
+        same = list(pool.map(lambda k, s=source: files[s].weights.same_bytes(files[k].weights, keys), others))
+        for k, equal in zip(others, same, strict=True):
+            if equal:
+                sources[k] = source
+        open_members = [k for k, equal in zip(others, same, strict=True) if not equal]
+    return sources
+
+
+def _bytes_needed(settings: MemberSettings, sources: Sequence[int], chosen: Sequence[int]) -> int:
+    vlms = len({sources[k] for k in chosen})
+    return sum(settings.size(key) * (vlms if key.startswith(VLM_PREFIX) else len(chosen)) for key in settings.precision)
+
+
+def _load_group(
+    files: Sequence[MemberFiles],
+    chosen: Sequence[int],
+    sources: Sequence[int],
+    skeleton: SmolVLAPolicy,
+    settings: MemberSettings,
+    pipelines: Pipelines,
+    device: torch.device,
+    pool: ThreadPoolExecutor,
+) -> LoadedEnsemble:
+    """Reads the weights of the chosen members onto a device."""
+    own = [key for key in settings.precision if not key.startswith(VLM_PREFIX)]
+    stacked = {key: settings.empty(key, (len(chosen),), device) for key in own}
+    distinct = sorted({sources[k] for k in chosen})
+    vlm_targets = [
+        {key: settings.empty(key, (), device) for key in settings.precision if key.startswith(VLM_PREFIX)}
+        for _ in distinct
+    ]
+    jobs = [(files[source], targets) for source, targets in zip(distinct, vlm_targets, strict=True)]
+    jobs += [(files[k], {key: stacked[key][row] for key in own}) for row, k in enumerate(chosen)]
+    hashes = list(pool.map(lambda job: job[0].weights.read(job[1]), jobs))
+    vlms = []
+    for member, targets in jobs:
+        _check_finite(targets, member)
+    for targets in vlm_targets:
+        policy = copy.deepcopy(skeleton)
+        place_parameters(policy, targets)
+        move_buffers(policy, device)
+        vlms.append(policy)
+    return LoadedEnsemble(
+        names=tuple(files[k].name for k in chosen),
+        vlms=tuple(vlms),
+        vlm_of_member=tuple(distinct.index(sources[k]) for k in chosen),
+        experts=stacked,
+        hashes=tuple(hashes[len(distinct) :]),
+        vlm_hashes=tuple(hashes[: len(distinct)]),
+        preprocessor=pipelines[0],
+        postprocessor=pipelines[1],
+        device=device,
+    )
+
+
+def _check_finite(targets: dict[str, Tensor], member: MemberFiles) -> None:
+    key = not_finite(targets)
+    if key is not None:
+        raise ModelError(f"{member.weights.path}: '{key}' has values that are not finite")

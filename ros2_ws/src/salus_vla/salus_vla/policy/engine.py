@@ -9,16 +9,19 @@ equal noise.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F  # noqa: N812
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from torch import Tensor
 
 from salus_vla.errors import ModelError
+from salus_vla.policy.acceleration import Chosen, Function, Recorded, accelerate, compiled, exact_fp32
 from salus_vla.policy.checkpoint import LoadedEnsemble
-from salus_vla.policy.expert import ExpertStack, PrefixCache
+from salus_vla.policy.expert import ExpertStack
+from salus_vla.policy.placement import check_placed, explain_out_of_memory
+from salus_vla.policy.prefix import PrefixCache, VlmPrefix
 
 
 @dataclass(frozen=True)
@@ -36,14 +39,32 @@ class EngineOutput:
     expert_state: Tensor
 
 
+@dataclass(frozen=True)
+class Embedded:
+    """Images or language as the prefix takes them; worth keeping while they do not change.
+
+    Attributes:
+        features: for each VLM, images (C, T, D) or language (L, D).
+        valid: which cameras, or which tokens, count: (C,) or (L,).
+    """
+
+    features: tuple[Tensor, ...]
+    valid: Tensor
+
+
 class EnsembleEngine:
     """K SmolVLA members on one device as one batched model."""
 
-    def __init__(self, ensemble: LoadedEnsemble) -> None:
-        """Stacks the members' own weights.
+    def __init__(self, ensemble: LoadedEnsemble, *, mode: str = "eager", samples: int = 1) -> None:
+        """Takes over the members' weights (`ensemble.experts` is empty afterwards).
+
+        Args:
+            ensemble: the members.
+            mode: one of `MODES`; `auto` compiles and records a CUDA graph where there is one.
+            samples: noise samples that a mode other than `eager` is made for; other numbers run eagerly.
 
         Raises:
-            ModelError: the checkpoint uses a part of SmolVLA that the batch does not cover.
+            ModelError: the checkpoint uses a part of SmolVLA that the batch does not cover, or the device lacks memory.
         """
         config = ensemble.config
         if not config.use_cache:
@@ -54,129 +75,183 @@ class EnsembleEngine:
             raise ModelError("adapt_to_pi_aloha is for Aloha arms; this robot is a Panda")
         self.config = config
         self.device = ensemble.device
-        self._vlms = ensemble.vlms
         self._members_of_vlm = [
-            [k for k, used in enumerate(ensemble.vlm_of_member) if used == index] for index in range(len(self._vlms))
+            [k for k, used in enumerate(ensemble.vlm_of_member) if used == index] for index in range(len(ensemble.vlms))
         ]
-        self.experts = ExpertStack(ensemble.vlms[0], ensemble.experts)
-        self.members = len(ensemble.experts)
-        self.action_dim = config.action_feature.shape[0]
+        # Row of each member in the VLMs' caches one after the other.
+        order = [k for members in self._members_of_vlm for k in members]
+        self._rows = [order.index(k) for k in range(len(order))]
+        with explain_out_of_memory("stacking the members", self.device):
+            self._vlms = [VlmPrefix(policy, self.device) for policy in ensemble.vlms]
+            self.experts = ExpertStack(ensemble.vlms[0], ensemble.experts)
+        self.members = self.experts.count
+        self.action_dim: int = config.action_feature.shape[0]
+        check_placed(self.tensors(), self.device)
+        self._static: tuple[torch.Size, ...] | None = None  # shapes that the chosen mode is made for
+        self._encode: Function = self._encode_eager
+        self._decide: Function = self._decide_eager
+        with explain_out_of_memory("a decision", self.device):
+            self.chosen: Chosen = self._choose(mode, samples)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every parameter, buffer and constant by a name that tells where it belongs."""
+        tensors = self.experts.tensors()
+        for index, vlm in enumerate(self._vlms):
+            tensors |= vlm.tensors(f"vlm_{index}")
+        return tensors
 
     def noise_shape(self, samples: int) -> tuple[int, int, int]:
         """Shape of the noise for S samples: (S, H, padded action dimension)."""
         return samples, self.config.chunk_size, self.config.max_action_dim
 
-    @torch.inference_mode()
     def forward(self, batch: dict[str, Tensor], noise: Tensor) -> EngineOutput:
         """Chunks of all members.
 
         Args:
             batch: output of LeRobot's pre-processor for one observation (batch size 1).
             noise: standard normal, shape (S, H, padded action dimension); the same for every member.
+
+        Raises:
+            ModelError: the device lacks memory.
         """
-        policy = self._vlms[0]
-        images, masks = policy.prepare_images(batch)
-        state = policy.prepare_state(batch)
-        tokens = batch["observation.language.tokens"]
-        token_mask = batch["observation.language.attention_mask"]
-        state_tokens = self.experts.state_tokens(state)
+        tokens, mask = batch["observation.language.tokens"], batch["observation.language.attention_mask"]
+        return self.decide(self.encode_images(batch), self.embed_language(tokens, mask), batch, noise)
+
+    @torch.inference_mode()
+    def encode_images(self, batch: dict[str, Tensor]) -> Embedded:
+        """Features of a batch's images."""
+        images, masks = SmolVLAPolicy.prepare_images(self, batch)  # uses nothing of its policy but `config`
+        stacked = torch.cat(images).to(self.device)  # all cameras in one call
+        for vlm in self._vlms:
+            vlm.prepare(stacked.shape[2], stacked.shape[3])
+        with exact_fp32(), explain_out_of_memory("encoding the images", self.device):
+            fixed = self._static is not None and stacked.shape == self._static[0]
+            features = (self._encode if fixed else self._encode_eager)(stacked)
+        return Embedded(features, torch.cat(masks).to(self.device))
+
+    @torch.inference_mode()
+    def embed_language(self, tokens: Tensor, mask: Tensor) -> Embedded:
+        """Embeddings of an instruction's tokens (1, L) with their validity (1, L).
+
+        Padded to the tokenizer's longest instruction where shapes are fixed; padding counts for nothing.
+        """
+        tokens, valid = tokens[0].to(self.device), mask[0].bool().to(self.device)
+        missing = self.config.tokenizer_max_length - len(tokens)
+        if self._static is not None and missing > 0:
+            tokens, valid = F.pad(tokens, (0, missing)), F.pad(valid, (0, missing))
+        return Embedded(tuple(vlm.embed_language(tokens) for vlm in self._vlms), valid)
+
+    @torch.inference_mode()
+    def decide(self, images: Embedded, language: Embedded, batch: dict[str, Tensor], noise: Tensor) -> EngineOutput:
+        """Chunks of all members for embedded images and language.
+
+        Args:
+            images: of `encode_images`.
+            language: of `embed_language`.
+            batch: gives the normalised state.
+            noise: as in `forward`.
+        """
+        state = SmolVLAPolicy.prepare_state(self, batch)
+        arguments = [images.valid, language.valid, state, noise, *images.features, *language.features]
+        arguments = [tensor.to(self.device) for tensor in arguments]
+        with exact_fp32(), explain_out_of_memory("a decision", self.device):
+            fixed = self._static is not None and tuple(tensor.shape for tensor in arguments) == self._static[1:]
+            if fixed:  # compiled code tells tensors made outside inference mode apart
+                arguments = [tensor if tensor.is_inference() else tensor.clone() for tensor in arguments]
+            actions, prefix_state, expert_state = (self._decide if fixed else self._decide_eager)(*arguments)
+        return EngineOutput(actions, prefix_state, expert_state)
+
+    # -- pure tensor functions -----------------------------------------------------------------------------------------
+
+    def _encode_eager(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(vlm.encode(images) for vlm in self._vlms)
+
+    def _decide_eager(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        return self._decide_with(self._context, self.experts.step, *arguments)
+
+    def _decide_with(self, context: Function, step: Function, *arguments: Tensor) -> tuple[Tensor, ...]:
+        *observed, noise = (*arguments[:3], *arguments[4:], arguments[3])
+        attention, prefix_state = context(*observed)
+        x, hidden = self.experts.start(noise), noise
+        for index in range(self.experts.steps):
+            x, hidden = step(x, self.experts.time(index), attention)
+        actions = x.unflatten(1, noise.shape[:2])[..., : self.action_dim]
+        return actions, prefix_state, hidden.float().mean(dim=(0, 1))
+
+    def _context(
+        self, image_valid: Tensor, token_valid: Tensor, state: Tensor, *features: Tensor
+    ) -> tuple[object, ...]:
+        states = self.experts.state_tokens(state)
+        count = len(self._vlms)
         caches: list[PrefixCache] = []
-        pooled = []
-        for vlm, members in zip(self._vlms, self._members_of_vlm, strict=True):
-            cache, hidden = _run_prefix(vlm, images, masks, tokens, token_mask, state_tokens[members])
-            caches.append(cache)
-            pooled.append(hidden * len(members))
-        order = [k for members in self._members_of_vlm for k in members]
-        cache = PrefixCache.merge(caches, order)
-        actions, expert_hidden = self.experts.denoise(cache, noise.to(self.device))
-        return EngineOutput(
-            actions=actions[..., : self.action_dim],
-            prefix_state=torch.stack(pooled).sum(0) / self.members,
-            expert_state=expert_hidden.float().mean(dim=(0, 1, 2)),
-        )
+        for index, (vlm, members) in enumerate(zip(self._vlms, self._members_of_vlm, strict=True)):
+            own = torch.stack([states[k] for k in members])
+            caches.append(vlm.run(features[index], image_valid, features[count + index], token_valid, own))
+        keys, values = _merge([c.keys for c in caches], self._rows), _merge([c.values for c in caches], self._rows)
+        pooled = torch.stack([c.pooled for c in caches]).sum(0) / self.members
+        return self.experts.context(keys, values, caches[0].valid), pooled
+
+    # -- how they run --------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def _choose(self, mode: str, samples: int) -> Chosen:
+        height, width = self._image_size()
+        for vlm in self._vlms:
+            vlm.prepare(height, width)
+        if mode == "eager" or (mode == "auto" and self.device.type != "cuda"):
+            return accelerate(mode, self.device, torch.float32, lambda _: ())
+        images, arguments = self._example(height, width, samples)
+        dtypes = {tensor.dtype for tensor in self.tensors().values() if tensor.is_floating_point()}
+        lowest = next((d for d in (torch.bfloat16, torch.float16) if d in dtypes), torch.float32)
+
+        def attempt(name: str) -> tuple[Tensor, ...]:
+            self._run_eagerly()
+            if "compile" in name:
+                encode = compiled(self._encode_eager, lowest)
+                context, step = compiled(self._context, lowest), compiled(self.experts.step, lowest)
+                self._encode = encode
+                self._decide = lambda *tensors: self._decide_with(context, step, *tensors)
+            if "cuda_graph" in name:
+                self._encode = Recorded(self._encode, [images])
+                self._decide = Recorded(self._decide, arguments)
+            return (*self._encode(images), *self._decide(*arguments))
+
+        with exact_fp32():
+            chosen = accelerate(mode, self.device, lowest, attempt)
+        if chosen.mode != "eager":
+            self._static = (images.shape, *(tensor.shape for tensor in arguments))
+        return chosen
+
+    def _run_eagerly(self) -> None:
+        self._encode, self._decide = self._encode_eager, self._decide_eager
+
+    def _image_size(self) -> tuple[int, int]:
+        """Height and width of an image as the vision tower gets it."""
+        resized = self.config.resize_imgs_with_padding
+        if resized is not None:
+            return resized[1], resized[0]
+        _, height, width = next(iter(self.config.image_features.values())).shape
+        return height, width
+
+    def _example(self, height: int, width: int, samples: int) -> tuple[Tensor, list[Tensor]]:
+        """Arguments of `_encode` and `_decide` with the shapes of every decision to come."""
+        generator = torch.Generator().manual_seed(0)
+        config, cameras, length = self.config, len(self.config.image_features), self.config.tokenizer_max_length
+
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator).to(self.device)
+
+        images = draw(cameras, 3, height, width).clamp(-1.0, 1.0)
+        tokens = torch.arange(length, device=self.device)
+        valid = [torch.arange(size, device=self.device) < size - 2 for size in (cameras + 2, length)]
+        language = [vlm.embed_language(tokens) for vlm in self._vlms]
+        arguments = [valid[0][:cameras], valid[1], draw(1, config.max_state_dim), draw(*self.noise_shape(samples))]
+        return images, [*arguments, *self._encode_eager(images), *language]
 
 
-def _run_prefix(
-    policy: SmolVLAPolicy,
-    images: list[Tensor],
-    image_masks: list[Tensor],
-    tokens: Tensor,
-    token_mask: Tensor,
-    state_tokens: Tensor,
-) -> tuple[PrefixCache, Tensor]:
-    """Runs one VLM over images, language and the state tokens of its members.
-
-    Args:
-        policy: gives the VLM.
-        images: one (1, 3, H, W) for each camera, from LeRobot's `prepare_images`.
-        image_masks: one (1,) for each camera, False for a camera that is absent.
-        tokens: the instruction, shape (1, L).
-        token_mask: which tokens count, shape (1, L).
-        state_tokens: shape (K', D), K' the members that share the VLM.
-
-    Returns:
-        The keys and values that each member's expert attends to, and the mean-pooled last hidden state (D,).
-    """
-    model = policy.model
-    embeddings, valid = _embed_observation(policy, images, image_masks, tokens, token_mask)
-    shared, members = embeddings.shape[1], state_tokens.shape[0]
-    device = embeddings.device
-    # As in LeRobot, a bf16 VLM's embeddings join the fp32 state tokens in fp32: the state is not rounded here.
-    sequence = torch.cat([embeddings, state_tokens[None]], dim=1)
-    # Image and language tokens see each other; state token k sees them and itself, but no other member's state.
-    mask = torch.zeros(shared + members, shared + members, dtype=torch.bool, device=device)
-    mask[:, :shared] = valid
-    mask[:shared] &= valid[:, None]
-    mask[shared:, shared:] = torch.eye(members, dtype=torch.bool, device=device)
-    count = valid.sum()
-    positions = torch.cat([valid.cumsum(0) - 1, count.expand(members)])
-    (hidden, _), cache = model.vlm_with_expert.forward(
-        attention_mask=mask[None],
-        position_ids=positions[None],
-        past_key_values=None,
-        inputs_embeds=[sequence, None],
-        use_cache=True,
-    )
-    keys = torch.stack([_member_view(layer.keys[0], shared, members) for layer in cache.layers])
-    values = torch.stack([_member_view(layer.values[0], shared, members) for layer in cache.layers])
-    member_valid = torch.cat([valid, torch.ones(1, dtype=torch.bool, device=device)])
-    hidden = hidden[0].float()
-    pooled = (hidden[:shared][valid].sum(0) + hidden[shared:].mean(0)) / (count + 1)
-    return PrefixCache(keys, values, member_valid), pooled
-
-
-def _member_view(cached: Tensor, shared: int, members: int) -> Tensor:
-    """(heads, n + K, d) of the joint run -> (K, heads, n + 1, d): a member sees the shared part and its own state."""
-    common = cached[:, :shared].expand(members, -1, -1, -1)
-    own = cached[:, shared:].transpose(0, 1)[:, :, None]
-    return torch.cat([common, own], dim=2)
-
-
-def _embed_observation(
-    policy: SmolVLAPolicy, images: list[Tensor], image_masks: list[Tensor], tokens: Tensor, token_mask: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Image and language embeddings (1, n, D) and their validity (n,), in the order of SmolVLA's `embed_prefix`."""
-    model = policy.model
-    vlm = model.vlm_with_expert
-    encoded = vlm.embed_image(torch.cat(images))  # all cameras in one call
-    encoded = encoded * torch.tensor(encoded.shape[-1] ** 0.5, dtype=encoded.dtype, device=encoded.device)
-    parts: list[Tensor] = []
-    valid: list[Tensor] = []
-    always = torch.ones(1, dtype=torch.bool, device=encoded.device)
-
-    def add_special(ids: Tensor) -> None:
-        special = vlm.embed_language_tokens(ids.to(encoded.device))
-        parts.append(special)
-        valid.append(always.expand(len(ids)))
-
-    for camera, mask in zip(encoded, image_masks, strict=True):
-        if model.add_image_special_tokens:
-            add_special(model.global_image_start_token)
-        parts.append(camera)
-        valid.append(mask.expand(len(camera)))
-        if model.add_image_special_tokens:
-            add_special(model.image_end_token)
-    language = vlm.embed_language_tokens(tokens[0])
-    parts.append(language * math.sqrt(language.shape[-1]))
-    valid.append(token_mask[0].bool())
-    return torch.cat(parts)[None], torch.cat(valid)
+def _merge(parts: list[Tensor], rows: list[int]) -> Tensor:
+    """Joins the caches of several VLMs, (layers, K', ...) each, so that member k has row k."""
+    if len(parts) == 1:
+        return parts[0]
+    joined = torch.cat(parts, dim=1)
+    return torch.stack([joined[:, row] for row in rows], dim=1)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import lerobot
 import numpy as np
@@ -13,11 +13,14 @@ import torch
 
 from salus_vla.errors import ModelError
 from salus_vla.frames import Observation
+from salus_vla.policy.acceleration import candidates
 from salus_vla.policy.base import Prediction
-from salus_vla.policy.checkpoint import LoadedEnsemble, load_ensemble
+from salus_vla.policy.checkpoint import LoadedEnsemble, load_placed
 from salus_vla.policy.engine import EnsembleEngine
-from salus_vla.policy.features import STATE_KEY, image_key
+from salus_vla.policy.engine_group import EngineGroup
+from salus_vla.policy.inputs import ObservationInputs
 from salus_vla.policy.novelty import find_reference
+from salus_vla.policy.placement import parse_device
 
 
 class EnsemblePolicy:
@@ -34,27 +37,43 @@ class EnsemblePolicy:
         members: Sequence[str],
         *,
         device: str = "cpu",
+        devices: Sequence[str] = (),
+        mode: str = "auto",
         noise_samples: int = 2,
         allow_identical_experts: bool = False,
         model_folder: Path | None = None,
     ) -> None:
         """Loads the members, and the reference for `activation_novelty` if `model_folder` has one.
 
+        Args:
+            members: folders or Hub names.
+            device: where everything goes, for example `cpu` or `cuda:0`; asserted after loading.
+            devices: spreads the members over these instead, see `place_members`.
+            mode: one of `MODES`.
+            noise_samples: flow-matching noise samples per member.
+            allow_identical_experts: see `load_placed`.
+            model_folder: where the reference is, if it is known.
+
         Raises:
-            ModelError: a checkpoint is missing or does not fit, see `load_ensemble`; or the reference, see
+            ModelError: a checkpoint is missing or does not fit, see `load_placed`; or the reference, see
                 `find_reference`.
         """
         if noise_samples < 1:
             raise ModelError(f"model.noise_samples is {noise_samples}, expected at least 1")
-        ensemble = load_ensemble(members, device=device, allow_identical_experts=allow_identical_experts)
-        # The ensemble itself is not kept: the engine has its own copy of the experts.
-        self._engine = EnsembleEngine(ensemble)
-        self._preprocessor, self._postprocessor = ensemble.preprocessor, ensemble.postprocessor
-        self._cameras = tuple(key.removeprefix(image_key("")) for key in ensemble.config.image_features)
+        began = time.perf_counter()
+        places = [parse_device(name, "model.devices") for name in devices] or [parse_device(device)]
+        for place in places:
+            candidates(mode, place)  # a mode that cannot be is said before the members are read
+        loaded = load_placed(members, places, allow_identical_experts=allow_identical_experts)
+        load_s = time.perf_counter() - began
+        first = loaded[0]
+        # The ensembles themselves are not kept: the engines took over the experts.
+        self._engines = EngineGroup([EnsembleEngine(part, mode=mode, samples=noise_samples) for part in loaded])
+        self._inputs = ObservationInputs(first, self._engines)
+        self._postprocessor = first.postprocessor
         self._samples = noise_samples
-        self._facts = _facts_of(ensemble, noise_samples)
-        width = ensemble.experts[0]["model.action_out_proj.weight"].shape[1]
-        self.reference, found = find_reference(model_folder, self._facts, width)
+        self._facts = _facts_of(loaded, noise_samples) | {"load_s": f"{load_s:.2f}"} | self._engines.facts()
+        self.reference, found = find_reference(model_folder, self._facts, self._engines.expert_width)
         self._facts |= found
         self._seed = 0
 
@@ -68,9 +87,8 @@ class EnsemblePolicy:
         Raises:
             ModelError: the observation lacks a camera, or an image is not uint8 RGB.
         """
-        batch = self._preprocessor(self._batch(observation))
-        noise = self._noise(decision)
-        output = self._engine.forward(batch, noise)
+        images, language, batch = self._inputs.embed(observation)
+        output = self._engines.decide(images, language, batch, self._noise(decision))
         actions = output.actions.float().cpu()
         members, samples, horizon, dimension = actions.shape
         # The un-normaliser works on (batch, H, A); members and samples are its batch.
@@ -86,44 +104,31 @@ class EnsemblePolicy:
         """Names and hashes of the members, device, sizes and versions."""
         return dict(self._facts)
 
-    def _batch(self, observation: Observation) -> dict[str, Any]:
-        batch: dict[str, Any] = {
-            STATE_KEY: torch.from_numpy(observation.state).float(),
-            "task": observation.task,
-        }
-        for camera in self._cameras:
-            image = observation.images.get(camera)
-            if image is None:
-                raise ModelError(f"observation has no camera '{camera}', it has {sorted(observation.images)}")
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise ModelError(f"camera '{camera}' gives {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
-            # The one place where pixels become floats in [0, 1].
-            pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-            batch[image_key(camera)] = pixels.to(torch.float32).div_(255.0)
-        return batch
-
     def _noise(self, decision: int) -> torch.Tensor:
         # numpy's generator: the same numbers on every device and torch version.
         generator = np.random.default_rng([abs(self._seed), int(self._seed < 0), decision])
-        shape = self._engine.noise_shape(self._samples)
+        shape = self._engines.noise_shape(self._samples)
         return torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
 
 
-def _facts_of(ensemble: LoadedEnsemble, noise_samples: int) -> dict[str, str]:
+def _facts_of(loaded: Sequence[LoadedEnsemble], noise_samples: int) -> dict[str, str]:
+    names = [name for part in loaded for name in part.names]
+    hashes = [digest for part in loaded for digest in part.hashes]
+    vlm_hashes = list(dict.fromkeys(digest for part in loaded for digest in part.vlm_hashes))
     facts = {
         "policy": EnsemblePolicy.source,
-        "members": str(len(ensemble.names)),
+        "members": str(len(names)),
         "noise_samples": str(noise_samples),
-        "device": str(ensemble.device),
-        "shared_vlm": str(len(ensemble.vlms) == 1).lower(),
-        "chunk_size": str(ensemble.config.chunk_size),
+        "device": ", ".join(str(part.device) for part in loaded),
+        "shared_vlm": str(len(vlm_hashes) == 1).lower(),
+        "chunk_size": str(loaded[0].config.chunk_size),
         "torch": torch.__version__,
         "lerobot": lerobot.__version__,
         "python": platform.python_version(),
     }
-    for k, (name, digest) in enumerate(zip(ensemble.names, ensemble.hashes, strict=True)):
+    for k, (name, digest) in enumerate(zip(names, hashes, strict=True)):
         facts[f"member_{k}"] = name
         facts[f"member_{k}_hash"] = digest
-    for k, digest in enumerate(ensemble.vlm_hashes):
+    for k, digest in enumerate(vlm_hashes):
         facts[f"vlm_{k}_hash"] = digest
     return facts

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -16,38 +17,31 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from torch import Tensor
 
 from salus_vla.errors import ModelError
+from salus_vla.policy.rope import rope_factors, rotate
 
 _EXPERT = "model.vlm_with_expert.lm_expert."
-_ROPE_WAVELENGTH = 10_000.0  # apply_rope's default in LeRobot; rope_theta of the configuration is not used there
 
 
-@dataclass(frozen=True)
-class PrefixCache:
-    """Keys and values of the prefix as each member's expert sees them.
+class AttentionContext(NamedTuple):
+    """What the experts attend to in one decision; the same for all denoising steps.
 
     Attributes:
-        keys, values: shape (layers, K, kv heads, n, head dim), after RoPE.
-        valid: which of the n prefix tokens count, shape (n,).
+        rope_cross, rope_self: sine and cosine for the chunk's positions, each (H, 1, head dim / 2).
+        mask_cross: which prefix tokens count, (1, n).
+        mask_self: the same and what each row of the chunk sees of the chunk, (groups * H, n + H).
+        prefix: for each layer keys and values (K, kv heads, n, head dim).
     """
 
-    keys: Tensor
-    values: Tensor
-    valid: Tensor
-
-    @staticmethod
-    def merge(caches: Sequence[PrefixCache], order: Sequence[int]) -> PrefixCache:
-        """Joins the caches of several VLMs; `order[i]` is the member that row i of the joined caches belongs to."""
-        if len(caches) == 1:
-            return caches[0]
-        back = torch.tensor([list(order).index(k) for k in range(len(order))], device=caches[0].keys.device)
-        keys = torch.cat([cache.keys for cache in caches], dim=1)[:, back]
-        values = torch.cat([cache.values for cache in caches], dim=1)[:, back]
-        return PrefixCache(keys, values, caches[0].valid)
+    rope_cross: tuple[Tensor, Tensor]
+    rope_self: tuple[Tensor, Tensor]
+    mask_cross: Tensor
+    mask_self: Tensor
+    prefix: list[tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
 class _Linear:
-    """K linear maps; weight is stored transposed, (K, in, out), bias (K, 1, out) or None."""
+    """K linear maps; weight (K, out, in) as LeRobot stores it, bias (K, 1, out) or None."""
 
     weight: Tensor
     bias: Tensor | None
@@ -55,7 +49,8 @@ class _Linear:
     def __call__(self, x: Tensor) -> Tensor:
         """(K, n, in) -> (K, n, out), in the precision of the weight."""
         x = x.to(self.weight.dtype)
-        return torch.bmm(x, self.weight) if self.bias is None else torch.baddbmm(self.bias, x, self.weight)
+        weight = self.weight.transpose(1, 2)
+        return torch.bmm(x, weight) if self.bias is None else torch.baddbmm(self.bias, x, weight)
 
 
 @dataclass(frozen=True)
@@ -74,27 +69,33 @@ class _RmsNorm:
 
 @dataclass(frozen=True)
 class _Layer:
-    cross: bool
+    """A layer of the experts.
+
+    Attributes:
+        query: of a cross layer the query alone; of a self-attention layer query, key and value in one product.
+        key, value: of a cross layer the projections of the VLM's keys and values.
+        gate_up: gate and up in one product.
+    """
+
     norm_in: _RmsNorm
-    q: _Linear
-    k: _Linear
-    v: _Linear
+    query: _Linear
+    key: _Linear | None
+    value: _Linear | None
     o: _Linear
     norm_out: _RmsNorm
-    gate: _Linear
-    up: _Linear
+    gate_up: _Linear
     down: _Linear
 
 
 class ExpertStack:
     """Action experts and projections of K members, evaluated together."""
 
-    def __init__(self, policy: SmolVLAPolicy, members: Sequence[dict[str, Tensor]]) -> None:
-        """Stacks the members' own tensors.
+    def __init__(self, policy: SmolVLAPolicy, experts: dict[str, Tensor]) -> None:
+        """Takes over the members' own tensors.
 
         Args:
-            policy: any of the members' policies; gives configuration and precision of each weight.
-            members: each member's own tensors by LeRobot's key.
+            policy: any of the members' policies; gives the configuration.
+            experts: LeRobot's key -> (K, ...). Emptied: what is joined here is not kept twice.
 
         Raises:
             ModelError: the expert has fewer layers than the VLM (fails in LeRobot 0.6.1 as well).
@@ -105,175 +106,159 @@ class ExpertStack:
                 f"num_expert_layers is {vlm.num_expert_layers}, the VLM has {vlm.num_vlm_layers} layers: must be equal"
             )
         self._config = policy.config
-        self._members = members
-        self.count = len(members)
+        self._tensors: dict[str, Tensor] = {}
         text = vlm.config.text_config
         self._heads, self._kv_heads, self._head_dim = text.num_attention_heads, text.num_key_value_heads, text.head_dim
-        self._width = vlm.expert_hidden_size
+        self.width: int = vlm.expert_hidden_size
         self._epsilon = vlm.lm_expert.config.rms_norm_eps
-        self._layers = [self._layer(i) for i in range(vlm.num_expert_layers)]
-        self._norm = self._rms(f"{_EXPERT}norm")
-        self._state_proj = self._linear("model.state_proj")
-        self._action_in = self._linear("model.action_in_proj")
-        self._action_out = self._linear("model.action_out_proj")
-        self._time_in = self._linear("model.action_time_mlp_in")
-        self._time_out = self._linear("model.action_time_mlp_out")
-        self._members = ()  # stacked now; the originals may be freed
+        self._layers = [self._layer(experts, i) for i in range(vlm.num_expert_layers)]
+        self._norm = self._rms(experts, f"{_EXPERT}norm")
+        self._state_proj = self._linear(experts, "model.state_proj")
+        self._action_in = self._linear(experts, "model.action_in_proj")
+        self._action_out = self._linear(experts, "model.action_out_proj")
+        self._time_in = self._linear(experts, "model.action_time_mlp_in")
+        self._time_out = self._linear(experts, "model.action_time_mlp_out")
+        self.count = self._norm.weight.shape[0]
         device = self._norm.weight.device
-        steps = self._config.num_steps
-        times = torch.tensor([1.0 + step * (-1.0 / steps) for step in range(steps)], dtype=torch.float32, device=device)
+        self.steps: int = self._config.num_steps
+        times = torch.tensor([1.0 + step * (-1.0 / self.steps) for step in range(self.steps)], dtype=torch.float32)
         self._time_embedding = create_sinusoidal_pos_embedding(
-            times, self._width, self._config.min_period, self._config.max_period, device=device
+            times.to(device), self.width, self._config.min_period, self._config.max_period, device=device
         )
+        self._tensors["time_embedding"] = self._time_embedding
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every weight and constant, for the check of the device."""
+        return dict(self._tensors)
 
     def state_tokens(self, state: Tensor) -> Tensor:
         """Each member's projection of the padded state: (1, padded state dim) -> (K, D)."""
         return self._state_proj(state[None].expand(self.count, -1, -1))[:, 0]
 
-    def denoise(self, prefix: PrefixCache, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Integrates the velocity fields from noise to actions.
+    def context(self, keys: Tensor, values: Tensor, valid: Tensor) -> AttentionContext:
+        """What is the same for all steps.
 
         Args:
-            prefix: what the experts attend to.
-            noise: shape (S, H, padded action dimension), the same for all members.
+            keys: of the prefix, (layers, K, kv heads, n, head dim).
+            values: the same.
+            valid: which of the n prefix tokens count, (n,).
+        """
+        horizon = self._config.chunk_size
+        steps = torch.arange(horizon, device=keys.device)
+        # A member's cross-attention keys and values depend on the prefix only; its self-attention reads the VLM's own.
+        prefix: list[tuple[Tensor, Tensor]] = []
+        for index, layer in enumerate(self._layers):
+            if layer.key is not None and layer.value is not None:
+                key, value = self._project(layer.key, keys[index]), self._project(layer.value, values[index])
+            else:
+                key, value = keys[index], values[index]
+            prefix.append((key.float(), value))
+        causal = torch.ones(horizon, horizon, dtype=torch.bool, device=keys.device).tril()
+        mask_self = torch.cat([valid.expand(horizon, -1), causal], dim=1).repeat(self._heads // self._kv_heads, 1)
+        return AttentionContext(
+            rope_cross=rope_factors(steps, self._head_dim),
+            rope_self=rope_factors(steps + valid.sum(), self._head_dim),
+            mask_cross=valid[None],
+            mask_self=mask_self,
+            prefix=prefix,
+        )
+
+    def start(self, noise: Tensor) -> Tensor:
+        """Noise (S, H, P) for every member: (K, S * H, P)."""
+        return noise.flatten(0, 1).expand(self.count, -1, -1).contiguous()  # as every step leaves it
+
+    def time(self, step: int) -> Tensor:
+        """Embedding of a step's time, (E,)."""
+        return self._time_embedding[step]
+
+    def step(self, x: Tensor, time: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
+        """One Euler step of all members.
+
+        Args:
+            x: where the members are, (K, S * H, P), P the padded action dimension.
+            time: of `time`.
+            context: of `context`.
 
         Returns:
-            Actions (K, S, H, padded action dimension) and the experts' last hidden state (K, S, H, E).
+            Where they are after the step, and their last hidden state (K, S * H, E).
         """
-        samples, horizon, dimension = noise.shape
-        x = noise.reshape(1, samples * horizon, dimension).expand(self.count, -1, -1)
-        attention = _Attention(self, prefix, samples, horizon)
-        steps = self._config.num_steps
-        hidden = x
-        for step in range(steps):
-            hidden = self._hidden(x, self._time_embedding[step], attention)
-            x = x + (-1.0 / steps) * self._action_out(hidden.float())
-        shape = (self.count, samples, horizon)
-        return x.reshape(*shape, dimension), hidden.reshape(*shape, -1)
-
-    def _hidden(self, x: Tensor, time: Tensor, attention: _Attention) -> Tensor:
         embedded = self._action_in(x)
         time = time.to(embedded.dtype).expand_as(embedded)
         hidden = self._time_out(F.silu(self._time_in(torch.cat([embedded, time], dim=-1))))
         for index, layer in enumerate(self._layers):
-            attended = layer.o(attention(index, layer, layer.norm_in(hidden)))
+            attended = layer.o(self._attend(layer, layer.norm_in(hidden), context, index))
             attended += hidden
-            out = layer.norm_out(attended)
-            out = layer.down(F.silu(layer.gate(out)) * layer.up(out))
-            out += attended
-            hidden = out
-        return self._norm(hidden)
+            gate, up = layer.gate_up(layer.norm_out(attended)).chunk(2, dim=-1)
+            hidden = layer.down(F.silu(gate) * up)
+            hidden += attended
+        hidden = self._norm(hidden)
+        return x + (-1.0 / self.steps) * self._action_out(hidden.float()), hidden
 
-    def _layer(self, index: int) -> _Layer:
-        every = self._config.self_attn_every_n_layers
-        cross = "cross" in self._config.attention_mode and not (every > 0 and index % every == 0)
-        base = f"{_EXPERT}layers.{index}."
-        return _Layer(
-            cross=cross,
-            norm_in=self._rms(f"{base}input_layernorm"),
-            q=self._linear(f"{base}self_attn.q_proj"),
-            k=self._linear(f"{base}self_attn.k_proj"),
-            v=self._linear(f"{base}self_attn.v_proj"),
-            o=self._linear(f"{base}self_attn.o_proj"),
-            norm_out=self._rms(f"{base}post_attention_layernorm"),
-            gate=self._linear(f"{base}mlp.gate_proj"),
-            up=self._linear(f"{base}mlp.up_proj"),
-            down=self._linear(f"{base}mlp.down_proj"),
-        )
-
-    def _linear(self, name: str) -> _Linear:
-        weight = torch.stack([member[f"{name}.weight"].t() for member in self._members]).contiguous()
-        bias = None
-        if f"{name}.bias" in self._members[0]:
-            bias = torch.stack([member[f"{name}.bias"] for member in self._members])[:, None]
-        return _Linear(weight, bias)
-
-    def _rms(self, name: str) -> _RmsNorm:
-        return _RmsNorm(torch.stack([member[f"{name}.weight"] for member in self._members])[:, None], self._epsilon)
-
-    @property
-    def heads(self) -> tuple[int, int, int]:
-        """Query heads, key-value heads, head dimension."""
-        return self._heads, self._kv_heads, self._head_dim
-
-    @property
-    def layers(self) -> Sequence[_Layer]:
-        """The stacked layers."""
-        return self._layers
-
-
-class _Attention:
-    """Attention of the experts for one observation; what does not change over the denoising steps is made once."""
-
-    def __init__(self, stack: ExpertStack, prefix: PrefixCache, samples: int, horizon: int) -> None:
-        self._stack, self._samples, self._horizon = stack, samples, horizon
-        self._heads, self._kv_heads, self._head_dim = stack.heads
-        device = prefix.keys.device
-        steps = torch.arange(horizon, device=device)
-        self._rope_cross = _rope_factors(steps, self._head_dim)
-        self._rope_self = _rope_factors(steps + prefix.valid.sum(), self._head_dim)
-        # A member's cross-attention keys and values depend on the prefix only; its self-attention reads the VLM's own.
-        self._prefix: list[tuple[Tensor, Tensor]] = []
-        for layer, keys, values in zip(stack.layers, prefix.keys, prefix.values, strict=True):
-            if layer.cross:
-                self._prefix.append((self._project(layer.k, keys).float(), self._project(layer.v, values)))
-            else:
-                self._prefix.append((keys.float(), values))
-        causal = torch.ones(horizon, horizon, dtype=torch.bool, device=device).tril()
-        seen = prefix.valid.expand(horizon, -1)
-        groups = self._heads // self._kv_heads
-        self._mask_self = torch.cat([seen, causal], dim=1).repeat(groups, 1)
-        self._mask_cross = prefix.valid[None]
-
-    def __call__(self, index: int, layer: _Layer, x: Tensor) -> Tensor:
+    def _attend(self, layer: _Layer, x: Tensor, context: AttentionContext, index: int) -> Tensor:
         """(K, S*H, E) -> (K, S*H, heads * head dim)."""
-        keys, values = self._prefix[index]
-        members = x.shape[0]
-        rope = self._rope_cross if layer.cross else self._rope_self
-        q = self._split(layer.q(x), self._heads)  # (K, S, H, heads, d)
-        q = _rotate(q, rope)
-        groups = self._heads // self._kv_heads
+        keys, values = context.prefix[index]
+        cross = layer.key is not None
+        rope = context.rope_cross if cross else context.rope_self
+        members, groups, horizon = x.shape[0], self._heads // self._kv_heads, self._config.chunk_size
+        samples = x.shape[1] // horizon
+        projected = layer.query(x).unflatten(1, (samples, horizon)).unflatten(3, (-1, self._head_dim))
+        q = rotate(projected[..., : self._heads, :], rope)  # (K, S, H, heads, d)
         q = q.unflatten(3, (self._kv_heads, groups)).float()
-        if layer.cross:
+        if cross:
             # All samples attend to the same keys: they join the query axis, nothing is copied.
             q = q.permute(0, 3, 4, 1, 2, 5).reshape(members, self._kv_heads, -1, self._head_dim)
-            out = F.scaled_dot_product_attention(q, keys, values.float(), attn_mask=self._mask_cross)
-            out = out.to(values.dtype).unflatten(2, (groups, self._samples, self._horizon))
-            return out.permute(0, 3, 4, 1, 2, 5).reshape(members, self._samples * self._horizon, -1)
-        k = _rotate(self._split(layer.k(x), self._kv_heads), rope)
-        v = self._split(layer.v(x), self._kv_heads)
-        k = self._join(keys, k.float())
-        v = self._join(values, v)
-        q = q.permute(0, 1, 3, 4, 2, 5).reshape(members * self._samples, self._kv_heads, -1, self._head_dim)
-        out = F.scaled_dot_product_attention(q, k, v.float(), attn_mask=self._mask_self).to(v.dtype)
-        out = out.unflatten(0, (members, self._samples)).unflatten(3, (groups, self._horizon))
-        return out.permute(0, 1, 4, 2, 3, 5).reshape(members, self._samples * self._horizon, -1)
-
-    def _split(self, x: Tensor, heads: int) -> Tensor:
-        """(K, S*H, heads * d) -> (K, S, H, heads, d)."""
-        return x.unflatten(1, (self._samples, self._horizon)).unflatten(3, (heads, self._head_dim))
-
-    def _join(self, prefix: Tensor, suffix: Tensor) -> Tensor:
-        """Prefix (K, kv, n, d) before suffix (K, S, H, kv, d) -> (K*S, kv, n + H, d)."""
-        prefix = prefix[:, None].expand(-1, self._samples, -1, -1, -1)
-        return torch.cat([prefix, suffix.transpose(2, 3)], dim=3).flatten(0, 1)
+            out = F.scaled_dot_product_attention(q, keys, values.float(), attn_mask=context.mask_cross)
+            out = out.to(values.dtype).unflatten(2, (groups, samples, horizon))
+            return out.permute(0, 3, 4, 1, 2, 5).reshape(members, samples * horizon, -1)
+        k = rotate(projected[..., self._heads : self._heads + self._kv_heads, :], rope)
+        v = projected[..., self._heads + self._kv_heads :, :]
+        k = _join(keys, k.float())
+        v = _join(values, v)
+        q = q.permute(0, 1, 3, 4, 2, 5).reshape(members * samples, self._kv_heads, -1, self._head_dim)
+        out = F.scaled_dot_product_attention(q, k, v.float(), attn_mask=context.mask_self).to(v.dtype)
+        out = out.unflatten(0, (members, samples)).unflatten(3, (groups, horizon))
+        return out.permute(0, 1, 4, 2, 3, 5).reshape(members, samples * horizon, -1)
 
     def _project(self, linear: _Linear, cached: Tensor) -> Tensor:
         """The expert's own projection of the VLM's cache: (K, kv, n, d) -> (K, kv, n, d)."""
         flat = cached.transpose(1, 2).flatten(2)
         return linear(flat).unflatten(2, (self._kv_heads, self._head_dim)).transpose(1, 2)
 
+    def _layer(self, experts: dict[str, Tensor], index: int) -> _Layer:
+        every = self._config.self_attn_every_n_layers
+        cross = "cross" in self._config.attention_mode and not (every > 0 and index % every == 0)
+        base = f"{_EXPERT}layers.{index}."
+        q, k, v = (f"{base}self_attn.{name}_proj" for name in "qkv")
+        return _Layer(
+            norm_in=self._rms(experts, f"{base}input_layernorm"),
+            query=self._linear(experts, q) if cross else self._linear(experts, q, k, v),
+            key=self._linear(experts, k) if cross else None,
+            value=self._linear(experts, v) if cross else None,
+            o=self._linear(experts, f"{base}self_attn.o_proj"),
+            norm_out=self._rms(experts, f"{base}post_attention_layernorm"),
+            gate_up=self._linear(experts, f"{base}mlp.gate_proj", f"{base}mlp.up_proj"),
+            down=self._linear(experts, f"{base}mlp.down_proj"),
+        )
 
-def _rope_factors(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
-    """Sine and cosine for positions (H,), each (H, 1, head_dim / 2), as in LeRobot's `apply_rope`."""
-    half = head_dim // 2
-    exponents = (2.0 / head_dim) * torch.arange(half, dtype=torch.float32, device=positions.device)
-    radians = positions[:, None].float() / (_ROPE_WAVELENGTH**exponents)[None]
-    return radians.sin()[:, None], radians.cos()[:, None]
+    def _linear(self, experts: dict[str, Tensor], *names: str) -> _Linear:
+        """Takes a linear map, or several of the same input as one with their outputs side by side."""
+        weight = self._take(experts, [f"{name}.weight" for name in names])
+        bias = None
+        if f"{names[0]}.bias" in experts:
+            bias = self._take(experts, [f"{name}.bias" for name in names])[:, None]
+        return _Linear(weight, bias)
+
+    def _rms(self, experts: dict[str, Tensor], name: str) -> _RmsNorm:
+        return _RmsNorm(self._take(experts, [f"{name}.weight"])[:, None], self._epsilon)
+
+    def _take(self, experts: dict[str, Tensor], keys: Sequence[str]) -> Tensor:
+        parts = [experts.pop(key) for key in keys]
+        joined = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        self._tensors[" + ".join(keys)] = joined
+        return joined
 
 
-def _rotate(x: Tensor, factors: tuple[Tensor, Tensor]) -> Tensor:
-    """Applies rotary position embedding to (K, S, H, heads, d)."""
-    sin, cos = factors
-    first, second = x.float().chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1).to(x.dtype)
+def _join(prefix: Tensor, suffix: Tensor) -> Tensor:
+    """Prefix (K, kv, n, d) before suffix (K, S, H, kv, d) -> (K*S, kv, n + H, d)."""
+    prefix = prefix[:, None].expand(-1, suffix.shape[1], -1, -1, -1)
+    return torch.cat([prefix, suffix.transpose(2, 3)], dim=3).flatten(0, 1)

@@ -7,6 +7,7 @@ no statistics for it. Here only the steps of SmolVLA are accepted, and missing s
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +41,26 @@ _FREE = ("tokenizer_name", "features", "device")
 Pipelines = tuple[Any, Any]
 
 
-def load_processors(folder: Path, vlm: str, device: str) -> Pipelines:
+def load_processors(folder: Path, vlm: str, device: str, *, tokenizer: Any = None) -> Pipelines:
     """Loads a member's pre- and post-processor.
 
     Args:
         folder: the member's folder.
         vlm: folder or Hub name of the VLM, which has the tokenizer.
         device: where the pre-processor puts the batch.
+        tokenizer: of this VLM, if it is loaded already; reading one takes a good part of a second.
 
     Raises:
         ModelError: a file is broken, a step is not SmolVLA's, or statistics are missing or wrong.
     """
     for file in (PREPROCESSOR, POSTPROCESSOR):
         _check_steps(folder / file)
-    overrides = {"tokenizer_processor": {"tokenizer_name": vlm}, "device_processor": {"device": device}}
+    overrides: dict[str, dict[str, Any]] = {
+        "tokenizer_processor": {"tokenizer_name": vlm},
+        "device_processor": {"device": device},
+    }
+    if tokenizer is not None:
+        overrides["tokenizer_processor"]["tokenizer"] = tokenizer
     try:
         # The configuration argument chooses between policies' own loaders; SmolVLA has none.
         pre, post = make_pre_post_processors(None, str(folder), preprocessor_overrides=overrides)
@@ -76,7 +83,8 @@ def check_same_processors(first: Pipelines, first_folder: Path, other: Pipelines
             a, b = left.get(key), right.get(key)
             if a != b:
                 raise ModelError(f"members differ in '{key}': {a} in {first_folder / file}, {b} in {folder / file}")
-    if _tokenizer(first[0]).get_vocab() != _tokenizer(other[0]).get_vocab():
+    one_tokenizer, other_tokenizer = tokenizer_of(first), tokenizer_of(other)
+    if one_tokenizer is not other_tokenizer and one_tokenizer.get_vocab() != other_tokenizer.get_vocab():
         names = [pipelines[0].steps[_index("tokenizer_processor")].tokenizer_name for pipelines in (first, other)]
         raise ModelError(f"members differ in the tokenizer's vocabulary: {names[0]} and {names[1]}")
 
@@ -101,8 +109,16 @@ def _index(step: str) -> int:
     return _STEPS[PREPROCESSOR].index(step)
 
 
-def _tokenizer(pre: Any) -> Any:
-    return pre.steps[_index("tokenizer_processor")].input_tokenizer
+def tokenizer_of(pipelines: Pipelines) -> Any:
+    """The tokenizer of loaded pipelines."""
+    return pipelines[0].steps[_index("tokenizer_processor")].input_tokenizer
+
+
+def without_language(preprocessor: Any) -> Any:
+    """The pre-processor for an instruction whose tokens are known: the same steps, but for the two about language."""
+    left_out = (_index("smolvla_new_line_processor"), _index("tokenizer_processor"))
+    steps = [step for index, step in enumerate(preprocessor.steps) if index not in left_out]
+    return replace(preprocessor, steps=steps)
 
 
 def _check_normalizer(pipeline: Any, name: str, key: str, kind: FeatureType, path: Path) -> None:

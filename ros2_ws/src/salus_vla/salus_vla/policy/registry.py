@@ -11,6 +11,7 @@ from salus_vla.paths import cache_dir
 from salus_vla.policy.base import HoldPolicy, ReferencedPolicy
 
 POLICIES = ("ensemble", "hold")
+MODES = ("auto", "eager", "compile", "cuda_graph")
 BUILTIN_TINY = "builtin:tiny"
 MANIFEST = "salus_model.json"
 _TINY_MEMBERS, _TINY_SEED = 5, 0
@@ -21,6 +22,8 @@ def make_policy(
     *,
     members: Sequence[str] = (BUILTIN_TINY,),
     device: str = "cpu",
+    devices: Sequence[str] = (),
+    mode: str = "auto",
     noise_samples: int = 2,
     allow_identical_experts: bool = False,
 ) -> ReferencedPolicy:
@@ -30,6 +33,8 @@ def make_policy(
         name: one of `POLICIES`.
         members: see `expand_members`; the ensemble's only.
         device: where the ensemble runs.
+        devices: spreads its members over these instead.
+        mode: how it runs, one of `MODES`.
         noise_samples: flow-matching noise samples per member.
         allow_identical_experts: see `load_ensemble`.
 
@@ -46,6 +51,8 @@ def make_policy(
     return EnsemblePolicy(
         expand_members(members),
         device=device,
+        devices=devices,
+        mode=mode,
         noise_samples=noise_samples,
         allow_identical_experts=allow_identical_experts,
         model_folder=model_folder(members),
