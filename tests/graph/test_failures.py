@@ -58,8 +58,8 @@ def test_a_run_that_exists_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     result = salus("collect", "--episodes", 1, "--policy", "hold", "--out", tmp_path, "--run-id", "run")
     assert result.returncode == 1
-    assert "exists already; resume it or choose another run id" in result.stdout
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["graph.log"]
+    assert "exists already; give --resume to continue it, or another --run-id" in result.stderr
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_resuming_nothing_is_an_error(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ ENDS_WITHIN_S = 3.0
 def interrupted(tmp_path: Path) -> Path:
     """A run that was interrupted in its second episode."""
     command = [sys.executable, "-m", "salus_vla.cli", "collect", "--episodes", "50", "--policy", "hold"]
-    command += ["--max-decisions", "60", "--out", str(tmp_path), "--run-id", "run"]
+    command += ["--max-decisions", "60", "--seed", "5", "--out", str(tmp_path), "--run-id", "run"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as collect:
         assert collect.stdout is not None
         assert any(line.startswith("episode 0:") for line in collect.stdout), "no episode was finished"
@@ -44,18 +44,25 @@ def test_an_interrupted_run_has_every_bag_closed_and_can_be_resumed(interrupted:
     before = read_run(interrupted)
     assert before.interrupted == ()
     assert before.record.episodes[0].outcome == "TIMEOUT"
-    assert before.record.episodes[-1].outcome in ("ABORTED", "TIMEOUT")
+    for entry in before.record.episodes:
+        assert entry.outcome in ("ABORTED", "TIMEOUT")
+        assert entry.decisions > 0
     for entry in before.record.episodes:
         assert read_bag(interrupted / entry.path).messages == entry.messages
     contents = {path: path.read_bytes() for path in interrupted.glob("episode_*/metadata.yaml")}
 
-    wanted = len(before.record.episodes) + 1
-    options = ["--policy", "hold", "--max-decisions", 10, "--out", interrupted.parent, "--resume"]
-    result = salus("collect", "--episodes", wanted, *options)
+    completed = sum(entry.outcome != "ABORTED" for entry in before.record.episodes)
+    options = ["--out", interrupted.parent, "--resume"]  # policy and seed are those of the run
+    contradiction = salus("collect", "--episodes", completed + 1, "--seed", 99, *options)
+    assert contradiction.returncode == 1
+    assert "--seed 99: the run was made with '5'" in contradiction.stderr
+    result = salus("collect", "--episodes", completed + 1, *options)
     assert result.returncode == 0, result.stdout + result.stderr
     after = read_run(interrupted).record
     assert after.episodes[:-1] == before.record.episodes
     assert after.episodes[-1].number == before.record.episodes[-1].number + 1
-    assert after.episodes[-1].seed == after.episodes[-1].number
+    assert after.episodes[-1].seed == 5 + after.episodes[-1].number
+    assert after.episodes[-1].policy_source == "hold"
+    assert salus("collect", "--episodes", completed + 1, *options).stdout.strip().endswith("nothing to do")
     assert all(path.read_bytes() == content for path, content in contents.items())
     assert json.loads((interrupted / "run.json").read_text())["run_id"] == "run"

@@ -28,7 +28,9 @@ class Bench:
         self.delivered: list[object] = []
         self.threads: set[threading.Thread] = set()
         self.delivery_threads: set[threading.Thread] = set()
-        self.worker: Worker[int, int] = Worker(self.node, self._work, self._deliver, self._deliver)
+        self.worker: Worker[int, int] = Worker(
+            self.node, self._work, self._deliver, lambda _, error: self._deliver(error)
+        )
 
     def _work(self, job: int) -> int:
         self.threads.add(threading.current_thread())
@@ -138,7 +140,12 @@ def test_results_and_errors_go_to_different_callbacks(start_ros: StartRos) -> No
     executor.add_node(node)
     results: list[float] = []
     errors: list[Exception] = []
-    worker: Worker[float, float] = Worker(node, lambda job: 1.0 / job, results.append, errors.append)
+
+    def take_error(job: float, error: Exception) -> None:
+        assert job == 0.0
+        errors.append(error)
+
+    worker: Worker[float, float] = Worker(node, lambda job: 1.0 / job, results.append, take_error)
     deadline = time.monotonic() + PATIENCE
     for count, job in enumerate((0.0, 4.0), start=1):
         worker.submit(job)

@@ -8,6 +8,7 @@ import pytest
 from salus_vla.control.controller import (
     CHUNK_EXHAUSTED,
     COMMAND_REFUSED,
+    NO_DECISION_YET,
     NO_VALID_POLICY,
     NON_FINITE_ACTION,
     Command,
@@ -140,7 +141,7 @@ def test_commands_are_nine_joints_with_half_of_the_width_for_each_finger() -> No
 def test_before_the_first_decision_the_arm_holds_the_measured_pose() -> None:
     robot = Robot(ScriptedPolicy(lambda _: away()))
     for command in robot.frames(5):
-        assert command.hold_reason == NO_VALID_POLICY
+        assert command.hold_reason == NO_DECISION_YET
         np.testing.assert_array_equal(command.position, MEASURED)
     assert robot.controller.resting
 
@@ -187,30 +188,47 @@ def test_a_plan_that_ended_is_named_and_the_arm_brakes() -> None:
     assert robot.controller.resting
 
 
-def test_a_refused_target_is_named_and_the_arm_stays() -> None:
-    robot = Robot(ScriptedPolicy(lambda _: chunk_at(np.zeros(7))))  # joint 4 must not be 0
+def far_chunk() -> np.ndarray:
+    """Inside the limits, but further away than the fastest motion goes in half a second."""
+    target = HOME.copy()
+    target[0] += 1.5
+    return chunk_at(target)
+
+
+def test_a_target_too_far_away_is_refused_and_the_arm_stays() -> None:
+    robot = Robot(ScriptedPolicy(lambda _: far_chunk()))
     robot.decide()
     commands = robot.frames(15)
     refused = [command for command in commands if command.hold_reason]
     assert {command.hold_reason for command in refused} == {COMMAND_REFUSED}
-    assert refused[0].detail.startswith(("jump: joint ", "position_limit: joint "))
+    assert refused[0].detail.startswith("jump: joint 1 target")
     assert not any(command.limited for command in refused)
     assert refused[-1] is commands[-1]
     assert np.abs(commands[-1].position - commands[-2].position).max() == 0.0
-    assert (commands[-1].position[:7] <= PANDA.upper).all()
 
 
-def test_a_target_outside_the_joint_limits_names_joint_and_limit() -> None:
-    near_limit = HOME.copy()
-    near_limit[3] = -0.08
-    outside = near_limit.copy()
-    outside[3] = 0.0
-    robot = Robot(ScriptedPolicy(lambda _: chunk_at(outside)), np.append(near_limit, [0.04, 0.04]))
+def test_a_chunk_with_any_row_outside_the_joint_limits_is_refused_whole() -> None:
+    chunk = chunk_at(HOME)
+    chunk[..., -1, 3] = 0.0  # joint 4 must not be 0
+    robot = Robot(ScriptedPolicy(lambda _: chunk))
     robot.decide()
-    last = robot.frames(10)[-1]
-    assert last.hold_reason == COMMAND_REFUSED
-    assert last.detail == "position_limit: joint 4 target 0.0000 outside -3.0718..-0.0698"
-    assert last.position[3] <= -0.0698
+    commands = robot.frames(10)
+    assert {command.hold_reason for command in commands} == {COMMAND_REFUSED}
+    assert commands[0].detail == "decision 0, position_limit: joint 4 target 0.0000 outside -3.0718..-0.0698"
+    assert all(np.array_equal(command.position, commands[0].position) for command in commands)
+
+
+@pytest.mark.parametrize("bad", ["outside", "far"])
+def test_nothing_of_a_refused_plan_is_executed_when_the_next_chunk_takes_over(bad: str) -> None:
+    outside = HOME.copy()
+    outside[0] = 3.5
+    refused = chunk_at(outside) if bad == "outside" else far_chunk()
+    robot = Robot(ScriptedPolicy(lambda decision: refused if decision < 2 else chunk_at(HOME)))
+    travelled = 0.0
+    for _ in range(10):
+        robot.decide()
+        travelled = max(travelled, np.abs(joint1(robot.frames(5))).max())
+    assert travelled < 0.05
 
 
 def test_a_plan_that_was_dropped_for_another_reason_is_not_called_non_finite() -> None:
@@ -276,7 +294,7 @@ def test_deciding_alone_moves_nothing() -> None:
     robot.controller.decide(Observation(robot.now, {}, MEASURED, "task"), None)
     assert robot.controller.command_in_force is None
     assert robot.controller.plan_age_ns(robot.now) is None
-    assert robot.frame().hold_reason == NO_VALID_POLICY
+    assert robot.frame().hold_reason == NO_DECISION_YET
 
 
 def test_the_command_in_force_is_the_last_one_sent() -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from salus_vla.control.controller import CHUNK_EXHAUSTED, NO_VALID_POLICY
+from salus_vla.control.controller import CHUNK_EXHAUSTED, NO_DECISION_YET
 from salus_vla.control.limits import PANDA
 from salus_vla.report.replanning import DECISION_NS, FRAME_NS, WavingPolicy, simulate
 
@@ -38,7 +38,7 @@ def test_while_a_decision_is_made_the_old_chunk_goes_on(latency_ms: int) -> None
 def test_before_the_first_decision_the_arm_holds_its_pose() -> None:
     run = simulate(400 * MS)
     waiting = round(0.4 / FRAME_S)
-    assert set(run.holds[:waiting]) == {NO_VALID_POLICY}
+    assert set(run.holds[:waiting]) == {NO_DECISION_YET}
     assert np.ptp(run.commands[:waiting], axis=0).max() == 0.0
     assert run.holds[waiting] == ""
 

@@ -18,7 +18,7 @@ from salus_vla.errors import SalusError
 from salus_vla.paths import config_dir
 
 # On Linux the DDS ports of these domains lie clear of the ephemeral ports; 0 is everybody's default.
-DOMAINS = range(1, 102)
+DOMAINS = tuple(domain for domain in range(1, 102) if domain != 73)  # 73 is the launch file's own default
 
 
 @contextmanager
@@ -53,4 +53,4 @@ def _claim() -> tuple[int, socket.socket]:
                 raise SalusError(f"cannot claim ROS domain {domain}: {os.strerror(error.errno or 0)}") from error
             continue
         return domain, claim
-    raise SalusError(f"all ROS domains {DOMAINS[0]}..{DOMAINS[-1]} are in use by SALUS graphs; set ROS_DOMAIN_ID")
+    raise SalusError(f"all ROS domains {min(DOMAINS)}..{max(DOMAINS)} are in use by SALUS graphs; set ROS_DOMAIN_ID")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -24,6 +26,7 @@ from salus_vla.launching.process import end_with_parent
 from salus_vla.policy.registry import BUILTIN_TINY, POLICIES
 from salus_vla.recording.info import read_run
 from salus_vla.recording.run_folder import RUN_FILE
+from salus_vla.task.monitor import Outcome
 
 _DESCRIPTION = """\
 Starts simulator, policy, recorder and episodes as ROS 2 processes, records one rosbag2 bag per episode, and ends with a
@@ -36,6 +39,18 @@ ROS_AUTOMATIC_DISCOVERY_RANGE are set. Its output goes to graph.log in the run's
 exit codes: 0 every episode recorded, 1 the graph failed (the reason is printed), 2 wrong arguments, 130 Ctrl-C
 """
 LAUNCH_FILE = "salus.launch.xml"
+# What a run is made with; a resumed run keeps it. 0 decisions stand for the scene's number.
+_DEFAULTS = {
+    "seed": "0",
+    "sim": "mujoco",
+    "policy": "ensemble",
+    "model": BUILTIN_TINY,
+    "device": "cpu",
+    "task": DEFAULT_TASK,
+    "pacing": "lockstep",
+    "max_decisions": "0",
+}
+_RUN_ID = re.compile(r"[A-Za-z0-9._-]+")
 GRAPH_LOG = "graph.log"
 
 
@@ -50,18 +65,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add = parser.add_argument
     add("--episodes", metavar="N", type=_at_least(1), required=True, help="episodes of the whole run")
-    add("--seed", metavar="S", type=_at_least(0), default=0, help="seed of episode 0; episode n has S + n (default: 0)")
-    add("--sim", choices=("mujoco", "isaac", "external"), default="mujoco", help="simulator (default: mujoco)")
-    add("--policy", choices=POLICIES, default="ensemble", help="what produces the actions (default: ensemble)")
+    add("--seed", metavar="S", type=_at_least(0), help="seed of episode 0; episode n has S + n (default: 0)")
+    add("--sim", choices=("mujoco", "isaac", "external"), help="simulator (default: mujoco)")
+    add("--policy", choices=POLICIES, help="what produces the actions (default: ensemble)")
     add(
         "--model",
         metavar="MODEL",
-        default=BUILTIN_TINY,
         help=f"model folder, member folders or Hub names separated by commas (default: {BUILTIN_TINY}, untrained)",
     )
-    add("--device", default="cpu", help="device of the ensemble: cpu, cuda:0, ... (default: cpu)")
-    add("--task", metavar="TEXT", default=DEFAULT_TASK, help=f"instruction (default: {DEFAULT_TASK!r})")
-    add("--pacing", choices=("lockstep", "realtime"), default="lockstep", help="default: lockstep, as fast as it goes")
+    add("--device", help="device of the ensemble: cpu, cuda:0, ... (default: cpu)")
+    add("--task", metavar="TEXT", help=f"instruction (default: {DEFAULT_TASK!r})")
+    add("--pacing", choices=("lockstep", "realtime"), help="default: lockstep, as fast as it goes")
     add("--max-decisions", metavar="N", type=_at_least(1), help="decisions before TIMEOUT (default: the scene's, 200)")
     add("--out", metavar="DIR", type=Path, default=Path("runs"), help="folder that holds the runs (default: runs)")
     add("--run-id", metavar="NAME", help="name of the run's folder (default: made from the date)")
@@ -77,23 +91,33 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SalusError: the run cannot be resumed, or the simulator cannot be started from here.
     """
-    if arguments.sim == "isaac":
+    out = arguments.out.expanduser().resolve()
+    run_id = _newest_run(out) if arguments.resume and not arguments.run_id else arguments.run_id
+    run_id = run_id or datetime.now().strftime("run_%Y%m%d_%H%M%S")
+    if not _RUN_ID.fullmatch(run_id):
+        raise RecordingError(f"--run-id {run_id!r}: expected letters, digits and . _ - only")
+    folder = out / run_id
+    if folder.exists() and not arguments.resume:
+        raise RecordingError(f"{folder}: exists already; give --resume to continue it, or another --run-id")
+    stored = read_run(folder).record.arguments if arguments.resume else {}
+    settings = _settings(arguments, stored)
+    if settings["sim"] == "isaac":
         raise SalusError(
             "--sim isaac: starting Isaac Sim from here is not there yet; start it with the topics of the contract and "
             "use --sim external"
         )
-    out = arguments.out.expanduser().resolve()
-    run_id = _newest_run(out) if arguments.resume and not arguments.run_id else arguments.run_id
-    run_id = run_id or datetime.now().strftime("run_%Y%m%d_%H%M%S")
-    folder = out / run_id
-    if arguments.resume and len(read_run(folder).record.episodes) >= arguments.episodes:
-        Console().print(f"{folder} already has {arguments.episodes} episodes or more; nothing to do")
+    if arguments.resume and _completed(folder) >= arguments.episodes:
+        Console().print(f"{folder} already has {arguments.episodes} complete episodes or more; nothing to do")
         return 0
     log = _new_log(out, run_id)
-    command = launch_command(find_launch_file(LAUNCH_FILE), _launch_arguments(arguments, out, run_id))
+    command = launch_command(find_launch_file(LAUNCH_FILE), _launch_arguments(arguments, settings, out, run_id))
     console = Console()
     started = time.monotonic()
-    with private_graph(dict(os.environ)) as environment:
+    environment = dict(os.environ)
+    if settings["sim"] == "external":  # it runs already, in the domain that the user has set or in ROS's own
+        environment.setdefault("ROS_DOMAIN_ID", "0")
+    with private_graph(environment):
+        console.print(f"[dim]to look at the topics: export ROS_DOMAIN_ID={environment['ROS_DOMAIN_ID']}[/dim]")
         graph = _start(command, environment, log)
         try:
             with _graceful_stop(graph) as interrupted:
@@ -102,12 +126,9 @@ def run(arguments: argparse.Namespace) -> int:
         finally:
             _end(graph)
             log = _keep_log(log, folder)
-    recorded = 0
     if (folder / RUN_FILE).is_file():
         console.print()
-        collected = read_run(folder)
-        recorded = len(collected.record.episodes)
-        print_run(console, collected, provenance=False)
+        print_run(console, read_run(folder), provenance=False)
     console.print(
         f"took {time.monotonic() - started:.0f} s; output of the nodes in {log}", soft_wrap=True, highlight=False
     )
@@ -115,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
         console.print("interrupted; continue with --resume")
         return 130
     # `ros2 launch` ends with 0 also when a node that the graph needs has failed, so the episodes count as well.
-    if graph.returncode != 0 or recorded < arguments.episodes:
+    if graph.returncode != 0 or _completed(folder) < arguments.episodes:
         console.print(f"[red]the graph failed (exit code {graph.returncode})[/red]; the end of its output:")
         console.print("\n".join(_tail(log)), markup=False, highlight=False, soft_wrap=True)
         return 1
@@ -171,24 +192,44 @@ def _end(graph: subprocess.Popen[bytes]) -> None:
         graph.wait()
 
 
-def _launch_arguments(arguments: argparse.Namespace, out: Path, run_id: str) -> dict[str, str]:
+def _settings(arguments: argparse.Namespace, stored: Mapping[str, str]) -> dict[str, str]:
+    """What the run is made with: what was given, else what the resumed run was made with, else the defaults.
+
+    Raises:
+        SalusError: given and stored differ; one run must not mix two.
+    """
+    settings = {}
+    for name, default in _DEFAULTS.items():
+        given = getattr(arguments, name)
+        before = stored.get(name)
+        if given is not None and before is not None and str(given) != before:
+            option = "--" + name.replace("_", "-")
+            raise SalusError(f"{option} {given}: the run was made with {before!r}; leave it out, or start another run")
+        settings[name] = str(given) if given is not None else before or default
+    return settings
+
+
+def _completed(folder: Path) -> int:
+    """Episodes of a run that were not aborted; 0 while there is no run."""
+    if not (folder / RUN_FILE).is_file():
+        return 0
+    return sum(entry.outcome != Outcome.ABORTED.name for entry in read_run(folder).record.episodes)
+
+
+def _launch_arguments(
+    arguments: argparse.Namespace, settings: Mapping[str, str], out: Path, run_id: str
+) -> dict[str, str]:
     values = {
-        "sim": arguments.sim,
-        "policy": arguments.policy,
-        "model": arguments.model,
-        "device": arguments.device,
-        "episodes": arguments.episodes,
-        "seed": arguments.seed,
-        "max_decisions": arguments.max_decisions or 0,
-        "task": arguments.task,
-        "out": out,
+        **settings,
+        "episodes": str(arguments.episodes),
+        "out": str(out),
         "run_id": run_id,
         "resume": str(arguments.resume).lower(),
-        "pacing": arguments.pacing,
+        "arguments": json.dumps(dict(settings)),
     }
     if arguments.params_file is not None:
-        values["params_file"] = arguments.params_file.expanduser().resolve()
-    return {name: str(value) for name, value in values.items()}
+        values["params_file"] = str(arguments.params_file.expanduser().resolve())
+    return values
 
 
 def _newest_run(out: Path) -> str:

@@ -26,8 +26,7 @@ COMMAND_REFUSED = "command_refused"
 CHUNK_EXHAUSTED = "chunk_exhausted"
 NO_VALID_POLICY = "no_valid_policy"
 NO_EPISODE = "no_episode"
-
-NO_DECISION = (NO_VALID_POLICY, "no decision yet")
+NO_DECISION_YET = "no_decision_yet"
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class Controller:
         self._plan = ChunkManager(control_dt_ns, blend_ns, limits.all_acceleration)
         self._limiter = Limiter(limits, frame_dt_ns * 1e-9, max_jump_s=max_jump_s)
         self._decisions = 0
-        self._hold_reason, self._hold_detail = NO_DECISION
+        self._hold_reason, self._hold_detail = NO_DECISION_YET, "the first decision is being made"
 
     def start_episode(self, seed: int) -> None:
         """Forgets the episode before: policy, signals, plan, and where the arm was."""
@@ -106,7 +105,7 @@ class Controller:
         self._plan.reset()
         self._limiter.stop()
         self._decisions = 0
-        self._hold_reason, self._hold_detail = NO_DECISION
+        self._hold_reason, self._hold_detail = NO_DECISION_YET, "the first decision is being made"
 
     @property
     def command_in_force(self) -> FloatArray | None:
@@ -144,6 +143,10 @@ class Controller:
             self.drop_plan(NON_FINITE_ACTION, f"decision {decision.number} gave actions that are not finite")
             return
         self._ensure_started(measured)
+        refusal, detail = self._limiter.check_positions(decision.chunk)
+        if refusal is not None:
+            self.drop_plan(COMMAND_REFUSED, f"decision {decision.number}, {refusal}: {detail}")
+            return
         self._plan.install(decision.chunk, decision.stamp_ns, now_ns, self._limiter.position)
 
     def drop_plan(self, reason: str, detail: str) -> None:
@@ -172,7 +175,9 @@ class Controller:
             return self._hold(CHUNK_EXHAUSTED, f"the plan ended; its observation is {age:.2f} s old")
         limited = self._limiter.step(target, self._plan.meant(stamp_ns + self._frame_dt_ns))
         if limited.refusal is not None:
-            return Command(_joints(limited.position), False, COMMAND_REFUSED, f"{limited.refusal}: {limited.detail}")
+            # The next chunk must start from where the arm is, not from a plan that was never followed.
+            self.drop_plan(COMMAND_REFUSED, f"{limited.refusal}: {limited.detail}")
+            return Command(_joints(limited.position), False, self._hold_reason, self._hold_detail)
         return Command(_joints(limited.position), limited.limited)
 
     def _hold(self, reason: str, detail: str) -> Command:

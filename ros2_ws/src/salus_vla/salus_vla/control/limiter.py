@@ -148,16 +148,9 @@ class Limiter:
             return Refusal.WRONG_LENGTH, f"target has shape {target.shape}, expected {self._position.shape}"
         if not np.isfinite(target).all():
             return Refusal.NON_FINITE, f"target is {np.array2string(target, precision=4)}"
-        slack = np.zeros_like(target)
-        slack[-1] = self.GRIPPER_SLACK
-        outside = np.flatnonzero((target < self._lower - slack) | (target > self._upper + slack))
-        if outside.size:
-            i = int(outside[0])
-            name = f"joint {i + 1}" if i < len(target) - 1 else "gripper width"
-            return (
-                Refusal.POSITION_LIMIT,
-                f"{name} target {target[i]:.4f} outside {self._lower[i]:.4f}..{self._upper[i]:.4f}",
-            )
+        refusal, detail = self.check_positions(target[None])
+        if refusal is not None:
+            return refusal, detail
         far = np.flatnonzero(np.abs(target[:-1] - self._position[:-1]) > self._max_jump[:-1])
         if far.size:
             i = int(far[0])
@@ -167,6 +160,18 @@ class Limiter:
                 f"command in force, at most {self._max_jump[i]:.4f}",
             )
         return None, ""
+
+    def check_positions(self, targets: FloatArray) -> tuple[Refusal | None, str]:
+        """Whether all targets (n, 8) lie inside the position limits; otherwise the refusal and the value in words."""
+        slack = np.zeros_like(self._lower)
+        slack[-1] = self.GRIPPER_SLACK
+        outside = np.argwhere((targets < self._lower - slack) | (targets > self._upper + slack))
+        if not len(outside):
+            return None, ""
+        row, i = (int(index) for index in outside[0])
+        name = f"joint {i + 1}" if i < len(self._lower) - 1 else "gripper width"
+        limits = f"{self._lower[i]:.4f}..{self._upper[i]:.4f}"
+        return Refusal.POSITION_LIMIT, f"{name} target {targets[row, i]:.4f} outside {limits}"
 
     def _stopping_speed(self, distance: FloatArray) -> FloatArray:
         """Largest speed v with v dt + v^2 / (2 a) <= distance: one more step, then braking at a.

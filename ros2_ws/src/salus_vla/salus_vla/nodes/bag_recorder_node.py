@@ -5,13 +5,13 @@ All bookkeeping is `recording.EpisodeRecorder`'s; this node subscribes raw, offe
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.executors import SingleThreadedExecutor
@@ -21,7 +21,7 @@ from rclpy.task import Future
 from salus_msgs.msg import Episode, Status
 from salus_msgs.srv import StartRecording, StopRecording
 from salus_vla import contract
-from salus_vla.contract import Topic
+from salus_vla.contract import Source, Topic
 from salus_vla.errors import RecordingError
 from salus_vla.nodes import messages
 from salus_vla.nodes.main import run_node
@@ -45,6 +45,7 @@ class RecorderParameters:
     out: str = parameter("runs", "folder that holds the runs")
     run_id: str = parameter("", "name of the run's folder; empty for one made from the date")
     resume: bool = parameter(False, "continue the run of that name instead of starting a new one")
+    arguments: str = parameter("", "what the run was asked for, a JSON object; kept in run.json")
     backend: str = parameter(
         "auto", "rosbag2_py where it is installed, else mcap", choices=("auto", "rosbag2_py", "mcap")
     )
@@ -86,10 +87,18 @@ class BagRecorderNode:
         node.create_service(StopRecording, contract.RECORDER_STOP.name, self._on_stop, callback_group=group)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(node)
+        completed = sum(entry.outcome != Outcome.ABORTED.name for entry in self._run.episodes)
         self._status.add_facts(
-            {"run_id": self._run.run_id, "path": str(self._run.path), "next_episode": str(self._run.next_episode)}
+            {
+                "run_id": self._run.run_id,
+                "path": str(self._run.path),
+                "next_episode": str(self._run.next_episode),
+                "completed": str(completed),
+            }
         )
-        self._status.say(Status.READY)
+        # READY once every topic that the simulator publishes all the time has been heard.
+        self._unheard = {t.name for t in topics if t.source is Source.SIMULATOR and t.rate_hz and not t.optional}
+        self._status.say(Status.STARTING)
 
     def run(self) -> None:
         """Records until rclpy shuts down."""
@@ -105,7 +114,8 @@ class BagRecorderNode:
         try:
             if recorder.state is State.RECORDING:
                 end_ns = recorder.sim_time_ns or 0
-                recorder.stop(EpisodeEnd(end_ns, Outcome.ABORTED.name, None, 0, "the recorder was stopped"))
+                passed = recorder.decision_periods(end_ns)
+                recorder.stop(EpisodeEnd(end_ns, Outcome.ABORTED.name, None, passed, "the recorder was stopped"))
             if recorder.state is State.STOPPING:
                 recorder.close()
             else:
@@ -122,7 +132,10 @@ class BagRecorderNode:
                 raise RecordingError("resume needs run_id, the name of the run to continue")
             return RunFolder.open_existing(out / p.run_id)
         run_id = p.run_id or datetime.now().strftime("run_%Y%m%d_%H%M%S")
-        arguments = {key: str(value) for key, value in vars(p).items()}
+        try:
+            arguments = {key: str(value) for key, value in json.loads(p.arguments or "{}").items()}
+        except (ValueError, AttributeError) as error:
+            raise RecordingError(f"parameter 'arguments' is no JSON object: {p.arguments!r}") from error
         return RunFolder.create(out, run_id, provenance=machine_facts(), arguments=arguments)
 
     def _installed(self, topic: Topic) -> bool:
@@ -139,6 +152,10 @@ class BagRecorderNode:
     def _on_message(self, topic: Topic, cdr: bytes) -> None:
         self._messages += 1
         self._bytes += len(cdr)
+        if topic.name in self._unheard:
+            self._unheard.discard(topic.name)
+            if not self._unheard:
+                self._status.say(Status.READY, stamp_ns=self._recorder.sim_time_ns or 0)
         if topic.name == contract.STATUS_TOPIC.name:
             self._on_status(cdr)
         try:
@@ -150,7 +167,7 @@ class BagRecorderNode:
         except RecordingError as error:
             self._fail(error)
         if topic.name == contract.CLOCK.name:
-            self._diagnose()
+            self._status.diagnose(self._recorder.sim_time_ns or 0, self._diagnostics)
 
     def _on_status(self, cdr: bytes) -> None:
         """Facts of the other nodes become the provenance of the next bags."""
@@ -227,16 +244,16 @@ class BagRecorderNode:
             closing, self._closing = self._closing, None
             closing.set_exception(error)
 
-    def _diagnose(self) -> None:
+    def _diagnostics(self) -> tuple[dict[str, object], str]:
         free = shutil.disk_usage(self._run.path).free
-        values: dict[str, Any] = {
+        values: dict[str, object] = {
             "state": self._recorder.state.value,
             "episodes_finished": len(self._run.episodes),
             "messages": self._messages,
             "megabytes": f"{self._bytes / 1e6:.1f}",
             "disk_free_gb": f"{free / 1e9:.1f}",
         }
-        self._status.diagnose(self._recorder.sim_time_ns or 0, values, warn="disk almost full" if free < 2e9 else "")
+        return values, "disk almost full" if free < 2e9 else ""
 
 
 def main(args: list[str] | None = None) -> int:

@@ -21,6 +21,7 @@ from geometry_msgs.msg import PoseStamped
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.client import Client
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
@@ -62,7 +63,7 @@ class EpisodeParameters:
     task: str = parameter(DEFAULT_TASK, "instruction given to the policy")
     policy: str = parameter("ensemble", "recorded as policy_source")
     max_decisions: int = parameter(0, "decisions before TIMEOUT; 0 takes the scene's", bounds=(0, 10**6))
-    fresh_messages: int = parameter(3, "joint states to wait for before the first episode", bounds=(1, 1000))
+    fresh_messages: int = parameter(3, "complete frames to wait for before the first episode", bounds=(1, 1000))
     startup_timeout_s: float = parameter(180.0, "wall time for the graph to come up [s]", bounds=(1.0, 3600.0))
     service_timeout_s: float = parameter(20.0, "wall time for an answer of a service [s]", bounds=(0.1, 600.0))
     silence_timeout_s: float = parameter(
@@ -127,12 +128,14 @@ class EpisodeNode:
         """Runs all episodes; 0 when every one was recorded, 1 when the graph failed."""
         try:
             self._wait_for_graph()
-            number = int(self._fact("recorder", "next_episode", "0"))
+            first = int(self._fact("recorder", "next_episode", "0"))
             self._run_id = self._fact("recorder", "run_id", "")
             self._status.say(Status.RUNNING, stamp_ns=self._sim_ns)
-            while number < self._parameters.episodes:
+            # Aborted episodes of a resumed run keep their numbers and are made up for by further ones.
+            left = self._parameters.episodes - int(self._fact("recorder", "completed", "0"))
+            for number in range(first, first + left):
+                self._wait_for_rest()
                 self._run_episode(number)
-                number += 1
         except GraphError as error:
             self._abort(error)
             self._status.say(Status.FAILED, error.reason, error.detail, self._sim_ns)
@@ -172,7 +175,7 @@ class EpisodeNode:
         for frame in self._frames.take():
             assert frame.joint_position is not None
             self._frames_lost += round((frame.stamp_ns - self._taken_ns) / self._scene.rates.frame_dt_ns) - 1
-            self._taken_ns = frame.stamp_ns
+            self._taken_ns, self._last_frame_wall = frame.stamp_ns, time.monotonic()
             for event in self._tracker.update(frame.stamp_ns, frame.joint_position, frame.poses, frame.contacts):
                 if self._running is not None:
                     self._running.event = event.kind
@@ -184,17 +187,19 @@ class EpisodeNode:
                 return True
         silent = time.monotonic() - self._last_frame_wall
         if silent > self._parameters.silence_timeout_s:
-            raise GraphError(Status.REASON_SIMULATOR_LOST, f"no {contract.JOINT_STATES.name} for {silent:.0f} s")
+            missing = ", ".join(self._frames.missing()) or "no single part"
+            raise GraphError(Status.REASON_SIMULATOR_LOST, f"no complete frame for {silent:.0f} s; missing: {missing}")
         self._check_roles()
         return False
 
     def _finish(self, outcome: Outcome, detail: str) -> None:
         episode, tracker = self._running, self._tracker
         assert episode is not None
-        end_ns = tracker.end_ns if tracker.end_ns is not None else self._sim_ns
-        event_ns = tracker.event.stamp_ns if tracker.event and outcome is not Outcome.TIMEOUT else 0
+        end_ns = min(tracker.end_ns, self._sim_ns) if tracker.end_ns is not None else self._sim_ns
+        event = tracker.event if tracker.event and tracker.event.outcome is not Outcome.TIMEOUT else None
+        event_ns = event.stamp_ns if event else 0
         episode.outcome = int(outcome)
-        episode.event = outcome.name if event_ns else ""
+        episode.event = event.kind if event else ""
         episode.event_stamp = messages.to_time(event_ns)
         episode.decisions = tracker.decisions(end_ns)
         episode.detail = detail
@@ -236,8 +241,10 @@ class EpisodeNode:
             need += [
                 f"{role} READY" for role in roles if role not in self._roles or self._roles[role].state not in ready
             ]
+            self._fresh += sum(1 for _ in self._frames.take())
             if self._fresh < self._parameters.fresh_messages:
-                need.append(f"{self._parameters.fresh_messages} messages on {contract.JOINT_STATES.name}")
+                parts = ", ".join(self._frames.missing()) or "more of them"
+                need.append(f"{self._parameters.fresh_messages} complete frames ({parts})")
             return need
 
         def ready() -> bool:
@@ -246,6 +253,18 @@ class EpisodeNode:
 
         if not self._spin(ready, timeout):
             raise GraphError(Status.REASON_NO_EPISODE, f"after {timeout:g} s still missing: {', '.join(missing())}")
+
+    def _wait_for_rest(self) -> None:
+        """The policy says READY when the arm rests; a reset before that would command the new world to the old pose."""
+
+        def resting() -> bool:
+            self._check_roles()
+            return self._roles["policy"].state == Status.READY
+
+        if not self._spin(resting, self._parameters.service_timeout_s):
+            raise GraphError(
+                Status.REASON_NO_EPISODE, "the policy did not bring the arm to rest after the last episode"
+            )
 
     def _check_roles(self) -> None:
         for role, status in self._roles.items():
@@ -303,7 +322,7 @@ class EpisodeNode:
         """Gives the last latched messages a moment to leave before the process ends."""
         publishers = (self._episodes, self._status.publisher)
         for publisher in publishers:
-            publisher.wait_for_all_acked()
+            publisher.wait_for_all_acked(Duration(seconds=1))
 
     def _publish(self, kind: int, stamp_ns: int) -> None:
         assert self._running is not None
@@ -322,13 +341,18 @@ class EpisodeNode:
 
     def _on_joints(self, message: JointState) -> None:
         position = messages.joint_positions(message)
-        self._fresh += 1
-        self._last_frame_wall = time.monotonic()
         stamp_ns = messages.to_ns(message.header.stamp)
         self._frames.add_joints(stamp_ns, position)
+        self._status.diagnose(stamp_ns, self._diagnostics)
+
+    def _diagnostics(self) -> tuple[dict[str, object], str]:
         values: dict[str, object] = {f"outcome_{name}": count for name, count in self._counts.items()}
-        values |= {"frames_lost": self._frames_lost, "messages_late": self._frames.late}
-        self._status.diagnose(stamp_ns, values, warn="frames were lost" if self._frames_lost else "")
+        values |= {
+            "frames_lost": self._frames_lost,
+            "frames_incomplete": self._frames.incomplete,
+            "messages_late": self._frames.late,
+        }
+        return values, "frames were lost" if self._frames_lost else ""
 
     def _on_pose(self, entity: str, message: PoseStamped) -> None:
         self._frames.add_pose(entity, messages.to_ns(message.header.stamp), messages.to_pose(message))

@@ -34,6 +34,7 @@ from salus_vla.scene import load_scene
 from salus_vla.sim.simulator import Simulator
 
 LOCKSTEP, REALTIME = "lockstep", "realtime"
+_CALLBACKS_WHEN_LATE = 5  # clock, command and services are served also when a frame is late
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class SimParameters:
         choices=(LOCKSTEP, REALTIME),
     )  # fmt: skip
     lockstep_timeout_s: float = parameter(
-        10.0, "wall time a frame waits for its command before the simulator runs free [s]", bounds=(0.1, 600.0)
+        30.0, "wall time a frame waits for its command before the simulator runs free [s]", bounds=(0.1, 600.0)
     )
     seed: int = parameter(0, "seed of the scene before the first reset", bounds=(0, 2**31 - 1))
     scene_file: str = parameter("", "contract YAML; empty for the installed one")
@@ -126,7 +127,8 @@ class MujocoSimNode:
             self._executor.spin_once(timeout_sec=left)
 
     def _spin_until(self, wall: float) -> None:
-        self._executor.spin_once(timeout_sec=0.0)
+        for _ in range(_CALLBACKS_WHEN_LATE):
+            self._executor.spin_once(timeout_sec=0.0)
         while self.node.context.ok() and not self._was_reset and (left := wall - time.monotonic()) > 0.0:
             self._executor.spin_once(timeout_sec=left)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -60,17 +60,17 @@ class StatusPublisher:
         elif state == Status.HOLDING:
             logger.info(f"holding, {reason}: {detail}", throttle_duration_sec=5.0)
 
-    def diagnose(self, stamp_ns: int, values: Mapping[str, object], *, warn: str = "") -> None:
+    def diagnose(self, stamp_ns: int, collect: Callable[[], tuple[Mapping[str, object], str]]) -> None:
         """Publishes diagnostics if a second of sim time has passed since the last.
 
         Args:
             stamp_ns: sim time now [ns].
-            values: what to show, with units in the keys.
-            warn: what is wrong, or empty.
+            collect: gives what to show, with units in the keys, and what is wrong, or an empty text. Called once a second.
         """
         if stamp_ns < self._next_diagnostics_ns:
             return
         self._next_diagnostics_ns = stamp_ns - stamp_ns % _DIAGNOSTICS_PERIOD_NS + _DIAGNOSTICS_PERIOD_NS
+        values, warn = collect()
         status = DiagnosticStatus(
             level=DiagnosticStatus.WARN if warn else DiagnosticStatus.OK,
             name=f"salus: {self._role}",

@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image, JointState
 from salus_msgs.msg import Episode, SafetySignals, Status
 from salus_vla import contract
 from salus_vla.contract import CAMERAS
-from salus_vla.control.controller import NO_EPISODE, NO_VALID_POLICY, Controller, Decision, make_controller
+from salus_vla.control.controller import NO_EPISODE, Controller, Decision, make_controller
 from salus_vla.control.observations import ObservationMatcher
 from salus_vla.errors import ModelError
 from salus_vla.frames import FloatArray, Observation
@@ -105,7 +105,6 @@ class VlaEnsembleNode:
         self._start_ns = 0
         self._end_ns: int | None = None
         self._decided_ns = -1  # stamp of the last camera set that was decided on
-        self._in_work_ns = -1  # stamp of the camera set the worker has
         self._answered_ns = -1
         self._joints: tuple[int, FloatArray] | None = None
         self._waiting: Observation | None = None  # a camera set that came before the start of its episode was known
@@ -115,8 +114,8 @@ class VlaEnsembleNode:
             self.node, self._decide, self._on_decision, self._on_failed_decision
         )
         self._connect()
-        if self._controller is not None:
-            self._status.say(Status.READY)
+        self._observed = False  # whether a complete observation has come; READY is said then, not on hope
+        self._failed = self._controller is None
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
 
@@ -167,11 +166,12 @@ class VlaEnsembleNode:
         if message.kind == Episode.STARTED:
             self._episode = message
             self._start_ns, self._end_ns = messages.to_ns(message.header.stamp), None
-            self._decided_ns = self._in_work_ns = self._answered_ns = -1
+            self._decided_ns = self._answered_ns = -1
             self._worker.drain()
             if self._controller is None:
                 return
             self._controller.start_episode(message.seed)
+            self._failed = False
             self._status.say(Status.RUNNING, stamp_ns=self._start_ns)
             waiting, self._waiting = self._waiting, None
             if waiting is not None:
@@ -184,6 +184,7 @@ class VlaEnsembleNode:
     def _on_joints(self, message: JointState) -> None:
         position = messages.joint_positions(message)
         stamp_ns = messages.to_ns(message.header.stamp)
+        self._check_lockstep()
         self._joints = (stamp_ns, position)
         observation = self._matcher.add_joints(stamp_ns, position, self._task)
         if observation is not None:
@@ -208,13 +209,15 @@ class VlaEnsembleNode:
         if self._controller is None:
             return
         stamp_ns = observation.stamp_ns
+        if not self._observed:
+            self._observed = True
+            self._status.say(Status.READY, stamp_ns=stamp_ns)
         if self._episode is None or stamp_ns < self._start_ns or self._over(stamp_ns):
             # The first set of an episode may overtake the message that starts it.
             self._waiting = observation
             return
         if observation.task != self._task:
             observation = Observation(stamp_ns, observation.images, observation.joint_position, self._task)
-        self._in_work_ns = stamp_ns
         self._worker.submit(_Job(observation, self._controller.command_in_force))
 
     def _over(self, stamp_ns: int) -> bool:
@@ -235,14 +238,20 @@ class VlaEnsembleNode:
         self._controller.accept(decision, max(now_ns, decision.stamp_ns), measured)
         self._answer()
 
-    def _on_failed_decision(self, error: Exception) -> None:
-        # The arm holds: without a new chunk the plan runs out, and no command is invented.
-        detail = f"{type(error).__name__}: {error}"
-        self._status.say(Status.FAILED, Status.REASON_NO_VALID_POLICY, detail, self._joints[0] if self._joints else 0)
-        if self._controller is not None:
-            self._controller.drop_plan(NO_VALID_POLICY, detail)
-        self._decided_ns = self._in_work_ns
+    def _on_failed_decision(self, job: _Job, error: Exception) -> None:
+        if job.observation.stamp_ns < self._start_ns:
+            return  # of an episode that is over
+        self._decided_ns = job.observation.stamp_ns
+        self._fail(Status.REASON_NO_VALID_POLICY, f"{type(error).__name__}: {error}")
         self._answer()
+
+    def _fail(self, reason: str, detail: str) -> None:
+        """The arm brakes and holds, and the status says FAILED, until the next episode starts."""
+        self._failed = True
+        stamp_ns = self._joints[0] if self._joints is not None else 0
+        self._status.say(Status.FAILED, reason, detail, stamp_ns)
+        if self._controller is not None:
+            self._controller.drop_plan(reason, detail)
 
     # -- commanding ----------------------------------------------------------------------------------------------------
 
@@ -265,11 +274,26 @@ class VlaEnsembleNode:
         self._answered_ns = stamp_ns
         self._commands.publish(messages.joint_command(stamp_ns, command.position))
         self._limited += command.limited
-        if command.hold_reason and not ended:
+        if ended or self._failed:
+            return
+        if command.hold_reason:
             self._refused += command.hold_reason == Status.REASON_COMMAND_REFUSED
             self._status.say(Status.HOLDING, command.hold_reason, command.detail, stamp_ns)
-        elif not ended:
+        else:
             self._status.say(Status.RUNNING, stamp_ns=stamp_ns)
+
+    def _check_lockstep(self) -> None:
+        """A simulator that went on without the answer to its last frame has given up waiting."""
+        if not self._lockstep or self._failed or self._episode is None or self._joints is None:
+            return
+        last_ns = self._joints[0]
+        over = self._end_ns is not None and last_ns >= self._end_ns
+        if last_ns >= self._start_ns and not over and self._answered_ns < last_ns:
+            self._fail(
+                Status.REASON_LOCKSTEP_LOST,
+                f"the simulator did not wait for the command of stamp {last_ns * 1e-9:.2f} s; "
+                "if decisions are that slow, raise mujoco_sim's lockstep_timeout_s",
+            )
 
     def _decision_due(self, stamp_ns: int) -> bool:
         """Whether a camera set of this very frame is still to come or being decided on."""
@@ -277,7 +301,11 @@ class VlaEnsembleNode:
         return stamp_ns > last + self._period_ns - self._frame_ns // 2
 
     def _diagnose(self, stamp_ns: int) -> None:
-        values: dict[str, object] = {
+        self._status.diagnose(stamp_ns, lambda: (self._diagnostics(stamp_ns), ""))
+
+    def _diagnostics(self, stamp_ns: int) -> dict[str, object]:
+        age_ns = self._controller.plan_age_ns(stamp_ns) if self._controller is not None else None
+        return {
             "decision_ms_p50": f"{median(self._latency_ms):.1f}" if self._latency_ms else "none",
             "decision_ms_max": f"{max(self._latency_ms):.1f}" if self._latency_ms else "none",
             "commands_limited": self._limited,
@@ -285,10 +313,8 @@ class VlaEnsembleNode:
             "camera_sets_dropped": self._matcher.dropped,
             "images_repeated": self._matcher.repeated,
             "decisions_overtaken": self._worker.overwritten,
+            "plan_age_s": "none" if age_ns is None else f"{age_ns * 1e-9:.3f}",
         }
-        age_ns = self._controller.plan_age_ns(stamp_ns) if self._controller is not None else None
-        values["plan_age_s"] = "none" if age_ns is None else f"{age_ns * 1e-9:.3f}"
-        self._status.diagnose(stamp_ns, values)
 
 
 def main(args: list[str] | None = None) -> int:

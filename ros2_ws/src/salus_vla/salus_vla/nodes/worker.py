@@ -9,8 +9,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from rclpy.node import Node
+
+
+@dataclass(frozen=True)
+class _Failure[Job]:
+    job: Job
+    error: Exception
 
 
 class Worker[Job, Result]:
@@ -21,7 +28,7 @@ class Worker[Job, Result]:
         node: Node,
         work: Callable[[Job], Result],
         on_result: Callable[[Result], None],
-        on_error: Callable[[Exception], None],
+        on_error: Callable[[Job, Exception], None],
     ) -> None:
         """Starts the thread.
 
@@ -29,11 +36,11 @@ class Worker[Job, Result]:
             node: its executor runs `on_result` and `on_error`.
             work: runs in the thread.
             on_result: takes what `work` returned.
-            on_error: takes what `work` raised.
+            on_error: takes the job and what `work` raised on it.
         """
         self._work, self._on_result, self._on_error = work, on_result, on_error
         self._wake = node.create_guard_condition(self._deliver)
-        self._results: deque[Result | Exception] = deque()
+        self._results: deque[Result | _Failure[Job]] = deque()
         self._condition = threading.Condition()
         self._job: Job | None = None
         self._busy = self._stopped = False
@@ -72,7 +79,7 @@ class Worker[Job, Result]:
             try:
                 self._results.append(self._work(job))
             except Exception as error:  # whatever it is, the executor's thread must hear of it
-                self._results.append(error)
+                self._results.append(_Failure(job, error))
             with self._condition:
                 self._busy = False
                 self._condition.notify_all()
@@ -81,7 +88,7 @@ class Worker[Job, Result]:
     def _deliver(self) -> None:
         while self._results:
             result = self._results.popleft()
-            if isinstance(result, Exception):
-                self._on_error(result)
+            if isinstance(result, _Failure):
+                self._on_error(result.job, result.error)
             else:
                 self._on_result(result)

@@ -23,7 +23,7 @@ from salus_vla.errors import RecordingError
 from salus_vla.recording.audit import SECOND_NS, Audit, AuditReport
 from salus_vla.recording.message_types import MessageTypes
 from salus_vla.recording.notice import EpisodeDecoder, Kind
-from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta, Message, OpenEpisode
+from salus_vla.recording.open_episode import DECISION_NS, EpisodeEnd, EpisodeMeta, Message, OpenEpisode
 from salus_vla.recording.records import EpisodeEntry
 from salus_vla.recording.run_folder import RunFolder, discard_bag
 from salus_vla.recording.stamps import stamp_layout
@@ -186,6 +186,11 @@ class EpisodeRecorder:
         episode.end_ns = end.end_stamp_ns
         self.state = State.STOPPING
         self._settle(episode)
+
+    def decision_periods(self, until_ns: int) -> int:
+        """Decision periods that have passed from the episode's start until a stamp [ns], begun ones included."""
+        start_ns = self._episode.start_ns if self._episode is not None else None
+        return 0 if start_ns is None else max(0, -(-(until_ns - start_ns) // DECISION_NS))
 
     def waiting_for(self) -> tuple[str, ...]:
         """Topics that have not reached the end stamp, and /salus/episode while its ENDED is missing.

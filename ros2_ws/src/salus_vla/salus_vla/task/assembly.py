@@ -31,10 +31,12 @@ class FrameAssembler:
     arrived as well.
     """
 
-    MAX_OPEN = 10
+    MAX_OPEN = 10  # frames that may wait for a message of an earlier one
+    MAX_KEPT = 500  # frames kept while none is complete
 
-    def __init__(self) -> None:
-        """Begins empty."""
+    def __init__(self, tolerance_ns: int = 10_000_000) -> None:
+        """Begins empty; stamps within the tolerance, half a frame, belong to one frame [ns]."""
+        self._tolerance_ns = tolerance_ns
         self._frames: dict[int, WorldFrame] = {}
         self._given_ns = -1
         self.incomplete = 0  # frames given up because a message of theirs never came
@@ -43,7 +45,7 @@ class FrameAssembler:
     def forget_before(self, stamp_ns: int) -> None:
         """Drops everything older than a stamp: the world before a reset."""
         self._frames = {stamp: frame for stamp, frame in self._frames.items() if stamp >= stamp_ns}
-        self._given_ns = stamp_ns - 1
+        self._given_ns = stamp_ns - 2 * self._tolerance_ns
 
     def add_joints(self, stamp_ns: int, position: FloatArray) -> None:
         """Adds the joints of a frame, shape (9,)."""
@@ -64,6 +66,8 @@ class FrameAssembler:
         """Gives every frame that is complete and has a complete successor, oldest first."""
         newest = max((stamp for stamp, frame in self._frames.items() if frame.complete), default=None)
         if newest is None:
+            while len(self._frames) > self.MAX_KEPT:
+                self._give_up(min(self._frames))
             return
         for stamp in sorted(self._frames):
             if stamp >= newest:
@@ -71,15 +75,26 @@ class FrameAssembler:
             if not self._frames[stamp].complete:
                 if len(self._frames) <= self.MAX_OPEN:
                     return
-                self.incomplete += 1
-                self._given_ns = stamp
-                del self._frames[stamp]
+                self._give_up(stamp)
                 continue
             self._given_ns = stamp
             yield self._frames.pop(stamp)
 
+    def missing(self) -> tuple[str, ...]:
+        """What the open frames lack: `joints` or entities, or both when nothing came at all."""
+        seen = {entity for frame in self._frames.values() for entity in frame.poses}
+        if any(frame.joint_position is not None for frame in self._frames.values()):
+            seen.add("joints")
+        return tuple(part for part in ("joints", *ENTITIES) if part not in seen)
+
+    def _give_up(self, stamp_ns: int) -> None:
+        self.incomplete += 1
+        self._given_ns = stamp_ns
+        del self._frames[stamp_ns]
+
     def _frame(self, stamp_ns: int) -> WorldFrame | None:
-        if stamp_ns <= self._given_ns:
+        if stamp_ns <= self._given_ns + self._tolerance_ns and self._given_ns >= 0:
             self.late += 1
             return None
-        return self._frames.setdefault(stamp_ns, WorldFrame(stamp_ns))
+        key = next((stamp for stamp in self._frames if abs(stamp - stamp_ns) <= self._tolerance_ns), stamp_ns)
+        return self._frames.setdefault(key, WorldFrame(key))
