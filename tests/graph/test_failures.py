@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from salus_vla.recording.info import read_run
+
 from .conftest import salus
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
@@ -27,6 +29,22 @@ def test_a_key_that_no_node_reads_ends_the_run_with_its_name(tmp_path: Path) -> 
     )
     assert result.returncode == 1
     assert "vla_ensemble: unknown parameter 'model.nois_samples'" in result.stdout
+
+
+def test_a_simulator_that_does_not_wait_aborts_the_episode_with_the_reason(tmp_path: Path) -> None:
+    parameters = tmp_path / "mine.yaml"
+    impatient = {
+        "mujoco_sim": {"ros__parameters": {"lockstep_timeout_s": 0.1}},
+        "vla_ensemble": {"ros__parameters": {"model.noise_samples": 64}},  # a decision takes much longer than that
+    }
+    parameters.write_text(yaml.safe_dump(impatient))
+    out = tmp_path / "runs"
+    result = salus("collect", "--episodes", 1, "--params-file", parameters, "--out", out, "--run-id", "run")
+    assert result.returncode == 1
+    assert "lockstep_lost" in result.stdout
+    (episode,) = read_run(out / "run").record.episodes
+    assert episode.outcome == "ABORTED"
+    assert "lockstep_lost" in episode.detail
 
 
 def test_a_folder_that_is_a_file_is_refused_before_anything_starts(tmp_path: Path) -> None:

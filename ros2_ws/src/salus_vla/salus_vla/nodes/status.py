@@ -65,7 +65,7 @@ class StatusPublisher:
 
         Args:
             stamp_ns: sim time now [ns].
-            collect: gives what to show, with units in the keys, and what is wrong, or an empty text. Called once a second.
+            collect: called once a second; gives what to show, with units in the keys, and what is wrong or an empty text.
         """
         if stamp_ns < self._next_diagnostics_ns:
             return
