@@ -23,7 +23,7 @@ class EpisodeResult:
     Attributes:
         seed: of the scene and the policy's noise.
         outcome: how it ended.
-        decisions: executed ones; the one on the terminal observation is not.
+        decisions: decision periods that passed; the decision on the terminal observation is not counted.
         event: what ended it.
         frames: every frame from the first to the terminal observation.
         commands: the command that answered each frame but the last.

@@ -160,20 +160,22 @@ class Bench:
 
 
 _LOADING = """
-import json, os, resource, sys, time
+import json, sys, time
 import torch
 from salus_vla.policy.checkpoint import load_placed
 from salus_vla.policy.engine import EnsembleEngine
 import salus_vla.policy.ensemble
 members, device = json.loads(sys.argv[1]), torch.device(sys.argv[2])
 torch.empty(1, device=device)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-before, began = peak(), time.perf_counter()
+def memory(what):  # of this program alone; getrusage also counts the process it was started from
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith(what))
+before, began = memory("VmRSS"), time.perf_counter()
 engine = EnsembleEngine(load_placed(members, [device])[0], mode="eager")
 if device.type == "cuda": torch.cuda.synchronize(device)
 seconds = time.perf_counter() - began
 weights = sum(t.numel() * t.element_size() for t in engine.tensors().values()) / 2**20
-found = {"weights": weights, "host memory, peak while loading, above the imports": peak() - before, "load_s": seconds}
+found = {"weights": weights, "host memory, peak while loading, above the imports": memory("VmHWM") - before, "load_s": seconds}
 if device.type == "cuda": found["device memory, peak while loading"] = torch.cuda.max_memory_allocated(device) / 2**20
 print(json.dumps(found))
 """

@@ -65,7 +65,7 @@ class StatusPublisher:
 
         Args:
             stamp_ns: sim time now [ns].
-            collect: called once a second; gives what to show, with units in the keys, and what is wrong or an empty text.
+            collect: called once a second; gives what to show, with units in the keys, and what is wrong or nothing.
         """
         if stamp_ns < self._next_diagnostics_ns:
             return

@@ -63,7 +63,8 @@ class _RmsNorm:
     def __call__(self, x: Tensor) -> Tensor:
         """(K, n, D) -> (K, n, D)."""
         full = x.float()
-        full = full * torch.rsqrt(full.pow(2).mean(-1, keepdim=True) + self.epsilon)
+        square = torch.linalg.vector_norm(full, dim=-1, keepdim=True).square()  # a sum without a temporary
+        full = full * torch.rsqrt(square / full.shape[-1] + self.epsilon)
         return self.weight * full.to(x.dtype)
 
 
@@ -189,7 +190,7 @@ class ExpertStack:
             attended = layer.o(self._attend(layer, layer.norm_in(hidden), context, index))
             attended += hidden
             gate, up = layer.gate_up(layer.norm_out(attended)).chunk(2, dim=-1)
-            hidden = layer.down(F.silu(gate) * up)
+            hidden = layer.down(F.silu(gate).mul_(up))
             hidden += attended
         hidden = self._norm(hidden)
         return x + (-1.0 / self.steps) * self._action_out(hidden.float()), hidden

@@ -131,6 +131,6 @@ class OpenEpisode:
 def _last_expected_ns(topic: Topic, end_ns: int) -> int:
     """A topic with a stamp from here on has nothing more to say up to the end, sim time [ns]."""
     if topic.name == JOINT_COMMAND.name:
-        return end_ns - DECISION_NS  # the decision made on the terminal observation is not executed
+        return end_ns - DECISION_NS  # the command after the terminal decision may come too late
     # With less than half a period left, the next message is later than the end.
     return end_ns - round(SECOND_NS / (topic.rate_hz or FRAME_HZ) / 2)

@@ -1,7 +1,7 @@
-"""The course of one episode: which frame is its terminal observation, and how many decisions were executed.
+"""The course of one episode: which frame is its terminal observation, and how many decision periods have passed.
 
 An event ends the episode at the next observation, so that the consequence of the last command is recorded. A decision
-is made on that terminal observation like on every other, but never executed.
+is made on that terminal observation like on every other; what follows from it is no longer part of the episode.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class EpisodeTracker:
         return self.end_ns is not None and stamp_ns >= self.end_ns
 
     def decisions(self, stamp_ns: int) -> int:
-        """Decisions executed before a stamp."""
+        """Decision periods that have passed at a stamp, a begun one included."""
         return -(-(stamp_ns - self.start_ns) // self._period_ns)
 
     def update(
