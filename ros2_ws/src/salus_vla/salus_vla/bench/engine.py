@@ -175,8 +175,10 @@ engine = EnsembleEngine(load_placed(members, [device])[0], mode="eager")
 if device.type == "cuda": torch.cuda.synchronize(device)
 seconds = time.perf_counter() - began
 weights = sum(t.numel() * t.element_size() for t in engine.tensors().values()) / 2**20
-found = {"weights": weights, "host memory, peak while loading, above the imports": memory("VmHWM") - before, "load_s": seconds}
-if device.type == "cuda": found["device memory, peak while loading"] = torch.cuda.max_memory_allocated(device) / 2**20
+host = memory("VmHWM") - before
+found = {"weights": weights, "host memory, peak while loading, above the imports": host, "load_s": seconds}
+if device.type == "cuda":
+    found["device memory, peak while loading"] = torch.cuda.max_memory_allocated(device) / 2**20
 print(json.dumps(found))
 """
 
