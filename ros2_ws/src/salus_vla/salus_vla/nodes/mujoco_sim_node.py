@@ -177,8 +177,10 @@ class MujocoSimNode:
     # -- to the graph --------------------------------------------------------------------------------------------------
 
     def _publish(self, frame: Frame) -> None:
-        stamp = messages.to_time(frame.stamp_ns)
-        self._send(contract.CLOCK, Clock(clock=stamp))
+        # In lockstep the policy's answer to the joints is what this node waits for next, so they go first, and pictures,
+        # which take long to render, last: meanwhile the other nodes take the rest. No reader may depend on the order.
+        self._send(contract.JOINT_STATES, messages.joint_state(frame))
+        self._send(contract.CLOCK, Clock(clock=messages.to_time(frame.stamp_ns)))
         for entity, pose in frame.poses.items():
             self._send(contract.pose_topic(entity), messages.pose_stamped(frame.stamp_ns, pose))
         if frame.contacts:
@@ -188,7 +190,6 @@ class MujocoSimNode:
             self._send(contract.GRASPED, Bool(data=frame.grasped))
             self._send(contract.CUBE_IN_BIN, Bool(data=frame.cube_in_bin))
             self._publish_cameras(frame)
-        self._send(contract.JOINT_STATES, messages.joint_state(frame))
 
     def _publish_cameras(self, frame: Frame) -> None:
         cameras = self._scene.cameras

@@ -108,6 +108,7 @@ def _policy_config(size: str, vlm_folder: Path, scene: Scene) -> SmolVLAConfig:
         num_vlm_layers=dimensions.text_layers,
         chunk_size=50 if size == "full" else 16,
         n_action_steps=50 if size == "full" else 16,
+        num_steps=10 if size == "full" else 5,
         push_to_hub=False,
     )
 

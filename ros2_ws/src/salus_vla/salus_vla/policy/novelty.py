@@ -238,7 +238,9 @@ def _check_numbers(file: Path, mean: FloatArray, precision: FloatArray) -> None:
         if value.dtype != np.float64 or not np.isfinite(value).all():
             raise ModelError(f"{file}: '{name}' has type {value.dtype} or values that are not finite, expected float64")
         if np.abs(value).max(initial=0.0) > _LARGEST:
-            raise ModelError(f"{file}: '{name}' has values above {_LARGEST:g}, which no hidden state has: it is damaged")
+            raise ModelError(
+                f"{file}: '{name}' has values above {_LARGEST:g}, which no hidden state has: it is damaged"
+            )
     if mean.ndim != 1 or not len(mean) or precision.shape != (len(mean), len(mean)):
         raise ModelError(f"{file}: mean {mean.shape} and precision {precision.shape}, expected (E,) and (E, E)")
     try:
