@@ -177,8 +177,8 @@ class MujocoSimNode:
     # -- to the graph --------------------------------------------------------------------------------------------------
 
     def _publish(self, frame: Frame) -> None:
-        # In lockstep the policy's answer to the joints is what this node waits for next, so they go first, and pictures,
-        # which take long to render, last: meanwhile the other nodes take the rest. No reader may depend on the order.
+        # In lockstep this node waits for the answer to the joints next, so they go first; the pictures, which take long
+        # to render, go last, and meanwhile the other nodes take the rest. No reader may depend on the order.
         self._send(contract.JOINT_STATES, messages.joint_state(frame))
         self._send(contract.CLOCK, Clock(clock=messages.to_time(frame.stamp_ns)))
         for entity, pose in frame.poses.items():
