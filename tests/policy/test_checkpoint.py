@@ -343,7 +343,7 @@ def test_a_pipeline_that_would_leave_values_unnormalised_is_named(
     ("values", "named"),
     [
         ({"chunk_size": 20}, ("'chunk_size': 16 in", "20 in")),
-        ({"num_steps": 5}, ("'num_steps': 10 in", "5 in")),
+        ({"num_steps": 4}, ("'num_steps': 5 in", "4 in")),
         ({"resize_imgs_with_padding": [64, 48]}, ("'resize_imgs_with_padding': (64, 64) in", "(64, 48) in")),
         ({"input_features": _cameras("top", "side", "front") | _state(8)}, ("the order of input_features",)),
     ],
