@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-from functools import partial
-from itertools import count
+from dataclasses import replace
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from salus_vla import contract
 from salus_vla.bench.timing import Timing, measure
 from salus_vla.contract import CAMERAS, DEFAULT_TASK
-from salus_vla.control.controller import Controller, make_controller
+from salus_vla.control.controller import make_controller
 from salus_vla.frames import Observation
 from salus_vla.policy.registry import BUILTIN_TINY, expand_members, make_policy
 from salus_vla.recording.message_types import MessageTypes
@@ -49,12 +49,11 @@ def inference(scene: Scene, observation: Observation, calls: int) -> list[Timing
     torch.set_num_threads(_THREADS)
     controller = make_controller(make_policy("ensemble"), scene)
     controller.start_episode(0)
-    ensemble = measure("inference", partial(_decide, controller, observation), calls=calls)
+    # Two camera sets in turn: the engine does not encode the same images twice.
+    moved = {camera: np.ascontiguousarray(np.roll(pixels, 8, axis=1)) for camera, pixels in observation.images.items()}
+    turns = cycle([observation, replace(observation, images=moved)])
+    ensemble = measure("inference", lambda: controller.decide(next(turns), None), calls=calls)
     return [ensemble, measure("naive loop", _naive_loop(observation), calls=max(calls // 5, 3))]
-
-
-def _decide(controller: Controller, observation: Observation) -> None:
-    controller.decide(observation, None)
 
 
 def _naive_loop(observation: Observation) -> Any:
