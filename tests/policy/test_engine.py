@@ -21,6 +21,7 @@ from lerobot.policies.smolvla.processor_smolvla import make_smolvla_pre_post_pro
 from torch import Tensor
 
 from salus_vla.errors import ModelError
+from salus_vla.policy import expert, linear
 from salus_vla.policy.checkpoint import VLM_PREFIX, LoadedEnsemble
 from salus_vla.policy.engine import EngineOutput, EnsembleEngine
 from salus_vla.policy.vlm_folder import write_vlm_folder
@@ -228,6 +229,36 @@ def test_equals_lerobot_with_these_settings(vlm_folder: Path, settings: dict[str
     config = _config(vlm_folder, **settings)
     errors = _compare(_members(config, (1, 2, 1)), _batch(config), _noise(config, 2))
     assert max(errors.values()) <= FP32
+
+
+@pytest.mark.parametrize("settings", [{}, {"attention_mode": "self_attn"}], ids=str)
+def test_equals_lerobot_with_packed_weights(
+    vlm_folder: Path, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed: list[linear.PackedLinear] = []
+
+    def recorded(*arguments: Any) -> linear.PackedLinear:
+        packed.append(linear.pack(*arguments))
+        return packed[-1]
+
+    monkeypatch.setattr(linear, "_PACK_FROM", 0)
+    monkeypatch.setattr(expert, "pack", recorded)
+    config = _config(vlm_folder, **settings)
+    errors = _compare(_members(config, (1, 2, 1)), _batch(config), _noise(config, 2))
+    assert packed
+    assert max(errors.values()) <= FP32
+
+
+@pytest.mark.parametrize("outputs", [960, 1024, 4096])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_packed_weights_give_the_batched_product(outputs: int, with_bias: bool) -> None:
+    generator = torch.Generator().manual_seed(outputs)
+    weight, x = (torch.randn(3, rows, 96, generator=generator) for rows in (outputs, 50))
+    bias = torch.randn(3, 1, outputs, generator=generator) if with_bias else None
+    found = linear.pack(weight, bias, 50)(x)
+    expected = linear.BatchedLinear(weight, bias)(x)
+    assert found.shape == expected.shape
+    assert (found - expected).abs().max() <= 1e-4
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3])

@@ -13,6 +13,7 @@ from salus_vla.errors import ModelError
 from salus_vla.frames import Observation
 from salus_vla.policy.checkpoint import load_ensemble, load_member
 from salus_vla.policy.ensemble import EnsemblePolicy
+from salus_vla.policy.model_init import init_model
 from salus_vla.policy.registry import expand_members
 from salus_vla.scene import load_scene
 
@@ -178,6 +179,13 @@ def test_facts_name_and_hash_every_member(model: Path, policy: EnsemblePolicy) -
     assert facts["shared_vlm"] == "true"
     assert facts["device"] == "cpu"
     assert facts["torch"] == torch.__version__
+
+
+def test_different_vlms_are_said_to_be_different(model: Path, tmp_path: Path) -> None:
+    init_model(tmp_path / "other", size="tiny", members=1, seed=99)
+    with pytest.warns(RuntimeWarning, match="2 members have 2 different VLMs"):
+        facts = EnsemblePolicy([str(model / "member_0"), str(tmp_path / "other" / "member_0")]).facts()
+    assert facts["shared_vlm"] == "false"
 
 
 def test_no_noise_samples_are_refused(model: Path) -> None:

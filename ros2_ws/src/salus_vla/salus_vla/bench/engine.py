@@ -18,6 +18,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from salus_vla.bench.timing import Timing, measure
+from salus_vla.bench.timing import Timing, measure, measure_in_turns
 from salus_vla.contract import CAMERAS, DEFAULT_TASK
 from salus_vla.frames import Observation
 from salus_vla.policy.acceleration import exact_fp32
@@ -40,6 +41,7 @@ from salus_vla.scene import load_scene
 from salus_vla.signals import SignalTracker
 
 _NAIVE = "naive loop"
+_ONE_MEMBER, _ALL_MEMBERS = "engine, one member", "engine eager"
 
 
 @dataclass
@@ -73,9 +75,7 @@ class Bench:
         """Measures everything; LeRobot's policies first, then they are freed."""
         noise, batch, reference = self._lerobot()
         _free()
-        self._engine("engine, one member", self._members[:1], batch, noise, "eager")
-        _free()
-        found = self._engine("engine eager", self._members, batch, noise, "eager")
+        found = self._engines(batch, noise)
         _free()
         self.result.error = float((found.cpu() - reference.cpu()).abs().max())
         self._policy()
@@ -83,12 +83,17 @@ class Bench:
         return self.result
 
     def _time(self, name: str, call: Callable[[], object], calls: int | None = None, warm_up: int = 1) -> None:
+        self.result.timings[name] = measure(name, self._complete(call), calls=calls or self._calls, warm_up=warm_up)
+
+    def _complete(self, call: Callable[[], object]) -> Callable[[], None]:
+        """The call until the device has done it."""
+
         def complete() -> None:
             call()
             if self._device.type == "cuda":
                 torch.cuda.synchronize(self._device)
 
-        self.result.timings[name] = measure(name, complete, calls=calls or self._calls, warm_up=warm_up)
+        return complete
 
     def _lerobot(self) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Times LeRobot's policies; gives the noise, the batch and the actions (K, S, H, A) to compare with."""
@@ -122,10 +127,15 @@ class Bench:
         with quiet_lerobot():
             SmolVLAPolicy.from_pretrained(name, config=config, strict=True)
 
-    def _engine(self, name: str, members: Sequence[str], batch: dict[str, Tensor], noise: Tensor, mode: str) -> Tensor:
-        engine = EnsembleEngine(load_placed(members, [self._device])[0], mode=mode, samples=self._samples)
-        found = engine.forward(batch, noise).actions.clone()
-        self._time(name, lambda: engine.forward(batch, noise))
+    def _engines(self, batch: dict[str, Tensor], noise: Tensor) -> Tensor:
+        """Times one member and all of them in turns, so that a busy machine slows both; gives the actions of all."""
+        engines = {
+            name: EnsembleEngine(load_placed(members, [self._device])[0], mode="eager", samples=self._samples)
+            for name, members in ((_ONE_MEMBER, self._members[:1]), (_ALL_MEMBERS, self._members))
+        }
+        found = engines[_ALL_MEMBERS].forward(batch, noise).actions.clone()
+        calls = {name: self._complete(partial(engine.forward, batch, noise)) for name, engine in engines.items()}
+        self.result.timings |= measure_in_turns(calls, calls=self._calls)
         return found
 
     def _policy(self) -> None:
@@ -226,7 +236,7 @@ def _print(title: str, result: Result) -> None:
     for name, timing in result.timings.items():
         ratio = "" if name.startswith(("load", "signals")) else f"{naive / timing.median_ms:.1f}"
         print(f"{name:34}{timing.median_ms:12.2f}{timing.p95_ms:12.2f}{ratio:>18}")
-    one, all_members = (result.timings[name].median_ms for name in ("engine, one member", "engine eager"))
+    one, all_members = (result.timings[name].median_ms for name in (_ONE_MEMBER, _ALL_MEMBERS))
     print(f"all members against one member of the same engine: {all_members / one:.2f} x")
     for name, value in result.memory_mib.items():
         print(f"{name}: {value:.2f} s" if name == "load_s" else f"{name}: {value:.0f} MiB")

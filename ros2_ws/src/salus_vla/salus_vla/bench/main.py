@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -24,18 +25,24 @@ from salus_vla.domains import private_graph
 from salus_vla.recording.info import read_run
 from salus_vla.scene import load_scene
 
+_FULL_NEEDS = 16 * 2**30  # five policies in fp32 one by one, then the engine with one and with five members [bytes]
 _PARTS = ("physics", "rendering", "transport", "inference", "recording")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the cost of a decision part by part and the speed of the graph; writes both as JSON if asked."""
+    """Prints the engine against LeRobot, the cost of a decision part by part and the speed of the graph."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--calls", type=int, default=50, help="timed calls per part (default: 50)")
     parser.add_argument("--episodes", type=int, default=3, help="episodes of the whole graph (default: 3)")
     parser.add_argument("--decisions", type=int, default=100, help="decisions per episode (default: 100)")
-    parser.add_argument("--json", type=Path, help="write the numbers here as well")
+    parser.add_argument("--json", type=Path, default=Path("bench.json"), help="the numbers (default: bench.json)")
+    parser.add_argument(
+        "--sizes", nargs="*", choices=("tiny", "full"), help="of the engine (default: what fits memory)"
+    )
     arguments = parser.parse_args(argv)
     console = Console()
+    sizes = arguments.sizes if arguments.sizes is not None else _sizes_that_fit(console)
+    engines = {size: _engine(size) for size in sizes}
     scene = load_scene()
     with private_graph(os.environ):
         timings, observation = parts.simulation(scene, arguments.calls)
@@ -45,14 +52,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         rates = graph_rates(arguments.episodes, arguments.decisions)
     by_name = {timing.name: timing for timing in timings}
     _print(console, by_name, rates)
-    if arguments.json:
-        content = {
-            "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-            "parts": [asdict(timing) for timing in timings],
-            "graph_decisions_per_s": rates,
-        }
-        arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    content = {
+        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
+        "engines": engines,
+        "parts": [asdict(timing) for timing in timings],
+        "graph_decisions_per_s": rates,
+    }
+    arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    console.print(f"numbers in {arguments.json}")
     return 0
+
+
+def _sizes_that_fit(console: Console) -> list[str]:
+    """`tiny`, and `full` where its five separate policies fit into memory."""
+    available = psutil.virtual_memory().available
+    if available >= _FULL_NEEDS:
+        return ["tiny", "full"]
+    console.print(f"full size left out: needs {_FULL_NEEDS / 2**30:.0f} GiB, available {available / 2**30:.1f} GiB")
+    return ["tiny"]
+
+
+def _engine(size: str) -> dict[str, object]:
+    """Runs `salus_vla.bench.engine` in a process of its own, on the best device there is; it prints its table."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "engine.json"
+        command = [sys.executable, "-m", "salus_vla.bench.engine", "--size", size, "--json", str(path)]
+        command += ["--calls", "3"] if size == "full" else ["--threads", "1"]
+        subprocess.run(command, check=True)
+        found: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def graph_rates(episodes: int, decisions: int) -> list[float]:

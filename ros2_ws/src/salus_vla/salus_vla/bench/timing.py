@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,3 +40,17 @@ def measure(name: str, call: Callable[[], object], *, calls: int, warm_up: int =
         if i >= warm_up:
             seconds.append(time.perf_counter() - began)
     return summarize(name, seconds)
+
+
+def measure_in_turns(
+    calls_by_name: Mapping[str, Callable[[], object]], *, calls: int, warm_up: int = 1
+) -> dict[str, Timing]:
+    """Times several calls in turns: what slows the machine for a while slows all of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls_by_name}
+    for i in range(calls + warm_up):
+        for name, call in calls_by_name.items():
+            began = time.perf_counter()
+            call()
+            if i >= warm_up:
+                seconds[name].append(time.perf_counter() - began)
+    return {name: summarize(name, times) for name, times in seconds.items()}

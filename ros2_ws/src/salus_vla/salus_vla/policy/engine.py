@@ -17,7 +17,7 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from torch import Tensor
 
 from salus_vla.errors import ModelError
-from salus_vla.policy.acceleration import Chosen, Function, Recorded, accelerate, compiled, exact_fp32
+from salus_vla.policy.acceleration import Chosen, Function, Recorded, accelerate, candidates, compiled, exact_fp32
 from salus_vla.policy.checkpoint import LoadedEnsemble
 from salus_vla.policy.expert import ExpertStack
 from salus_vla.policy.placement import check_placed, explain_out_of_memory
@@ -83,7 +83,8 @@ class EnsembleEngine:
         self._rows = [order.index(k) for k in range(len(order))]
         with explain_out_of_memory("stacking the members", self.device):
             self._vlms = [VlmPrefix(policy, self.device) for policy in ensemble.vlms]
-            self.experts = ExpertStack(ensemble.vlms[0], ensemble.experts)
+            eager = not candidates(mode, self.device)
+            self.experts = ExpertStack(ensemble.vlms[0], ensemble.experts, packed=eager, samples=samples)
         self.members = self.experts.count
         self.action_dim: int = config.action_feature.shape[0]
         check_placed(self.tensors(), self.device)
@@ -198,7 +199,7 @@ class EnsembleEngine:
         height, width = self._image_size()
         for vlm in self._vlms:
             vlm.prepare(height, width)
-        if mode == "eager" or (mode == "auto" and self.device.type != "cuda"):
+        if not candidates(mode, self.device):
             return accelerate(mode, self.device, torch.float32, lambda _: ())
         images, arguments = self._example(height, width, samples)
         dtypes = {tensor.dtype for tensor in self.tensors().values() if tensor.is_floating_point()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -115,6 +116,13 @@ def _facts_of(loaded: Sequence[LoadedEnsemble], noise_samples: int) -> dict[str,
     names = [name for part in loaded for name in part.names]
     hashes = [digest for part in loaded for digest in part.hashes]
     vlm_hashes = list(dict.fromkeys(digest for part in loaded for digest in part.vlm_hashes))
+    if len(vlm_hashes) > 1:
+        warnings.warn(
+            f"the {len(names)} members have {len(vlm_hashes)} different VLMs: each runs by itself and stays in "
+            "memory; members trained from one base with train_expert_only share one",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     facts = {
         "policy": EnsemblePolicy.source,
         "members": str(len(names)),

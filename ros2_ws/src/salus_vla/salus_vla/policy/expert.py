@@ -17,6 +17,7 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from torch import Tensor
 
 from salus_vla.errors import ModelError
+from salus_vla.policy.linear import BatchedLinear, Linear, pack, worth_packing
 from salus_vla.policy.rope import rope_factors, rotate
 
 _EXPERT = "model.vlm_with_expert.lm_expert."
@@ -37,20 +38,6 @@ class AttentionContext(NamedTuple):
     mask_cross: Tensor
     mask_self: Tensor
     prefix: list[tuple[Tensor, Tensor]]
-
-
-@dataclass(frozen=True)
-class _Linear:
-    """K linear maps; weight (K, out, in) as LeRobot stores it, bias (K, 1, out) or None."""
-
-    weight: Tensor
-    bias: Tensor | None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """(K, n, in) -> (K, n, out), in the precision of the weight."""
-        x = x.to(self.weight.dtype)
-        weight = self.weight.transpose(1, 2)
-        return torch.bmm(x, weight) if self.bias is None else torch.baddbmm(self.bias, x, weight)
 
 
 @dataclass(frozen=True)
@@ -79,24 +66,28 @@ class _Layer:
     """
 
     norm_in: _RmsNorm
-    query: _Linear
-    key: _Linear | None
-    value: _Linear | None
-    o: _Linear
+    query: Linear
+    key: Linear | None
+    value: Linear | None
+    o: Linear
     norm_out: _RmsNorm
-    gate_up: _Linear
-    down: _Linear
+    gate_up: Linear
+    down: Linear
 
 
 class ExpertStack:
     """Action experts and projections of K members, evaluated together."""
 
-    def __init__(self, policy: SmolVLAPolicy, experts: dict[str, Tensor]) -> None:
+    def __init__(
+        self, policy: SmolVLAPolicy, experts: dict[str, Tensor], *, packed: bool = False, samples: int = 1
+    ) -> None:
         """Takes over the members' own tensors.
 
         Args:
             policy: any of the members' policies; gives the configuration.
             experts: LeRobot's key -> (K, ...). Emptied: what is joined here is not kept twice.
+            packed: keep large fp32 weights on the CPU in oneDNN's layout; torch.compile cannot read that.
+            samples: noise samples expected; packing is made for them.
 
         Raises:
             ModelError: the expert has fewer layers than the VLM (fails in LeRobot 0.6.1 as well).
@@ -107,6 +98,7 @@ class ExpertStack:
                 f"num_expert_layers is {vlm.num_expert_layers}, the VLM has {vlm.num_vlm_layers} layers: must be equal"
             )
         self._config = policy.config
+        self._packed, self._rows = packed, samples * policy.config.chunk_size
         self._tensors: dict[str, Tensor] = {}
         text = vlm.config.text_config
         self._heads, self._kv_heads, self._head_dim = text.num_attention_heads, text.num_key_value_heads, text.head_dim
@@ -220,7 +212,7 @@ class ExpertStack:
         out = out.unflatten(0, (members, samples)).unflatten(3, (groups, horizon))
         return out.permute(0, 1, 4, 2, 3, 5).reshape(members, samples * horizon, -1)
 
-    def _project(self, linear: _Linear, cached: Tensor) -> Tensor:
+    def _project(self, linear: Linear, cached: Tensor) -> Tensor:
         """The expert's own projection of the VLM's cache: (K, kv, n, d) -> (K, kv, n, d)."""
         flat = cached.transpose(1, 2).flatten(2)
         return linear(flat).unflatten(2, (self._kv_heads, self._head_dim)).transpose(1, 2)
@@ -241,13 +233,19 @@ class ExpertStack:
             down=self._linear(experts, f"{base}mlp.down_proj"),
         )
 
-    def _linear(self, experts: dict[str, Tensor], *names: str) -> _Linear:
+    def _linear(self, experts: dict[str, Tensor], *names: str) -> Linear:
         """Takes a linear map, or several of the same input as one with their outputs side by side."""
-        weight = self._take(experts, [f"{name}.weight" for name in names])
+        weight_names = [f"{name}.weight" for name in names]
+        weight = self._take(experts, weight_names)
         bias = None
         if f"{names[0]}.bias" in experts:
             bias = self._take(experts, [f"{name}.bias" for name in names])[:, None]
-        return _Linear(weight, bias)
+        if not (self._packed and worth_packing(weight)):
+            return BatchedLinear(weight, bias)
+        linear = pack(weight, bias, self._rows)
+        del self._tensors[_joined(weight_names)]  # not kept twice
+        self._tensors |= {f"{_joined(weight_names)}, member {k}": own for k, own in enumerate(linear.weights)}
+        return linear
 
     def _rms(self, experts: dict[str, Tensor], name: str) -> _RmsNorm:
         return _RmsNorm(self._take(experts, [f"{name}.weight"])[:, None], self._epsilon)
@@ -255,8 +253,12 @@ class ExpertStack:
     def _take(self, experts: dict[str, Tensor], keys: Sequence[str]) -> Tensor:
         parts = [experts.pop(key) for key in keys]
         joined = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        self._tensors[" + ".join(keys)] = joined
+        self._tensors[_joined(keys)] = joined
         return joined
+
+
+def _joined(keys: Sequence[str]) -> str:
+    return " + ".join(keys)
 
 
 def _join(prefix: Tensor, suffix: Tensor) -> Tensor:
