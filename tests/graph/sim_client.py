@@ -69,6 +69,7 @@ class Reset:
 
     seed: int
     stamp_ns: int
+    profile: str
 
 
 class SimClient:

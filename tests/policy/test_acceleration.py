@@ -129,6 +129,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "Recorded", _FakeGraph)
     monkeypatch.setattr("salus_vla.policy.acceleration.candidates", lambda mode, device: [mode])
     monkeypatch.setattr("salus_vla.policy.ensemble.candidates", lambda mode, device: [mode])
+    monkeypatch.setattr("salus_vla.policy.engine.candidates", lambda mode, device: [mode])
 
 
 def test_a_recorded_function_sees_every_argument_and_any_length_of_the_instruction(

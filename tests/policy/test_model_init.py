@@ -122,7 +122,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     def full_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(model_init, "_save_member", full_disk)
+    monkeypatch.setattr(model_init, "save_member", full_disk)
     with pytest.raises(ModelError, match="No space left"):
         init_model(tmp_path / "model", size="tiny", members=1, seed=0)
     assert list(tmp_path.iterdir()) == []
@@ -132,20 +132,22 @@ def test_a_slower_process_does_not_replace_the_model_of_a_faster_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "model"
-    save = model_init._save_member
+    save = model_init.save_member
 
     def faster_one(*arguments: object) -> None:
         save(*arguments)
         folder.mkdir()
         (folder / "salus_model.json").write_text("{}", encoding="utf-8")
 
-    monkeypatch.setattr(model_init, "_save_member", faster_one)
+    monkeypatch.setattr(model_init, "save_member", faster_one)
     with pytest.raises(ModelError, match="cannot be written"):
         init_model(folder, size="tiny", members=1, seed=0)
     assert _digests(tmp_path).keys() == {"model/salus_model.json"}
 
 
-@pytest.mark.parametrize(("size", "members", "named"), [("huge", 1, "huge.*tiny, full"), ("tiny", 0, "members 0")])
+@pytest.mark.parametrize(
+    ("size", "members", "named"), [("huge", 1, "huge.*tiny, compact, full"), ("tiny", 0, "members 0")]
+)
 def test_wrong_arguments_are_named(tmp_path: Path, size: str, members: int, named: str) -> None:
     with pytest.raises(ModelError, match=named):
         init_model(tmp_path / "model", size=size, members=members, seed=0)

@@ -137,6 +137,44 @@ def test_a_message_of_a_frame_that_was_given_is_counted_as_late(kind: str) -> No
     assert numbers(target) == [1]
 
 
+def test_a_contact_that_comes_late_belongs_to_the_next_frame() -> None:
+    """The events say what changed: a release that was lost would leave the cube touched for the rest of the episode."""
+    target = FrameAssembler()
+    add_frame(target, 0)
+    add_frame(target, 1)
+    assert numbers(target) == [0]
+    target.add_contacts(0, (contact(3.0), contact(0.0)))
+    add(target, "contact", 1)
+    add_frame(target, 2)
+    assert [frame.contacts for frame in target.take()] == [[contact(3.0), contact(0.0), contact(1.0)]]
+    add_frame(target, 3)
+    assert [frame.contacts for frame in target.take()] == [[]]
+
+
+def test_the_contacts_of_a_frame_that_was_given_up_are_kept() -> None:
+    target = FrameAssembler()
+    add_frame(target, 0, without="joints")
+    add(target, "contact", 0)
+    for number in range(1, FrameAssembler.MAX_OPEN + 1):
+        add_frame(target, number)
+    first, *others = target.take()
+    assert first.contacts == [contact(0.0)]
+    assert all(frame.contacts == [] for frame in others)
+
+
+def test_late_contacts_of_the_world_before_a_reset_are_forgotten() -> None:
+    target = FrameAssembler()
+    for number in range(3):
+        add_frame(target, number)
+    assert numbers(target) == [0, 1]
+    add(target, "contact", 1)
+    target.forget_before(3 * FRAME)
+    add(target, "contact", 2)
+    for number in (3, 4):
+        add_frame(target, number)
+    assert [frame.contacts for frame in target.take()] == [[]]
+
+
 @pytest.mark.parametrize("missing", KINDS)
 def test_a_frame_that_never_becomes_complete_is_given_up_and_counted(missing: str) -> None:
     target = FrameAssembler()

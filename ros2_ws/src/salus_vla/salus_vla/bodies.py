@@ -16,6 +16,11 @@ ROBOT_BODIES: Final = (*ARM_BODIES, HAND_BODY, *FINGER_BODIES)
 _CHAIN: Final = {name: min(i, 7) for i, name in enumerate(ROBOT_BODIES)}
 
 
+def distractor_name(index: int) -> str:
+    """Body of the distractor with this index in its profile; no rule of the task knows such bodies."""
+    return f"distractor_{index}"
+
+
 def adjacent(body_a: str, body_b: str) -> bool:
     """True for two robot bodies that touch or overlap by construction (neighbours in the chain, parts of the hand).
 

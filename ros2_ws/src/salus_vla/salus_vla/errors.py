@@ -21,5 +21,13 @@ class RecordingError(SalusError):
     """A bag or a run folder cannot be written, read or recovered."""
 
 
+class DatasetError(SalusError):
+    """A data set cannot be exported, written or read."""
+
+
+class TrainingError(SalusError):
+    """Training cannot start or go on with these settings, this data or this checkpoint."""
+
+
 class LaunchError(SalusError):
     """A launch file uses something the runner does not know, or a process could not be started."""

@@ -75,6 +75,7 @@ class Observation:
         images: camera name -> uint8 RGB array, shape (height, width, 3).
         joint_position: shape (9,), contract order [rad, m].
         task: instruction in words.
+        poses: ground truth, entity name -> pose in the world; only a scripted policy reads it.
     """
 
     stamp_ns: int
@@ -82,6 +83,7 @@ class Observation:
     joint_position: FloatArray
     task: str
     joint_velocity: FloatArray = field(default_factory=lambda: np.zeros(len(JOINTS)))
+    poses: Mapping[str, Pose] | None = None
 
     @property
     def arm(self) -> FloatArray:

@@ -50,6 +50,7 @@ def run_episode(
     task: str = DEFAULT_TASK,
     max_decisions: int | None = None,
     on_observation: OnObservation | None = None,
+    images: bool = True,
 ) -> EpisodeResult:
     """Runs one episode.
 
@@ -60,6 +61,7 @@ def run_episode(
         task: instruction given to the policy.
         max_decisions: decisions before TIMEOUT; the scene's by default.
         on_observation: called with each observation and the decision made on it.
+        images: False skips the pictures, for a policy that reads none; an episode is then several times faster.
 
     Returns:
         Everything but the images.
@@ -74,7 +76,7 @@ def run_episode(
         result.frames.append(frame)
         tracker.update(frame.stamp_ns, frame.joint_position, frame.poses, frame.contacts)
         if frame.camera_due:
-            observation = observe(frame, simulator.render(), task)
+            observation = observe(frame, simulator.render() if images else {}, task)
             decision = controller.decide(observation, controller.command_in_force)
             result.decided.append(decision)
             if on_observation is not None:
@@ -93,4 +95,4 @@ def run_episode(
 
 def observe(frame: Frame, images: Mapping[str, ImageArray], task: str) -> Observation:
     """The observation of a frame."""
-    return Observation(frame.stamp_ns, images, frame.joint_position, task, frame.joint_velocity)
+    return Observation(frame.stamp_ns, images, frame.joint_position, task, frame.joint_velocity, frame.poses)

@@ -10,42 +10,37 @@ from pathlib import Path
 from typing import Annotated, Self
 
 import numpy as np
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from salus_vla.contract import ARM_DOF, CAMERAS
+from salus_vla.errors import ConfigError
 from salus_vla.frames import FloatArray, Pose
 from salus_vla.geometry import quaternion_of, rotate
 from salus_vla.paths import CONTRACT_FILE, config_dir, read_config
+from salus_vla.profiles import DEFAULT_PROFILE, Profile, Profiles
+from salus_vla.scene_types import (
+    Area,
+    Model,
+    NonNegative,
+    Positive,
+    Range,
+    Rgba,
+    Size3,
+    Spawn,
+    Unit,
+    Vector2,
+    Vector3,
+)
 
 
-def _ordered(value: tuple[float, float]) -> tuple[float, float]:
-    if value[0] > value[1]:
-        raise ValueError("expected [low, high]")
-    return value
-
-
-Positive = Annotated[float, Field(gt=0.0)]
-NonNegative = Annotated[float, Field(ge=0.0)]
-Unit = Annotated[float, Field(ge=0.0, le=1.0)]
-Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
-Vector2 = tuple[float, float]
-Vector3 = tuple[float, float, float]
-Size3 = tuple[Positive, Positive, Positive]
-Rgba = tuple[Unit, Unit, Unit, Unit]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class PhysicsDt(_Model):
+class PhysicsDt(Model):
     """Physics step of each simulator [s]."""
 
     mujoco: Positive
     isaac: Positive
 
 
-class Rates(_Model):
+class Rates(Model):
     """Rates of the control frame, the cameras and the physics."""
 
     frame_dt: Positive
@@ -77,7 +72,7 @@ class Rates(_Model):
         return round(self.frame_dt / self.physics_dt.mujoco)
 
 
-class Robot(_Model):
+class Robot(Model):
     """Home pose of the arm [rad] and the range of one finger [m]."""
 
     home: Annotated[tuple[float, ...], Field(min_length=ARM_DOF, max_length=ARM_DOF)]
@@ -96,7 +91,7 @@ class Robot(_Model):
         return np.array([*self.home, self.finger_open, self.finger_open])
 
 
-class View(_Model):
+class View(Model):
     """Where a camera is and what it looks at; `up` of the world points up in the image."""
 
     position: Vector3
@@ -125,7 +120,7 @@ class View(_Model):
         return Pose(np.array(self.position), quaternion_of(self.rotation() * np.array([1.0, -1.0, -1.0])))
 
 
-class Cameras(_Model):
+class Cameras(Model):
     """Image size, field of view and the three fixed views."""
 
     width: Annotated[int, Field(ge=16, le=4096)]
@@ -145,22 +140,26 @@ class Cameras(_Model):
         return np.array([[focal, 0.0, self.width / 2.0], [0.0, focal, self.height / 2.0], [0.0, 0.0, 1.0]])
 
 
-class Table(_Model):
+class Table(Model):
     """A box whose top is z = 0; full extents and the centre in x, y."""
 
     size: Size3
     center: Vector2
 
+    def check_holds(self, key: str, area: Area) -> None:
+        """Refuse an area that is not wholly on the table.
 
-class Spawn(_Model):
-    """Where the cube may start."""
+        Raises:
+            ValueError: for pydantic to report; names the key.
+        """
+        for axis, values in enumerate((area.x, area.y)):
+            low = self.center[axis] - self.size[axis] / 2.0
+            high = self.center[axis] + self.size[axis] / 2.0
+            if values[0] < low or values[1] > high:
+                raise ValueError(f"{key}.{'xy'[axis]} must lie on the table, {low:g} to {high:g}")
 
-    x: Range
-    y: Range
-    yaw_deg: Range
 
-
-class RedCube(_Model):
+class RedCube(Model):
     """The cube; `friction` is the coefficient of every contact of the cube."""
 
     edge: Positive
@@ -170,7 +169,7 @@ class RedCube(_Model):
     spawn: Spawn
 
 
-class BlueBin(_Model):
+class BlueBin(Model):
     """An open box of four walls and a floor; its frame is at the centre of the underside."""
 
     outer: Size3
@@ -203,7 +202,7 @@ class BlueBin(_Model):
         return rotate(inverse, np.asarray(point) - bin_pose.position)
 
 
-class Objects(_Model):
+class Objects(Model):
     """What stands on the ground beside the robot."""
 
     table: Table
@@ -212,16 +211,11 @@ class Objects(_Model):
 
     @model_validator(mode="after")
     def _cube_spawns_on_the_table(self) -> Self:
-        spawn = self.red_cube.spawn
-        for axis, values in enumerate((spawn.x, spawn.y)):
-            low = self.table.center[axis] - self.table.size[axis] / 2.0
-            high = self.table.center[axis] + self.table.size[axis] / 2.0
-            if values[0] < low or values[1] > high:
-                raise ValueError(f"red_cube.spawn.{'xy'[axis]} must lie on the table, {low:g} to {high:g}")
+        self.table.check_holds("red_cube.spawn", self.red_cube.spawn)
         return self
 
 
-class Light(_Model):
+class Light(Model):
     """Strengths of the camera's headlight and of one directional light from above."""
 
     headlight_diffuse: Unit
@@ -229,7 +223,7 @@ class Light(_Model):
     directional_diffuse: Unit
 
 
-class Outcomes(_Model):
+class Outcomes(Model):
     """Thresholds of the task monitor; contract.yaml says what each one means."""
 
     collision_force: Positive
@@ -252,7 +246,7 @@ class Outcomes(_Model):
         return self
 
 
-class Scene(_Model):
+class Scene(Model):
     """The whole of contract.yaml."""
 
     rates: Rates
@@ -262,6 +256,28 @@ class Scene(_Model):
     light: Light
     task: Annotated[str, Field(min_length=1)]
     outcomes: Outcomes
+    profiles: Profiles
+
+    @model_validator(mode="after")
+    def _profiles_fit(self) -> Self:
+        if DEFAULT_PROFILE not in self.profiles:
+            raise ValueError(f"profiles must have {DEFAULT_PROFILE!r}, the default")
+        for name, profile in self.profiles.items():
+            for i, spawn in enumerate(profile.red_cube.spawn or ()):
+                self.objects.table.check_holds(f"profiles.{name}.red_cube.spawn.{i}", spawn)
+            if profile.distractors is not None:
+                self.objects.table.check_holds(f"profiles.{name}.distractors", profile.distractors)
+        return self
+
+    def profile(self, name: str) -> Profile:
+        """The profile of that name.
+
+        Raises:
+            ConfigError: there is none; names the known ones.
+        """
+        if name not in self.profiles:
+            raise ConfigError(f"unknown profile {name!r}; expected one of {', '.join(self.profiles)}")
+        return self.profiles[name]
 
 
 def load_scene(path: Path | None = None) -> Scene:

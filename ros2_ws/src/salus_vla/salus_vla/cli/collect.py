@@ -24,8 +24,10 @@ from salus_vla.domains import private_graph
 from salus_vla.errors import RecordingError, SalusError
 from salus_vla.launching.process import end_with_parent
 from salus_vla.policy.registry import BUILTIN_TINY, POLICIES
+from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.recording.info import read_run
 from salus_vla.recording.run_folder import RUN_FILE
+from salus_vla.scene import load_scene
 from salus_vla.task.monitor import Outcome
 
 _DESCRIPTION = """\
@@ -43,7 +45,9 @@ LAUNCH_FILE = "salus.launch.xml"
 _DEFAULTS = {
     "seed": "0",
     "sim": "mujoco",
+    "profile": DEFAULT_PROFILE,
     "policy": "ensemble",
+    "disturb": "false",
     "model": BUILTIN_TINY,
     "device": "cpu",
     "task": DEFAULT_TASK,
@@ -67,7 +71,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--episodes", metavar="N", type=_at_least(1), required=True, help="episodes of the whole run")
     add("--seed", metavar="S", type=_at_least(0), help="seed of episode 0; episode n has S + n (default: 0)")
     add("--sim", choices=("mujoco", "isaac", "external"), help="simulator (default: mujoco)")
+    add(
+        "--profile",
+        metavar="NAME",
+        help=f"how a seed changes the scene, a name of `profiles` in contract.yaml (default: {DEFAULT_PROFILE})",
+    )
     add("--policy", choices=POLICIES, help="what produces the actions (default: ensemble)")
+    add(
+        "--disturb",
+        action="store_const",
+        const="true",
+        help="disturb what is commanded, so that demonstrations show how to recover",
+    )
     add(
         "--model",
         metavar="MODEL",
@@ -89,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Collects the run.
 
     Raises:
-        SalusError: the run cannot be resumed, or the simulator cannot be started from here.
+        SalusError: the run cannot be resumed, the profile is unknown, or the simulator cannot be started from here.
     """
     out = arguments.out.expanduser().resolve()
     run_id = _newest_run(out) if arguments.resume and not arguments.run_id else arguments.run_id
@@ -106,6 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
             "--sim isaac: starting Isaac Sim from here is not there yet; start it with the topics of the contract and "
             "use --sim external"
         )
+    if arguments.params_file is None:  # such a file may name another contract.yaml; the simulator then checks alone
+        load_scene().profile(settings["profile"])
     if arguments.resume and _completed(folder) >= arguments.episodes:
         Console().print(f"{folder} already has {arguments.episodes} complete episodes or more; nothing to do")
         return 0

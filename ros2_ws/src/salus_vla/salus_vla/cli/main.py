@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from salus_vla import __version__
-from salus_vla.cli import bag, collect, launch, model
+from salus_vla.cli import bag, collect, dataset, evaluate, launch, model, rollout, train
 from salus_vla.errors import SalusError
 
 _DESCRIPTION = """\
@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="salus", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"salus {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (collect, launch, bag, model):
+    for module in (collect, rollout, launch, bag, dataset, train, evaluate, model):
         module.add_parser(commands)
     return parser
 

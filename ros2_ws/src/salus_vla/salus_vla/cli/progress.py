@@ -17,7 +17,7 @@ from rich.text import Text
 from salus_vla import contract
 from salus_vla.task.monitor import Outcome
 
-_STYLES = {
+OUTCOME_STYLES = {
     "SUCCESS": "green",
     "COLLISION": "red",
     "DROP": "red",
@@ -95,7 +95,7 @@ class RunProgress:
         if rate > 0.0:
             line.append(f"  {rate:.1f} decisions/s ({rate / contract.DECISION_HZ:.1f} x real time)")
         for name, count in self._outcomes.items():
-            line.append(f"  {name} {count}", style=_STYLES[name])
+            line.append(f"  {name} {count}", style=OUTCOME_STYLES[name])
         return Group(self._bar, line)
 
     def _on_episode(self, message: object) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from salus_vla.contract import ARM_DOF
 from salus_vla.control.chunking import ChunkManager
+from salus_vla.control.disturbance import Disturbance
 from salus_vla.control.limiter import Limiter
 from salus_vla.control.limits import PANDA, ArmLimits
 from salus_vla.frames import FloatArray, Observation
@@ -78,6 +79,7 @@ class Controller:
         max_jump_s: float = 0.5,
         limits: ArmLimits = PANDA,
         reference: NoveltyReference | None = None,
+        disturbance: Disturbance | None = None,
     ) -> None:
         """Puts the parts together.
 
@@ -89,18 +91,22 @@ class Controller:
             max_jump_s: see `Limiter`.
             limits: of the arm.
             reference: for `activation_novelty`.
+            disturbance: changes what is commanded, not what is planned, for demonstrations with recovery.
         """
         self.policy = policy
         self._frame_dt_ns = frame_dt_ns
         self._signals = SignalTracker(limits.lower, limits.upper, control_dt_ns, reference)
         self._plan = ChunkManager(control_dt_ns, blend_ns, limits.all_acceleration)
         self._limiter = Limiter(limits, frame_dt_ns * 1e-9, max_jump_s=max_jump_s)
+        self._disturbance = disturbance
         self._decisions = 0
         self._hold_reason, self._hold_detail = NO_DECISION_YET, "the first decision is being made"
 
     def start_episode(self, seed: int) -> None:
         """Forgets the episode before: policy, signals, plan, and where the arm was."""
         self.policy.start_episode(seed)
+        if self._disturbance is not None:
+            self._disturbance.start_episode(seed)
         self._signals.reset()
         self._plan.reset()
         self._limiter.stop()
@@ -173,6 +179,9 @@ class Controller:
         if target is None:
             age = (self._plan.age_ns(stamp_ns) or 0) * 1e-9
             return self._hold(CHUNK_EXHAUSTED, f"the plan ended; its observation is {age:.2f} s old")
+        if self._disturbance is not None:
+            target = self._disturbance.apply(target, stamp_ns)
+        # What the chunk meant is checked, not the target: a disturbance never makes the limiter refuse.
         limited = self._limiter.step(target, self._plan.meant(stamp_ns + self._frame_dt_ns))
         if limited.refusal is not None:
             # The next chunk must start from where the arm is, not from a plan that was never followed.
@@ -189,7 +198,12 @@ class Controller:
 
 
 def make_controller(
-    policy: ReferencedPolicy, scene: Scene, *, blend_s: float = 0.2, max_jump_s: float = 0.5
+    policy: ReferencedPolicy,
+    scene: Scene,
+    *,
+    blend_s: float = 0.2,
+    max_jump_s: float = 0.5,
+    disturbance: Disturbance | None = None,
 ) -> Controller:
     """A controller with the scene's rates, the node's defaults and the policy's reference."""
     return Controller(
@@ -199,6 +213,7 @@ def make_controller(
         blend_ns=round(blend_s * 1e9),
         max_jump_s=max_jump_s,
         reference=policy.reference,
+        disturbance=disturbance,
     )
 
 

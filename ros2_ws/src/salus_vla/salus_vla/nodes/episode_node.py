@@ -37,7 +37,8 @@ from salus_vla.nodes.main import run_node
 from salus_vla.nodes.parameters import make_node, parameter, read_parameters
 from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.nodes.status import StatusPublisher
-from salus_vla.nodes.subscribe import subscribe
+from salus_vla.nodes.subscribe import subscribe, take_waiting
+from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.scene import load_scene
 from salus_vla.task.assembly import FrameAssembler
 from salus_vla.task.episode import EpisodeTracker
@@ -62,6 +63,7 @@ class EpisodeParameters:
     seed: int = parameter(0, "seed of episode 0; episode n has seed + n", bounds=(0, 2**31 - 1))
     task: str = parameter(DEFAULT_TASK, "instruction given to the policy")
     policy: str = parameter("ensemble", "recorded as policy_source")
+    profile: str = parameter(DEFAULT_PROFILE, "randomisation profile that the simulator must have; recorded")
     max_decisions: int = parameter(0, "decisions before TIMEOUT; 0 takes the scene's", bounds=(0, 10**6))
     fresh_messages: int = parameter(3, "complete frames to wait for before the first episode", bounds=(1, 1000))
     startup_timeout_s: float = parameter(180.0, "wall time for the graph to come up [s]", bounds=(1.0, 3600.0))
@@ -108,7 +110,7 @@ class EpisodeNode:
         # Every frame counts for the task monitor.
         subscribe(node, contract.CLOCK, self._on_clock, keep_all=True)
         subscribe(node, contract.JOINT_STATES, self._on_joints, keep_all=True)
-        subscribe(node, contract.CONTACT, self._on_contact, keep_all=True)
+        self._contacts = subscribe(node, contract.CONTACT, self._on_contact, keep_all=True)
         for entity in ENTITIES:
             subscribe(node, contract.pose_topic(entity), partial(self._on_pose, entity), keep_all=True)
         subscribe(node, contract.STATUS_TOPIC, self._on_status, keep_all=True)
@@ -172,6 +174,8 @@ class EpisodeNode:
 
     def _episode_is_over(self) -> bool:
         """Feeds the task with the frames that came; true at the terminal observation."""
+        # A turn takes all that waits on one topic, so poses may be frames ahead of contacts that have arrived as well.
+        take_waiting(self._contacts)
         for frame in self._frames.take():
             assert frame.joint_position is not None
             self._frames_lost += round((frame.stamp_ns - self._taken_ns) / self._scene.rates.frame_dt_ns) - 1
@@ -283,13 +287,7 @@ class EpisodeNode:
         if refused:
             raise GraphError(Status.REASON_SIMULATOR_LOST, f"{contract.SIM_SET_PARAMETERS.name}: {refused[0]}")
         reset = self._checked(contract.SIM_RESET, Trigger.Request(), Status.REASON_SIMULATOR_LOST)
-        try:
-            return int(json.loads(reset.message)["stamp_ns"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise GraphError(
-                Status.REASON_SIMULATOR_LOST,
-                f"{contract.SIM_RESET.name} answered '{reset.message}', expected JSON with stamp_ns",
-            ) from error
+        return first_stamp(reset.message, self._parameters.profile)
 
     def _checked(self, service: Service, request: Any, reason: str) -> Any:
         answer = self._call(service, request)
@@ -359,6 +357,28 @@ class EpisodeNode:
 
     def _on_contact(self, message: DiagnosticArray) -> None:
         self._frames.add_contacts(messages.to_ns(message.header.stamp), messages.to_contacts(message))
+
+
+def first_stamp(answer: str, profile: str) -> int:
+    """Stamp of the first observation after a reset, from the simulator's answer [ns].
+
+    Args:
+        answer: JSON of the service's message.
+        profile: randomisation profile that the episode is recorded with.
+
+    Raises:
+        GraphError: the answer has no stamp, or the simulator says that it shows another profile; not every one says.
+    """
+    try:
+        fields = json.loads(answer)
+        stamp_ns, shown = int(fields["stamp_ns"]), fields.get("profile", profile)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise GraphError(
+            Status.REASON_SIMULATOR_LOST, f"{contract.SIM_RESET.name} answered '{answer}', expected JSON with stamp_ns"
+        ) from error
+    if shown != profile:
+        raise GraphError(Status.REASON_NO_EPISODE, f"the simulator shows profile {shown!r}, expected {profile!r}")
+    return stamp_ns
 
 
 def main(args: list[str] | None = None) -> int:

@@ -30,6 +30,7 @@ from salus_vla.nodes.main import run_node
 from salus_vla.nodes.parameters import make_node, parameter, read_parameters
 from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.nodes.transforms import TransformPublisher
+from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.scene import load_scene
 from salus_vla.sim.simulator import Simulator
 
@@ -49,6 +50,7 @@ class SimParameters:
         30.0, "wall time a frame waits for its command before the simulator runs free [s]", bounds=(0.1, 600.0)
     )
     seed: int = parameter(0, "seed of the scene before the first reset", bounds=(0, 2**31 - 1))
+    profile: str = parameter(DEFAULT_PROFILE, "how a seed changes the scene: a name of profiles in the contract YAML")
     scene_file: str = parameter("", "contract YAML; empty for the installed one")
 
 
@@ -65,7 +67,7 @@ class MujocoSimNode:
         self._parameters = read_parameters(self.node, SimParameters)
         path = self._parameters.scene_file
         self._scene = load_scene(Path(path) if path else None)
-        self._simulator = Simulator(self._scene, seed=self._parameters.seed)
+        self._simulator = Simulator(self._scene, profile=self._parameters.profile, seed=self._parameters.seed)
         self._publishers = {
             topic.name: self.node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
             for topic in contract.SIMULATOR_TOPICS
@@ -152,7 +154,8 @@ class MujocoSimNode:
         self._was_reset = self._engaged = True
         self._answered_ns = -1
         response.success = True
-        response.message = json.dumps({"seed": self._seed, "stamp_ns": frame.stamp_ns})
+        answer = {"seed": self._seed, "stamp_ns": frame.stamp_ns, "profile": self._simulator.profile}
+        response.message = json.dumps(answer)
         return response
 
     def _on_set_parameters(

@@ -53,3 +53,11 @@ def subscribe(
         interface_class(topic), topic.name, take_all if keep_all else take, profile(topic.qos, depth=depth), raw=raw
     )
     return subscription
+
+
+def take_waiting(subscription: Subscription) -> None:
+    """Takes what waits on a `keep_all` subscription now, before its turn in the executor."""
+    with subscription.handle:
+        taken = subscription.handle.take_message(subscription.msg_type, False)
+    if taken is not None:
+        subscription.callback(taken[0])

@@ -18,7 +18,11 @@ from salus_vla.sim.simulator import Simulator
 
 
 class TransformPublisher:
-    """Publishes world -> body each frame, and world -> camera optical frames once."""
+    """Publishes world -> body each frame, and world -> camera optical frames once.
+
+    The cameras' frames are the scene's own, also when a profile moves the cameras: a real robot whose camera was
+    knocked goes on publishing the pose it was calibrated with, and nothing in the graph may know better.
+    """
 
     def __init__(self, node: Node, scene: Scene) -> None:
         """Creates the publishers, or does nothing for ever without tf2_msgs."""

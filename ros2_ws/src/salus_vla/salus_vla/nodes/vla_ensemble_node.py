@@ -7,20 +7,22 @@ publishes. Without a valid policy it holds the arm and says why.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
 
+from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image, JointState
 
 from salus_msgs.msg import Episode, SafetySignals, Status
 from salus_vla import contract
-from salus_vla.contract import CAMERAS
+from salus_vla.contract import CAMERAS, ENTITIES
 from salus_vla.control.controller import NO_EPISODE, Controller, Decision, make_controller
+from salus_vla.control.disturbance import Disturbance
 from salus_vla.control.observations import ObservationMatcher
-from salus_vla.errors import ModelError
+from salus_vla.errors import ModelError, SimulatorError
 from salus_vla.frames import FloatArray, Observation
 from salus_vla.nodes import messages
 from salus_vla.nodes.images import BACKEND, to_array
@@ -31,7 +33,7 @@ from salus_vla.nodes.qos import profile
 from salus_vla.nodes.status import StatusPublisher
 from salus_vla.nodes.subscribe import subscribe
 from salus_vla.nodes.worker import Worker
-from salus_vla.policy.registry import BUILTIN_TINY, MODES, POLICIES, make_policy
+from salus_vla.policy.registry import BUILTIN_TINY, DTYPES, MODES, POLICIES, make_policy
 from salus_vla.scene import load_scene
 
 
@@ -53,6 +55,10 @@ class EnsembleParameters:
     mode: str = parameter(
         "auto", "auto: compiled and as a CUDA graph where there is one; else eager", name="model.mode", choices=MODES
     )
+    dtype: str = parameter(
+        "auto", "stored: in the precision of the checkpoint; fp32; auto: fp32 on the CPU, else stored",
+        name="model.dtype", choices=DTYPES,
+    )  # fmt: skip
     noise_samples: int = parameter(
         2, "flow-matching noise samples per member, the same for all", name="model.noise_samples", bounds=(1, 64)
     )
@@ -67,6 +73,7 @@ class EnsembleParameters:
         0.5, "a target that the fastest motion does not reach in this time is refused [s]",
         name="limiter.max_jump_s", bounds=(0.02, 5.0),
     )  # fmt: skip
+    disturb: bool = parameter(False, "disturb what is commanded, so that demonstrations show how to recover")
     scene_file: str = parameter("", "contract YAML; empty for the installed one")
 
 
@@ -99,8 +106,9 @@ class VlaEnsembleNode:
         self._status.add_parameters(self._parameters)
         self._status.add_facts({"image_backend": BACKEND})
         self._status.say(Status.STARTING, detail="loading the policy")
+        self._entities: tuple[str, ...] = ()  # whose ground truth the policy reads
         self._controller = self._load()
-        self._matcher = ObservationMatcher(self._frame_ns // 2)
+        self._matcher = ObservationMatcher(self._frame_ns // 2, entities=self._entities)
         self._episode: Episode | None = None
         self._start_ns = 0
         self._end_ns: int | None = None
@@ -133,14 +141,16 @@ class VlaEnsembleNode:
         try:
             policy = make_policy(
                 p.policy,
+                scene=self._scene,
                 members=p.members,
                 device=p.device,
                 devices=p.devices,
                 mode=p.mode,
+                dtype=p.dtype,
                 noise_samples=p.noise_samples,
                 allow_identical_experts=p.allow_identical_experts,
             )
-        except ModelError as error:
+        except (ModelError, SimulatorError) as error:
             self._status.say(Status.FAILED, Status.REASON_NO_VALID_POLICY, str(error))
             return None
         if p.policy == "ensemble":
@@ -148,7 +158,9 @@ class VlaEnsembleNode:
 
             torch.set_num_threads(p.threads)
         self._status.add_facts(policy.facts())
-        return make_controller(policy, self._scene, blend_s=p.blend_s, max_jump_s=p.max_jump_s)
+        self._entities = ENTITIES if policy.needs_poses else ()
+        disturbance = Disturbance() if p.disturb else None
+        return make_controller(policy, self._scene, blend_s=p.blend_s, max_jump_s=p.max_jump_s, disturbance=disturbance)
 
     def _connect(self) -> None:
         node = self.node
@@ -159,6 +171,8 @@ class VlaEnsembleNode:
         subscribe(node, contract.EPISODE, self._on_episode)
         for camera in CAMERAS:
             subscribe(node, contract.image_topic(camera), partial(self._on_image, camera))
+        for entity in self._entities:
+            subscribe(node, contract.pose_topic(entity), partial(self._on_pose, entity))
 
     # -- from the graph ------------------------------------------------------------------------------------------------
 
@@ -199,6 +213,13 @@ class VlaEnsembleNode:
         if observation is not None:
             self._on_observation(observation)
 
+    def _on_pose(self, entity: str, message: PoseStamped) -> None:
+        observation = self._matcher.add_pose(
+            entity, messages.to_ns(message.header.stamp), messages.to_pose(message), self._task
+        )
+        if observation is not None:
+            self._on_observation(observation)
+
     @property
     def _task(self) -> str:
         return self._episode.task if self._episode is not None else ""
@@ -217,7 +238,7 @@ class VlaEnsembleNode:
             self._waiting = observation
             return
         if observation.task != self._task:
-            observation = Observation(stamp_ns, observation.images, observation.joint_position, self._task)
+            observation = replace(observation, task=self._task)
         self._worker.submit(_Job(observation, self._controller.command_in_force))
 
     def _over(self, stamp_ns: int) -> bool:

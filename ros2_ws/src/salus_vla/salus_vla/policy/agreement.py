@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ _SHARED_SETTINGS = (
     "min_period",
     "max_period",
 )
+_MIXED = "model.vlm_with_expert."
 # Where a VLM's configuration may differ without a difference in what it computes; the precision is compared by weight.
 _FREE_VLM_SETTINGS = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
 
@@ -54,24 +55,29 @@ class MemberSettings:
         Args:
             member: its folder.
             vlm: settings of its VLM.
-            reference: the state of a policy that LeRobot builds without `load_vlm_weights`. With that option, it builds
-                in bf16 except for some projections; then each weight keeps the precision it is stored in.
+            reference: the state of a policy that LeRobot builds without `load_vlm_weights`. With that option, VLM and
+                expert keep the precision they are stored in; the five projections, which get fp32, are the same.
         """
-        stored = member.weights.tensors
-        mixed = member.mixed_precision
+
+        def keeps(key: str) -> bool:
+            return key not in reference or (member.mixed_precision and key.startswith(_MIXED))
+
         precision = {
-            key: tensor.dtype if mixed or key not in reference else reference[key].dtype
-            for key, tensor in stored.items()
+            key: tensor.dtype if keeps(key) else reference[key].dtype for key, tensor in member.tensors.items()
         }
         return MemberSettings(member, vlm, precision)
 
+    def in_fp32(self) -> MemberSettings:
+        """The same, to be computed in fp32 whatever is stored."""
+        return replace(self, precision=dict.fromkeys(self.precision, torch.float32))
+
     def empty(self, key: str, batch: tuple[int, ...], device: torch.device) -> Tensor:
         """Room for `batch` weights of this name."""
-        return torch.empty((*batch, *self.member.weights.tensors[key].shape), dtype=self.precision[key], device=device)
+        return torch.empty((*batch, *self.member.tensors[key].shape), dtype=self.precision[key], device=device)
 
     def size(self, key: str) -> int:
         """Memory of the weight [bytes]."""
-        return prod(self.member.weights.tensors[key].shape) * self.precision[key].itemsize
+        return prod(self.member.tensors[key].shape) * self.precision[key].itemsize
 
     def check_precision(self, first: MemberSettings) -> None:
         """Raises ModelError when a weight has another precision in the first member."""
@@ -93,9 +99,15 @@ def check_same_model(first: MemberSettings, other: MemberSettings) -> None:
     # The order of the cameras is the order of their tokens.
     _check_equal("the order of input_features", list(one.config.image_features), list(two.config.image_features), files)
     vlm_files = Path(one.config.vlm_model_name) / "config.json", Path(two.config.vlm_model_name) / "config.json"
-    left, right = _flat(first.vlm), _flat(other.vlm)
-    for key in sorted(left.keys() | right.keys()):
-        _check_equal(f"the VLM's '{key}'", left.get(key), right.get(key), vlm_files)
+    for key, left, right in vlm_differences(first.vlm, other.vlm):
+        _check_equal(f"the VLM's '{key}'", left, right, vlm_files)
+
+
+def vlm_differences(first: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Settings that make two VLMs compute different things: name, nested ones with dots, and both values."""
+    left, right = _flat(first), _flat(other)
+    keys = sorted(left.keys() | right.keys())
+    return [(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
 
 
 def check_different(names: Sequence[str], hashes: Sequence[str]) -> None:

@@ -61,7 +61,15 @@ class Policy(Protocol):
 
 
 class ReferencedPolicy(Policy, Protocol):
-    """A policy that may know where its activations lie on successful episodes."""
+    """What `make_policy` gives: says what it reads, and may know where its activations lie on successful episodes."""
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether it reads the cameras; without, an episode needs no pictures for it."""
+
+    @property
+    def needs_poses(self) -> bool:
+        """Whether it reads the ground truth, `Observation.poses`."""
 
     @property
     def reference(self) -> NoveltyReference | None:
@@ -72,6 +80,7 @@ class HoldPolicy:
     """Holds the arm where the episode found it: a baseline, and a graph without a model."""
 
     source = "hold"
+    needs_images = needs_poses = False
     chunk_length = 10
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ import copy
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,16 @@ from torch import Tensor
 
 from salus_vla.errors import ModelError
 from salus_vla.policy.agreement import MemberSettings, check_different, check_same_model
-from salus_vla.policy.member_files import MemberFiles, member_folder, read_member_files
-from salus_vla.policy.placement import explain_out_of_memory, parse_device, place_members
+from salus_vla.policy.member_files import VLM_PREFIX, MemberFiles, member_folder, read_member_files
+from salus_vla.policy.placement import choose_dtype, explain_out_of_memory, parse_device, place_members
 from salus_vla.policy.processors import Pipelines, check_same_processors, load_processors, tokenizer_of
 from salus_vla.policy.quiet import quiet_lerobot
 from salus_vla.policy.skeleton import empty_policy, move_buffers, place_parameters
-from salus_vla.policy.weights import content_hash, not_finite
+from salus_vla.policy.weights import WeightFile, content_hash, not_finite
 
 __all__ = ["VLM_PREFIX", "LoadedEnsemble", "content_hash", "load_ensemble", "load_member", "load_placed"]
 __all__ += ["quiet_lerobot"]
 
-VLM_PREFIX = "model.vlm_with_expert.vlm."
 _THREADS = 8  # reading and hashing; more only wait for memory
 
 
@@ -51,6 +50,8 @@ class LoadedEnsemble:
         hashes: SHA-256 of each member's own tensors as they are stored, first 16 hex digits.
         vlm_hashes: the same for each VLM.
         preprocessor, postprocessor: LeRobot's pipelines; the statistics are the same for all members.
+        device: where they are.
+        dtype: `stored` or `fp32`, see `choose_dtype`.
     """
 
     names: tuple[str, ...]
@@ -62,6 +63,7 @@ class LoadedEnsemble:
     preprocessor: Any
     postprocessor: Any
     device: torch.device
+    dtype: str = "stored"
 
     @property
     def config(self) -> SmolVLAConfig:
@@ -70,20 +72,25 @@ class LoadedEnsemble:
 
 
 def load_ensemble(
-    members: Sequence[str], *, device: str = "cpu", allow_identical_experts: bool = False
+    members: Sequence[str], *, device: str = "cpu", dtype: str = "stored", allow_identical_experts: bool = False
 ) -> LoadedEnsemble:
     """Loads and checks all members on one device; see `load_placed`."""
-    return load_placed(members, [parse_device(device)], allow_identical_experts=allow_identical_experts)[0]
+    return load_placed(members, [parse_device(device)], dtype=dtype, allow_identical_experts=allow_identical_experts)[0]
 
 
 def load_placed(
-    members: Sequence[str], devices: Sequence[torch.device], *, allow_identical_experts: bool = False
+    members: Sequence[str],
+    devices: Sequence[torch.device],
+    *,
+    dtype: str = "stored",
+    allow_identical_experts: bool = False,
 ) -> list[LoadedEnsemble]:
     """Loads and checks all members, spread over devices.
 
     Args:
         members: folders or Hub names.
         devices: where the members go, see `place_members`.
+        dtype: one of `DTYPES`, see `choose_dtype`.
         allow_identical_experts: accept members with the same action expert (a lesson: five copies of one checkpoint
             look like an ensemble and know nothing).
 
@@ -96,6 +103,7 @@ def load_placed(
     if not members:
         raise ModelError("model.members is empty: give at least one folder or Hub name")
     placed = place_members(len(members), len(devices))
+    dtypes = [choose_dtype(dtype, device) for device in devices]
     files = [read_member_files(name, member_folder(name), str(devices[0])) for name in members]
     skeleton = _skeleton(files[0])
     settings = [_settings(member, skeleton, files[0]) for member in files]
@@ -106,9 +114,11 @@ def load_placed(
         groups = []
         for index, device in enumerate(devices):
             chosen = [k for k, place in enumerate(placed) if place == index]
-            needed = _bytes_needed(settings[0], sources, chosen)
+            computed = settings[0].in_fp32() if dtypes[index] == "fp32" else settings[0]
+            needed = _bytes_needed(computed, sources, chosen)
             with explain_out_of_memory("loading the members", device, needed=needed):
-                groups.append(_load_group(files, chosen, sources, skeleton, settings[0], pipelines, device, pool))
+                group = _load_group(files, chosen, sources, skeleton, computed, pipelines, device, pool)
+            groups.append(replace(group, dtype=dtypes[index]))
     if not allow_identical_experts:
         check_different(members, [value for group in groups for value in group.hashes])
     return groups
@@ -129,9 +139,11 @@ def load_member(name: str, folder: Path, device: str) -> SmolVLAPolicy:
     files = read_member_files(name, folder, device)
     policy = _skeleton(files)
     settings = _settings(files, policy, files)
-    targets = {key: settings.empty(key, (), place) for key in files.weights.tensors}
-    files.weights.read(targets)
-    _check_finite(targets, files)
+    targets = {key: settings.empty(key, (), place) for key in settings.precision}
+    for file in dict.fromkeys((files.weights, files.vlm_weights)):
+        part = {key: targets[key] for key in file.tensors}
+        file.read(part)
+        _check_finite(part, file)
     place_parameters(policy, targets)
     move_buffers(policy, place)
     return policy
@@ -182,7 +194,7 @@ def _distinct_vlms(files: Sequence[MemberFiles], settings: MemberSettings, pool:
     open_members = sources[:]
     while open_members:
         source, *others = open_members
-        same = list(pool.map(lambda k, s=source: files[s].weights.same_bytes(files[k].weights, keys), others))
+        same = list(pool.map(lambda k, s=source: files[s].vlm_weights.same_bytes(files[k].vlm_weights, keys), others))
         for k, equal in zip(others, same, strict=True):
             if equal:
                 sources[k] = source
@@ -213,12 +225,12 @@ def _load_group(
         {key: settings.empty(key, (), device) for key in settings.precision if key.startswith(VLM_PREFIX)}
         for _ in distinct
     ]
-    jobs = [(files[source], targets) for source, targets in zip(distinct, vlm_targets, strict=True)]
-    jobs += [(files[k], {key: stacked[key][row] for key in own}) for row, k in enumerate(chosen)]
-    hashes = list(pool.map(lambda job: job[0].weights.read(job[1]), jobs))
+    jobs = [(files[source].vlm_weights, targets) for source, targets in zip(distinct, vlm_targets, strict=True)]
+    jobs += [(files[k].weights, {key: stacked[key][row] for key in own}) for row, k in enumerate(chosen)]
+    hashes = list(pool.map(lambda job: job[0].read(job[1]), jobs))
     vlms = []
-    for member, targets in jobs:
-        _check_finite(targets, member)
+    for file, targets in jobs:
+        _check_finite(targets, file)
     for targets in vlm_targets:
         policy = copy.deepcopy(skeleton)
         place_parameters(policy, targets)
@@ -237,7 +249,7 @@ def _load_group(
     )
 
 
-def _check_finite(targets: dict[str, Tensor], member: MemberFiles) -> None:
+def _check_finite(targets: dict[str, Tensor], file: WeightFile) -> None:
     key = not_finite(targets)
     if key is not None:
-        raise ModelError(f"{member.weights.path}: '{key}' has values that are not finite")
+        raise ModelError(f"{file.path}: '{key}' has values that are not finite")

@@ -32,6 +32,8 @@ class EnsemblePolicy:
     """
 
     source = "ensemble"
+    needs_images = True
+    needs_poses = False
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class EnsemblePolicy:
         device: str = "cpu",
         devices: Sequence[str] = (),
         mode: str = "auto",
+        dtype: str = "auto",
         noise_samples: int = 2,
         allow_identical_experts: bool = False,
         model_folder: Path | None = None,
@@ -51,6 +54,7 @@ class EnsemblePolicy:
             device: where everything goes, for example `cpu` or `cuda:0`; asserted after loading.
             devices: spreads the members over these instead, see `place_members`.
             mode: one of `MODES`.
+            dtype: one of `DTYPES`, see `choose_dtype`.
             noise_samples: flow-matching noise samples per member.
             allow_identical_experts: see `load_placed`.
             model_folder: where the reference is, if it is known.
@@ -65,7 +69,7 @@ class EnsemblePolicy:
         places = [parse_device(name, "model.devices") for name in devices] or [parse_device(device)]
         for place in places:
             candidates(mode, place)  # a mode that cannot be is said before the members are read
-        loaded = load_placed(members, places, allow_identical_experts=allow_identical_experts)
+        loaded = load_placed(members, places, dtype=dtype, allow_identical_experts=allow_identical_experts)
         load_s = time.perf_counter() - began
         first = loaded[0]
         # The ensembles themselves are not kept: the engines took over the experts.
@@ -128,6 +132,7 @@ def _facts_of(loaded: Sequence[LoadedEnsemble], noise_samples: int) -> dict[str,
         "members": str(len(names)),
         "noise_samples": str(noise_samples),
         "device": ", ".join(str(part.device) for part in loaded),
+        "dtype": ", ".join(part.dtype for part in loaded),
         "shared_vlm": str(len(vlm_hashes) == 1).lower(),
         "chunk_size": str(loaded[0].config.chunk_size),
         "torch": torch.__version__,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from salus_vla.errors import ModelError
 from salus_vla.policy.features import check_features
 from salus_vla.policy.processors import POSTPROCESSOR, PREPROCESSOR
 from salus_vla.policy.quiet import quiet_lerobot
-from salus_vla.policy.weights import WeightFile
+from salus_vla.policy.weights import StoredTensor, WeightFile
 
 WEIGHTS = "model.safetensors"
+VLM_PREFIX = "model.vlm_with_expert.vlm."
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class MemberFiles:
         config: ready for the constructor: device set, VLM resolved, no weights from elsewhere.
         mixed_precision: LeRobot builds it with each weight in the precision it is stored in; otherwise it converts.
         weights: the header of its weights.
+        vlm_weights: where its VLM is: in `weights`, or for members that keep one together in the VLM's folder, under
+            the names that it has in the policy.
     """
 
     name: str
@@ -38,11 +42,17 @@ class MemberFiles:
     config: SmolVLAConfig
     mixed_precision: bool
     weights: WeightFile
+    vlm_weights: WeightFile
+
+    @cached_property
+    def tensors(self) -> dict[str, StoredTensor]:
+        """All that is stored, by its name in the policy."""
+        return self.weights.tensors | self.vlm_weights.tensors
 
     @property
     def misfit(self) -> str:
         """Start of a message about weights and configuration that do not fit each other."""
-        return f"{self.weights.path} does not fit {self.folder / 'config.json'}"
+        return self._misfit(self.weights)
 
     def vlm_config(self) -> Any:
         """Configuration of the VLM.
@@ -64,20 +74,33 @@ class MemberFiles:
         Raises:
             ModelError: a tensor is missing, is not known, or has another shape.
         """
-        stored = self.weights.tensors
+        if self.vlm_weights is self.weights:
+            self._check_keys(self.weights, expected)
+            return
+        parts: dict[bool, dict[str, Tensor]] = {False: {}, True: {}}
+        for key, tensor in expected.items():
+            parts[key.startswith(VLM_PREFIX)][key] = tensor
+        self._check_keys(self.weights, parts[False])
+        self._check_keys(self.vlm_weights, parts[True])
+
+    def _check_keys(self, file: WeightFile, expected: Mapping[str, Tensor]) -> None:
+        stored, misfit = file.tensors, self._misfit(file)
         shared = {id(tensor) for key, tensor in expected.items() if key in stored}
         missing = [key for key, tensor in expected.items() if key not in stored and id(tensor) not in shared]
         if missing:
-            raise ModelError(f"{self.misfit}: Missing key(s): {_some(missing)}")
+            raise ModelError(f"{misfit}: Missing key(s): {_some(missing)}")
         unexpected = [key for key in stored if key not in expected]
         if unexpected:
-            raise ModelError(f"{self.misfit}: Unexpected key(s): {_some(unexpected)}")
+            raise ModelError(f"{misfit}: Unexpected key(s): {_some(unexpected)}")
         for key, tensor in stored.items():
             if tensor.shape != tuple(expected[key].shape):
                 raise ModelError(
-                    f"{self.misfit}: size mismatch for {key}: {tensor.shape} in the file, "
+                    f"{misfit}: size mismatch for {key}: {tensor.shape} in the file, "
                     f"{tuple(expected[key].shape)} by the configuration"
                 )
+
+    def _misfit(self, file: WeightFile) -> str:
+        return f"{file.path} does not fit {self.folder / 'config.json'}"
 
 
 def member_folder(name: str) -> Path:
@@ -128,16 +151,35 @@ def read_member_files(name: str, folder: Path, device: str) -> MemberFiles:
     check_features(config, str(config_file))
     mixed_precision = config.load_vlm_weights
     config.device = device
-    config.load_vlm_weights = False  # the weights come from the member's own file
+    config.load_vlm_weights = False  # the constructor must not read them: they go straight to their final place
     config.compile_model = False
     config.vlm_model_name = resolve_vlm(config.vlm_model_name, folder)
-    return MemberFiles(name, folder, config, mixed_precision, WeightFile(folder / WEIGHTS))
+    weights = WeightFile(folder / WEIGHTS)
+    vlm_weights = weights
+    if mixed_precision and not any(key.startswith(VLM_PREFIX) for key in weights.tensors):
+        vlm_weights = _vlm_file(Path(config.vlm_model_name), weights.path, config_file)
+    return MemberFiles(name, folder, config, mixed_precision, weights, vlm_weights)
 
 
 def resolve_vlm(name: str, folder: Path) -> str:
     """A VLM path stored relative to its member, made absolute; Hub names and absolute paths unchanged."""
     relative = folder / name
     return str(relative.resolve()) if relative.is_dir() else name
+
+
+def _vlm_file(vlm: Path, weights: Path, config_file: Path) -> WeightFile:
+    """The weights of a VLM that members keep together.
+
+    Raises:
+        ModelError: they are missing or damaged.
+    """
+    path = vlm / WEIGHTS
+    if not path.is_file():
+        raise ModelError(
+            f"{path} is missing: {weights} has no VLM, {config_file} says load_vlm_weights and "
+            f"vlm_model_name '{vlm}'; expected a folder with the VLM's weights"
+        )
+    return WeightFile(path, VLM_PREFIX)
 
 
 def _some(keys: list[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
-from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy, VLAFlowMatching
 from lerobot.policies.smolvla.processor_smolvla import make_smolvla_pre_post_processors
 
 from salus_vla.contract import CAMERAS
@@ -42,7 +43,7 @@ def init_model(folder: Path, *, size: str, members: int, seed: int, scene: Scene
 
     Args:
         folder: where to build; it must not exist yet or be empty.
-        size: `tiny` (0.35 M parameters, for tests and demos) or `full` (450 M, the size of `lerobot/smolvla_base`).
+        size: `tiny` (0.35 M parameters, for tests), `compact` (6 M, for training) or `full` (450 M, the size of `lerobot/smolvla_base`).
         members: number of members, at least 1.
         seed: seed of all weights; member k is the same whatever the number of members.
         scene: gives the camera size and home pose; the shipped one by default.
@@ -70,29 +71,38 @@ def init_model(folder: Path, *, size: str, members: int, seed: int, scene: Scene
         raise ModelError(f"{folder} cannot be written: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return [folder / name for name in _names(members)]
+    return [folder / name for name in member_names(members)]
 
 
-def _names(members: int) -> list[str]:
+def member_names(members: int) -> list[str]:
+    """Folders of the members of a model."""
     return [f"member_{k}" for k in range(members)]
 
 
 def _build(folder: Path, size: str, members: int, seed: int, scene: Scene) -> None:
     write_vlm_folder(folder / VLM_FOLDER, SIZES[size])
-    config = _policy_config(size, folder / VLM_FOLDER, scene)
+    config = policy_config(size, folder / VLM_FOLDER, scene)
     stats = _untrained_statistics(scene)
     # One stream of random numbers for everything, and the caller's own left as it was.
     with quiet_lerobot(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         policy = SmolVLAPolicy(config)
-        for name in _names(members):
-            _redraw_expert(policy)
-            _save_member(policy, stats, folder / name)
-    manifest = {"size": size, "members": _names(members), "seed": seed, "trained": False}
+        for name in member_names(members):
+            for part in own_linears(policy.model):
+                part.reset_parameters()
+            save_member(policy, stats, folder / name)
+    manifest = {"size": size, "members": member_names(members), "seed": seed, "trained": False}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
 
 
-def _policy_config(size: str, vlm_folder: Path, scene: Scene) -> SmolVLAConfig:
+def policy_config(size: str, vlm_folder: Path, scene: Scene) -> SmolVLAConfig:
+    """LeRobot's configuration of a policy of this robot.
+
+    Args:
+        size: one of `SIZES`.
+        vlm_folder: of `write_vlm_folder`.
+        scene: gives the size of the cameras' images.
+    """
     dimensions = SIZES[size]
     height, width = scene.cameras.height, scene.cameras.width
     return SmolVLAConfig(
@@ -113,21 +123,13 @@ def _policy_config(size: str, vlm_folder: Path, scene: Scene) -> SmolVLAConfig:
     )
 
 
-def _redraw_expert(policy: SmolVLAPolicy) -> None:
-    """New weights for everything that is a member's own: the expert and the five projections."""
-    model = policy.model
-    own = [
-        model.vlm_with_expert.lm_expert,
-        model.state_proj,
-        model.action_in_proj,
-        model.action_out_proj,
-        model.action_time_mlp_in,
-        model.action_time_mlp_out,
-    ]
-    for module in own:
+def own_linears(model: VLAFlowMatching) -> Iterator[torch.nn.Linear]:
+    """Linear maps of what is a member's own: the expert and the five projections."""
+    own = [model.vlm_with_expert.lm_expert, model.state_proj, model.action_in_proj, model.action_out_proj]
+    for module in [*own, model.action_time_mlp_in, model.action_time_mlp_out]:
         for part in module.modules():
             if isinstance(part, torch.nn.Linear):
-                part.reset_parameters()
+                yield part
 
 
 def _untrained_statistics(scene: Scene) -> dict[str, dict[str, torch.Tensor]]:
@@ -137,8 +139,21 @@ def _untrained_statistics(scene: Scene) -> dict[str, dict[str, torch.Tensor]]:
     return {STATE_KEY: dict(tensors), ACTION_KEY: dict(tensors)}
 
 
-def _save_member(policy: SmolVLAPolicy, stats: dict[str, dict[str, torch.Tensor]], folder: Path) -> None:
-    policy.save_pretrained(folder)
+def save_member(
+    policy: SmolVLAPolicy,
+    stats: dict[str, dict[str, torch.Tensor]],
+    folder: Path,
+    weights: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """Writes a member: LeRobot's checkpoint with its pre- and post-processor, the VLM's folder beside it.
+
+    Args:
+        policy: the member.
+        stats: `mean` and `std` of state and action, with which it is normalised.
+        folder: of the member; the VLM's folder is its sibling `VLM_FOLDER`.
+        weights: what to store; all of the policy's by default.
+    """
+    policy.save_pretrained(folder, state_dict=weights)
     preprocessor, postprocessor = make_smolvla_pre_post_processors(policy.config, stats)
     preprocessor.save_pretrained(folder)
     postprocessor.save_pretrained(folder)

@@ -9,9 +9,11 @@ from pathlib import Path
 from salus_vla.errors import ModelError
 from salus_vla.paths import cache_dir
 from salus_vla.policy.base import HoldPolicy, ReferencedPolicy
+from salus_vla.scene import Scene
 
-POLICIES = ("ensemble", "hold")
+POLICIES = ("ensemble", "expert", "hold")
 MODES = ("auto", "eager", "compile", "cuda_graph")
+DTYPES = ("auto", "stored", "fp32")
 BUILTIN_TINY = "builtin:tiny"
 MANIFEST = "salus_model.json"
 _TINY_MEMBERS, _TINY_SEED = 5, 0
@@ -20,10 +22,12 @@ _TINY_MEMBERS, _TINY_SEED = 5, 0
 def make_policy(
     name: str,
     *,
+    scene: Scene | None = None,
     members: Sequence[str] = (BUILTIN_TINY,),
     device: str = "cpu",
     devices: Sequence[str] = (),
     mode: str = "auto",
+    dtype: str = "auto",
     noise_samples: int = 2,
     allow_identical_experts: bool = False,
 ) -> ReferencedPolicy:
@@ -31,21 +35,31 @@ def make_policy(
 
     Args:
         name: one of `POLICIES`.
+        scene: sizes and home pose; the expert's only, which needs it.
         members: see `expand_members`; the ensemble's only.
         device: where the ensemble runs.
         devices: spreads its members over these instead.
         mode: how it runs, one of `MODES`.
+        dtype: what it computes in, one of `DTYPES`, see `choose_dtype`.
         noise_samples: flow-matching noise samples per member.
         allow_identical_experts: see `load_ensemble`.
 
     Raises:
-        ModelError: unknown name, or the ensemble cannot be loaded.
+        ModelError: unknown name, the ensemble cannot be loaded, or the expert has no scene.
+        SimulatorError: the expert's model of the arm cannot be built.
     """
     if name == "hold":
         return HoldPolicy()
+    if name == "expert":
+        if scene is None:
+            raise ModelError("policy 'expert' needs the scene: its poses, sizes and rates")
+        # A graph with another policy does without mujoco here.
+        from salus_vla.expert.policy import ExpertPolicy
+
+        return ExpertPolicy(scene)
     if name != "ensemble":
         raise ModelError(f"policy '{name}' is not known; expected one of {', '.join(POLICIES)}")
-    # torch and lerobot take seconds to import; a graph that only holds does without them.
+    # torch and lerobot take seconds to import; a graph without the ensemble does without them.
     from salus_vla.policy.ensemble import EnsemblePolicy
 
     return EnsemblePolicy(
@@ -53,6 +67,7 @@ def make_policy(
         device=device,
         devices=devices,
         mode=mode,
+        dtype=dtype,
         noise_samples=noise_samples,
         allow_identical_experts=allow_identical_experts,
         model_folder=model_folder(members),

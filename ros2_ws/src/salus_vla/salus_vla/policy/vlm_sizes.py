@@ -54,6 +54,8 @@ class VlmSize:
 
 SIZES = {
     "tiny": VlmSize(64, 16, 2, 48, 2, 3, 64, 2, 4, 2, 128, 512),
+    # Learns the task: 4 tokens a camera; what it costs is vision, so its patches are large and its layers few.
+    "compact": VlmSize(128, 16, 4, 192, 3, 3, 256, 4, 4, 2, 512, 512),
     # SmolVLM2-500M, the backbone of lerobot/smolvla_base (its 32 text layers are cut to 16 by SmolVLA).
     "full": VlmSize(512, 16, 4, 768, 12, 12, 960, 16, 15, 5, 2560, 49280),
 }

@@ -7,23 +7,28 @@ instead of 0.1 the fingers fall into a limit cycle and no grasp holds).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 
-from salus_vla.bodies import BIN, CUBE, FINGER_BODIES, HAND_BODY, ROBOT_BODIES, TABLE, adjacent
+from salus_vla.bodies import BIN, CUBE, FINGER_BODIES, HAND_BODY, ROBOT_BODIES, TABLE, adjacent, distractor_name
 from salus_vla.contract import ARM_JOINTS, CAMERAS, FINGER_JOINTS, JOINTS
 from salus_vla.errors import SimulatorError
-from salus_vla.frames import FloatArray
+from salus_vla.frames import FloatArray, Pose
+from salus_vla.profiles import Distractor
 from salus_vla.scene import Scene
 from salus_vla.sim.assets import Mesh, load_meshes, panda_file
 
 PREFIX = "panda_"
 TCP_SITE = "panda_TCP"  # between the finger pads, in panda_hand.xml
+SUN, SKY = "sun", "sky"
 FLOOR_Z = -0.7
+PARKING = (3.0, 3.0)  # on the floor behind every camera, for distractors that are not drawn [m]
 HULL_VERTICES = 64  # of a collision hull: contact forces do not need more, and the narrow phase is linear in it
 VISUAL_GROUP, COLLISION_GROUP = 2, 3  # MuJoCo draws groups 0 to 2
+STIFF = [0.01, 1.0]  # solref: with MuJoCo's 0.02 s the fingers' 20 N press 2.6 mm into each side of the cube
 WHITE = 0.92  # the palette's 255 leaves no room for light
 
 
@@ -48,12 +53,15 @@ FINGER_DYNAMICS = JointDynamics(kp=1000.0, kv=50.0, limit=20.0, damping=0.0, arm
 DYNAMICS = dict(zip(JOINTS, (*ARM_DYNAMICS, FINGER_DYNAMICS, FINGER_DYNAMICS), strict=True))
 
 
-def build_model(scene: Scene, camera_size: tuple[int, int] | None = None) -> mujoco.MjModel:
+def build_model(
+    scene: Scene, camera_size: tuple[int, int] | None = None, distractors: Sequence[Distractor] = ()
+) -> mujoco.MjModel:
     """Compile the scene.
 
     Args:
         scene: the contract's scene.
         camera_size: width and height of the off-screen buffer [px]; the scene's by default.
+        distractors: further bodies, parked.
 
     Raises:
         SimulatorError: the robot's files are missing or MuJoCo refuses the model.
@@ -65,6 +73,8 @@ def build_model(scene: Scene, camera_size: tuple[int, int] | None = None) -> muj
     _add_ground(spec, scene)
     _add_cube(spec, scene)
     _add_bin(spec, scene)
+    for i, distractor in enumerate(distractors):  # last, so that the cube keeps its place among the joints
+        _add_distractor(spec, i, distractor)
     _add_cameras_and_light(spec, scene)
     _set_options(spec, scene, camera_size or (scene.cameras.width, scene.cameras.height))
     for i, body_a in enumerate(ROBOT_BODIES):
@@ -164,7 +174,7 @@ def _add_ground(spec: mujoco.MjSpec, scene: Scene) -> None:
     table = scene.objects.table
     width, depth, thickness = table.size
     spec.add_texture(
-        name="sky",
+        name=SKY,
         type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
         builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
         rgb1=[0.78, 0.85, 0.92],
@@ -210,9 +220,36 @@ def _add_cube(spec: mujoco.MjSpec, scene: Scene) -> None:
         rgba=list(cube.rgba),
         condim=4,
         priority=1,  # the cube's friction decides each of its contacts, so that one number describes a slippery cube
-        friction=[cube.friction, 0.01 * cube.friction, 0.0001],
-        solref=[0.01, 1.0],  # stiff: with MuJoCo's 0.02 s the fingers' 20 N press 2.6 mm into each side
+        friction=cube_friction(cube.friction),
+        solref=STIFF,
     )
+
+
+def cube_friction(friction: float) -> list[float]:
+    """Coefficients of sliding, torsion [m] and rolling [m]."""
+    return [friction, 0.01 * friction, 0.0001]
+
+
+def _add_distractor(spec: mujoco.MjSpec, index: int, distractor: Distractor) -> None:
+    name, half = distractor_name(index), np.array(distractor.size) / 2.0
+    box = distractor.shape == "box"
+    body = spec.worldbody.add_body(name=name, pos=parked_pose(index, distractor).position)
+    body.add_freejoint(name=name)
+    body.add_geom(
+        name=name,
+        type=mujoco.mjtGeom.mjGEOM_BOX if box else mujoco.mjtGeom.mjGEOM_CYLINDER,
+        size=half if box else [half[0], half[2], 0.0],
+        mass=distractor.mass,
+        rgba=list(distractor.colors[0]),
+        condim=4,
+        solref=STIFF,
+    )
+
+
+def parked_pose(index: int, distractor: Distractor) -> Pose:
+    """Where a distractor stands while it is not on the table."""
+    x, y = PARKING
+    return Pose(np.array([x + 0.3 * index, y, FLOOR_Z + distractor.size[2] / 2.0]), np.array([0.0, 0.0, 0.0, 1.0]))
 
 
 def _add_bin(spec: mujoco.MjSpec, scene: Scene) -> None:
@@ -242,7 +279,7 @@ def _add_cameras_and_light(spec: mujoco.MjSpec, scene: Scene) -> None:
     spec.visual.headlight.diffuse = [light.headlight_diffuse] * 3
     spec.visual.headlight.specular = [0.0] * 3
     spec.worldbody.add_light(
-        name="sun",
+        name=SUN,
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
         pos=[1.0, 1.0, 3.0],
         dir=[-0.4, -0.35, -1.0],

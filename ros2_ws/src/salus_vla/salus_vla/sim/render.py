@@ -108,6 +108,7 @@ class CameraRenderer:
             SimulatorError: no OpenGL binding works.
         """
         self._model = model
+        self._stale = False
         self._width = int(model.vis.global_.offwidth)
         self._height = int(model.vis.global_.offheight)
         self._rect = mujoco.MjrRect(0, 0, self._width, self._height)
@@ -133,6 +134,10 @@ class CameraRenderer:
         camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         camera.fixedcamid = self._model.camera(name).id
         return camera
+
+    def forget_textures(self) -> None:
+        """The model's textures have changed: the next picture uses the new ones."""
+        self._stale = True
 
     def render(self, data: mujoco.MjData, names: Sequence[str] = CAMERAS) -> dict[str, ImageArray]:
         """Pictures of the named cameras: fresh C-contiguous uint8 RGB arrays, shape (height, width, 3).
@@ -164,6 +169,10 @@ class CameraRenderer:
         if not self._free.alive:
             raise SimulatorError("the cameras are closed")
         self._gl.make_current()  # another simulator of this process may have rendered since
+        if self._stale:
+            for texture in range(self._model.ntex):
+                mujoco.mjr_uploadTexture(self._model, self._context, texture)
+            self._stale = False
         everything = mujoco.mjtCatBit.mjCAT_ALL
         mujoco.mjv_updateScene(self._model, data, self._option, None, self._cameras[name], everything, self._scene)
         mujoco.mjr_render(self._rect, self._scene, self._context)

@@ -16,10 +16,13 @@ from salus_vla.bodies import BIN, CUBE, FINGER_BODIES
 from salus_vla.contract import CAMERAS, ENTITIES, JOINT_DECIMALS, JOINTS
 from salus_vla.errors import SimulatorError
 from salus_vla.frames import FloatArray, Frame, ImageArray, Pose
+from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.scene import Scene
 from salus_vla.sim.contacts import ContactTracker
 from salus_vla.sim.model import build_model
+from salus_vla.sim.randomise import Randomiser
 from salus_vla.sim.render import CameraRenderer, SegmentArray
+from salus_vla.sim.variation import draw_cube_pose, draw_variation
 
 # MuJoCo's own handler writes MUJOCO_LOG.TXT into the working folder; a divergence is an exception here.
 mujoco.set_mju_user_warning(lambda message: None)
@@ -34,27 +37,45 @@ def _rounded(values: FloatArray) -> FloatArray:
 
 
 class Simulator:
-    """One robot, one cube, one bin. Not thread safe; several may live in one process."""
+    """One robot, one cube, one bin. Not thread safe; several may live in one process.
 
-    def __init__(self, scene: Scene, *, camera_size: tuple[int, int] | None = None, seed: int = 0) -> None:
+    Attributes:
+        scene: the contract's scene.
+        profile: name of the randomisation profile.
+        variation: what the last reset drew for it.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        *,
+        profile: str = DEFAULT_PROFILE,
+        camera_size: tuple[int, int] | None = None,
+        seed: int = 0,
+    ) -> None:
         """Build the scene and reset it.
 
         Args:
             scene: the contract's scene.
+            profile: one of `scene.profiles`: how a seed changes the scene.
             camera_size: width and height of the pictures [px]; the scene's by default.
             seed: seed of the first reset.
 
         Raises:
+            ConfigError: the scene has no such profile.
             SimulatorError: the robot's files are missing or MuJoCo refuses the scene.
         """
         self.scene = scene
-        self.model = build_model(scene, camera_size)
+        self.profile = profile
+        self._profile = scene.profile(profile)
+        distractors = self._profile.distractors
+        self.model = build_model(scene, camera_size, distractors.objects if distractors is not None else ())
         self.data = mujoco.MjData(self.model)
         self._qpos = np.array([self.model.joint(name).qposadr[0] for name in JOINTS])
         self._dof = np.array([self.model.joint(name).dofadr[0] for name in JOINTS])
         self._actuator = {name: self.model.actuator(name).id for name in JOINTS}
         self._actuators = np.array([self._actuator[name] for name in JOINTS])
-        self._cube_qpos = int(self.model.joint(CUBE).qposadr[0])
+        self._randomiser = Randomiser(scene, self._profile, self.model)
         self._bin_mocap = int(self.model.body(BIN).mocapid[0])
         self._bodies = {self.model.body(i).name: i for i in range(1, self.model.nbody)}
         self._entities = [(name, self._bodies[name]) for name in ENTITIES]
@@ -68,26 +89,32 @@ class Simulator:
     # -- stepping ------------------------------------------------------------------------------------------------------
 
     def reset(self, seed: int, *, poses: Mapping[str, Pose] | None = None) -> Frame:
-        """Start over in place: home pose, open fingers, cube drawn from the spawn range and settled.
+        """Start over in place: home pose, open fingers, what the profile draws from the seed, cube settled.
 
-        The clock goes on by one frame. The cube's pose depends on the seed alone.
+        The clock goes on by one frame. Nothing depends on earlier resets.
 
         Args:
-            seed: seed of `numpy.random.default_rng`.
+            seed: of everything that is drawn, at least 0.
             poses: poses of entities that replace the drawn cube pose or the bin's place.
 
         Raises:
-            SimulatorError: an unknown entity, or a pose that is not finite or has no orientation.
+            SimulatorError: an unknown entity, a pose that is not finite or has no orientation, or no place for a
+                distractor; nothing has changed then.
         """
-        chosen = {CUBE: self._draw_cube_pose(seed), BIN: self.scene.objects.blue_bin.pose()}
+        chosen = {CUBE: draw_cube_pose(self.scene, self._profile, seed), BIN: self.scene.objects.blue_bin.pose()}
         for name, pose in (poses or {}).items():
             chosen[name] = _checked(name, pose)
+        self.variation = draw_variation(self.scene, self._profile, seed, chosen)
+        self._randomiser.apply(self.variation, self.data)
+        if self._renderer is not None and self.variation.light is not None:
+            self._renderer.forget_textures()
         mujoco.mj_resetData(self.model, self.data)
         home = self.scene.robot.home_position
         self.data.qpos[self._qpos] = home
         self.data.ctrl[self._actuators] = home
-        cube = chosen[CUBE]
-        self.data.qpos[self._cube_qpos : self._cube_qpos + 7] = [*cube.position, *np.roll(cube.quaternion, 1)]
+        free = {CUBE: chosen[CUBE], **self._randomiser.distractor_poses(self.variation)}
+        for name, pose in free.items():
+            self.data.joint(name).qpos = [*pose.position, *np.roll(pose.quaternion, 1)]
         self.data.mocap_pos[self._bin_mocap] = chosen[BIN].position
         self.data.mocap_quat[self._bin_mocap] = np.roll(chosen[BIN].quaternion, 1)
         mujoco.mj_step(self.model, self.data, SETTLE_STEPS)
@@ -217,13 +244,6 @@ class Simulator:
 
     def _pose(self, body: int) -> Pose:
         return Pose(self.data.xpos[body].copy(), np.roll(self.data.xquat[body], -1))
-
-    def _draw_cube_pose(self, seed: int) -> Pose:
-        cube = self.scene.objects.red_cube
-        random = np.random.default_rng(seed)
-        x, y = random.uniform(*cube.spawn.x), random.uniform(*cube.spawn.y)
-        half = np.radians(random.uniform(*cube.spawn.yaw_deg)) / 2.0
-        return Pose(np.array([x, y, cube.edge / 2.0]), np.array([0.0, 0.0, np.sin(half), np.cos(half)]))
 
 
 def _checked(name: str, pose: Pose) -> Pose:

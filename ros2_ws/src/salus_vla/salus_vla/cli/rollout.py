@@ -1,0 +1,230 @@
+"""`salus rollout`: episodes without ROS, in parallel, on this machine or on a Ray cluster."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from salus_vla.cli.rollout_progress import RolloutProgress
+from salus_vla.contract import DEFAULT_TASK
+from salus_vla.errors import RecordingError, SalusError
+from salus_vla.policy.registry import BUILTIN_TINY, POLICIES
+from salus_vla.profiles import DEFAULT_PROFILE
+from salus_vla.recording.records import RUN_FILE
+from salus_vla.rollouts.folder import RolloutFolder
+from salus_vla.rollouts.results import REDONE_AT_MOST, Result
+from salus_vla.rollouts.run import roll_out
+from salus_vla.rollouts.settings import RolloutSettings
+from salus_vla.rollouts.store import is_rollout_run
+from salus_vla.rollouts.workers import run_local
+from salus_vla.scene import load_scene
+
+_DESCRIPTION = """\
+Makes episodes without ROS: the simulator, policy, limits and task of the graph, many times in parallel. A seed gives
+the same episode here and through the graph (`salus collect`), with any number of workers, on this machine or another.
+"""
+_EPILOG = f"""\
+One file per finished episode, RUN/episodes/seed_NNNNNN.safetensors; `salus dataset export RUN` turns them into a data
+set. Ctrl-C ends the workers, finished episodes stay, --resume makes the others. The episode of a worker that dies is
+made again, {REDONE_AT_MOST} times at most.
+
+examples:
+  salus rollout --policy expert --episodes 1000 --seed 0 --profile train --workers 16
+  salus rollout --policy ensemble --model models/mine --episodes 200 --seed 5000 --no-images
+  salus rollout --policy expert --episodes 10000 --ray auto --workers 200    # on a running Ray cluster
+
+exit codes: 0 every episode made, 1 some or all could not be made (the reason is printed), 2 wrong arguments, 130 Ctrl-C
+"""
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LOG = "workers.log"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `rollout`."""
+    parser = subparsers.add_parser(
+        "rollout",
+        help="make episodes without ROS, in parallel",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--episodes", metavar="N", type=_whole(1), required=True, help="episodes of the whole run")
+    add("--seed", metavar="S", type=_whole(0), help="seed of the first episode; the n-th has S + n (default: 0)")
+    add("--policy", choices=POLICIES, help="what produces the actions (default: ensemble)")
+    add(
+        "--model",
+        metavar="MODEL",
+        help=f"model folder, member folders or Hub names separated by commas (default: {BUILTIN_TINY}, untrained)",
+    )
+    add("--device", help="device of the ensemble: cpu, cuda:0, ... (default: cpu)")
+    add("--task", metavar="TEXT", help=f"instruction (default: {DEFAULT_TASK!r})")
+    add(
+        "--profile",
+        metavar="NAME",
+        help=f"how a seed changes the scene, a name of `profiles` in contract.yaml (default: {DEFAULT_PROFILE})",
+    )
+    add("--disturb", action="store_true", default=None, help="disturb the commands on purpose, for data with recovery")
+    add("--no-images", dest="images", action="store_false", default=None, help="store no pictures; much faster")
+    add("--max-decisions", metavar="N", type=_whole(1), help="decisions before TIMEOUT (default: the scene's, 200)")
+    add(
+        "--workers", metavar="W", type=_whole(1), help="processes, or actors on Ray (default: the CPUs of this machine)"
+    )
+    add(
+        "--ray",
+        metavar="ADDRESS",
+        help="run the episodes on a Ray cluster (auto or HOST:PORT); local starts one here for this run",
+    )
+    add("--out", metavar="DIR", type=Path, default=Path("runs"), help="folder that holds the runs (default: runs)")
+    add("--run-id", metavar="NAME", help="name of the run's folder (default: made from the date)")
+    add("--resume", action="store_true", help="continue the run --run-id, or the newest rollout in --out")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Makes the run.
+
+    Raises:
+        SalusError: the run cannot be made or resumed with these arguments, or ends early; says why.
+    """
+    console = Console()
+    out = arguments.out.expanduser().resolve()
+    folder = _resumed(arguments, out) if arguments.resume else _new(arguments, out)
+    try:
+        return _run_in(folder, arguments, console)
+    finally:
+        folder.close()
+
+
+def _run_in(folder: RolloutFolder, arguments: argparse.Namespace, console: Console) -> int:
+    for file in folder.damaged:
+        console.print(f"[yellow]{file} is damaged and is made again[/yellow]", soft_wrap=True, highlight=False)
+    wanted = range(folder.first_seed, folder.first_seed + arguments.episodes)
+    seeds = [seed for seed in wanted if seed not in folder.finished]
+    failures: dict[int, str] = {}
+    interrupted = False
+    if seeds:
+        results = _results(folder, arguments, seeds)
+        kept = [folder.finished[seed] for seed in wanted if seed in folder.finished]
+        with _sigterm_as_ctrl_c(), RolloutProgress(console, len(wanted), kept) as progress:
+            try:
+                failures = roll_out(folder, results, progress.show)
+            except KeyboardInterrupt:
+                interrupted = True
+    _print_run(console, folder)
+    if interrupted:
+        console.print("interrupted; continue with --resume")
+        return 130
+    for seed, message in sorted(failures.items()):
+        console.print(f"[red]seed {seed} could not be made:[/red] {message}", soft_wrap=True, highlight=False)
+    return 1 if failures else 0
+
+
+def _results(
+    folder: RolloutFolder, arguments: argparse.Namespace, seeds: Sequence[int]
+) -> Generator[Result, None, None]:
+    workers = min(arguments.workers or os.cpu_count() or 1, len(seeds))
+    if arguments.ray is not None:
+        # Ray and mujoco take a while to import, and not everybody has Ray.
+        from salus_vla.rollouts.ray_backend import run_on_ray
+
+        return run_on_ray(folder.settings, seeds, workers, arguments.ray)
+    return run_local(folder.settings, seeds, workers, folder.path / _LOG)
+
+
+def _new(arguments: argparse.Namespace, out: Path) -> RolloutFolder:
+    run_id = arguments.run_id or datetime.now().strftime("rollout_%Y%m%d_%H%M%S")
+    if not _RUN_ID.fullmatch(run_id):
+        raise RecordingError(f"--run-id {run_id!r}: expected letters, digits and . _ - only")
+    if (out / run_id).exists():
+        raise RecordingError(f"{out / run_id}: exists already; give --resume to continue it, or another --run-id")
+    settings = RolloutSettings(**_given(arguments))  # type: ignore[arg-type]
+    load_scene().profile(settings.profile)
+    if arguments.ray in (None, "local"):
+        _prepare(settings)
+    return RolloutFolder.create(out, run_id, settings, arguments.seed or 0)
+
+
+def _resumed(arguments: argparse.Namespace, out: Path) -> RolloutFolder:
+    folder = RolloutFolder.resume(out / arguments.run_id if arguments.run_id else _newest_run(out))
+    try:
+        if arguments.ray in (None, "local"):
+            _prepare(folder.settings)
+        _same("--seed", arguments.seed, folder.first_seed)
+        for name, value in _given(arguments).items():
+            _same("--" + name.replace("_", "-"), value, getattr(folder.settings, name))
+    except SalusError:
+        folder.close()
+        raise
+    return folder
+
+
+def _prepare(settings: RolloutSettings) -> None:
+    """Before there is a folder: what cannot work here leaves none."""
+    from salus_vla.rollouts.maker import prepare_machine  # mujoco: not for a wrong argument
+
+    prepare_machine(settings)
+
+
+def _same(option: str, given: object, before: object) -> None:
+    if given is not None and given != before:
+        raise SalusError(f"{option} {given}: the run was made with {before!r}; leave it out, or start another run")
+
+
+def _given(arguments: argparse.Namespace) -> dict[str, str | bool | int]:
+    """The settings that are among the arguments."""
+    values = {item.name: getattr(arguments, item.name) for item in fields(RolloutSettings)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _newest_run(out: Path) -> Path:
+    runs = [file for file in out.glob(f"*/{RUN_FILE}") if is_rollout_run(file.parent)]
+    if not runs:
+        raise RecordingError(f"--resume: {out} holds no run of `salus rollout`")
+    return max(runs, key=lambda file: file.stat().st_mtime).parent
+
+
+def _print_run(console: Console, folder: RolloutFolder) -> None:
+    episodes = folder.finished.values()
+    table = Table("outcome", "episodes", "share", "decisions (mean)")
+    for outcome in sorted({episode.outcome for episode in episodes}):
+        decisions = [episode.decisions for episode in episodes if episode.outcome == outcome]
+        share = len(decisions) / len(episodes)
+        table.add_row(outcome.name, str(len(decisions)), f"{share:.1%}", f"{sum(decisions) / len(decisions):.1f}")
+    if episodes:
+        console.print(table)
+    console.print(f"{len(episodes)} episodes in {folder.path}", soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """`kill` ends a run as Ctrl-C does."""
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _whole(smallest: int) -> type[int]:
+    def whole_number(text: str) -> int:
+        value = int(text)
+        if value < smallest:
+            raise argparse.ArgumentTypeError(f"{value} is below {smallest}")
+        return value
+
+    return whole_number  # type: ignore[return-value]  # argparse calls it and shows its name

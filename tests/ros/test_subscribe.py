@@ -1,0 +1,44 @@
+"""Messages that wait are taken at once when the order between topics matters."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+
+from salus_vla import contract
+from salus_vla.nodes.qos import profile
+from salus_vla.nodes.subscribe import subscribe, take_waiting
+
+StartRos = Callable[..., None]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail("the condition did not come true")
+        time.sleep(0.01)
+
+
+def test_what_waits_is_taken_without_the_executor_and_in_order(start_ros: StartRos) -> None:
+    start_ros()
+    node = Node("listener")
+    taken: list[float] = []
+    topic = contract.JOINT_STATES
+    subscription = subscribe(node, topic, lambda message: taken.append(message.position[0]), keep_all=True)
+    take_waiting(subscription)
+    assert taken == []
+    publisher = node.create_publisher(JointState, topic.name, profile(topic.qos))
+    wait_for(lambda: publisher.get_subscription_count() == 1)
+    for value in (1.0, 2.0, 3.0):
+        publisher.publish(JointState(position=[value]))
+
+    def all_taken() -> bool:
+        take_waiting(subscription)
+        return len(taken) == 3
+
+    wait_for(all_taken)
+    assert taken == [1.0, 2.0, 3.0]
+    node.destroy_node()

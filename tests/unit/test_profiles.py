@@ -1,0 +1,378 @@
+"""The profiles of contract.yaml: what a file may say, and what a seed draws of it."""
+
+import copy
+import dataclasses
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from salus_vla import paths
+from salus_vla.cli import collect
+from salus_vla.contract import CAMERAS
+from salus_vla.errors import ConfigError, SalusError, SimulatorError
+from salus_vla.frames import Pose
+from salus_vla.profiles import DEFAULT_PROFILE, CameraProfile, CubeProfile, DistractorProfile, Profile
+from salus_vla.scene import Scene, load_scene
+from salus_vla.scene_types import Area
+from salus_vla.sim.variation import Variation, draw_cube_pose, draw_variation
+
+SCENE = load_scene()
+NAMES = ("eval", "train", "far_cube", "dark", "camera_moved", "slippery", "heavy", "distractor", "other_color")
+RAW = yaml.safe_load((paths.config_dir() / paths.CONTRACT_FILE).read_text(encoding="utf-8"))
+SEEDS = range(200)
+EVERYTHING = Profile(
+    light=(0.5, 1.5),
+    red_cube=CubeProfile(friction=(0.1, 1.0), mass=(0.1, 1.0), colors=((1, 0, 0, 1), (0, 1, 0, 1), (0, 0, 1, 1))),
+    cameras=CameraProfile(position=(0.01, 0.05), target=(0.01, 0.05)),
+    distractors=SCENE.profiles["distractor"].distractors,
+)
+
+
+def load_text(folder: Path, text: str) -> Scene:
+    path = folder / "contract.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_scene(path)
+
+
+def load_raw(folder: Path, raw: object) -> Scene:
+    return load_text(folder, yaml.safe_dump(raw))
+
+
+def scene_or_reason(folder: Path, text: str) -> Scene | str:
+    """The scene, or why it is refused; any other exception gets out."""
+    try:
+        return load_text(folder, text)
+    except ConfigError as error:
+        return str(error)
+
+
+def with_profile(profile: object, name: str = "mine") -> dict[str, Any]:
+    raw = copy.deepcopy(RAW)
+    raw["profiles"][name] = profile
+    return raw
+
+
+def drawn(profile: Profile, seed: int) -> Variation:
+    return draw_variation(SCENE, profile, seed, poses_of(profile, seed))
+
+
+def poses_of(profile: Profile, seed: int) -> dict[str, Pose]:
+    return {"red_cube": draw_cube_pose(SCENE, profile, seed), "blue_bin": SCENE.objects.blue_bin.pose()}
+
+
+def inside(area: Area, point: np.ndarray) -> bool:
+    return area.x[0] <= point[0] <= area.x[1] and area.y[0] <= point[1] <= area.y[1]
+
+
+# -- the file ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_profile_is_there_and_eval_changes_nothing() -> None:
+    assert set(SCENE.profiles) == set(NAMES)
+    assert SCENE.profile(DEFAULT_PROFILE) == Profile()
+
+
+def test_an_unknown_profile_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"unknown profile 'darkk'; expected one of eval, train, far_cube, dark, "):
+        SCENE.profile("darkk")
+
+
+@pytest.mark.parametrize(
+    ("profile", "expected"),
+    [
+        ({"lights": [1, 1]}, "profiles.mine.lights: Extra inputs"),
+        ({"red_cube": {"colour": [1, 0, 0, 1]}}, "profiles.mine.red_cube.colour: Extra inputs"),
+        ({"light": [1.0, 0.5]}, "profiles.mine.light: Value error, expected [low, high]"),
+        ({"light": [0.0, 0.5]}, "profiles.mine.light.0: Input should be greater than 0"),
+        ({"light": 0.5}, "profiles.mine.light: Input should be a valid tuple"),
+        ({"red_cube": {"mass": [0.0, 1.0]}}, "profiles.mine.red_cube.mass.0"),
+        ({"red_cube": {"friction": [-0.1, 1.0]}}, "profiles.mine.red_cube.friction.0"),
+        ({"red_cube": {"colors": []}}, "profiles.mine.red_cube.colors"),
+        ({"red_cube": {"colors": [[2, 0, 0, 1]]}}, "profiles.mine.red_cube.colors.0.0"),
+        ({"red_cube": {"spawn": []}}, "profiles.mine.red_cube.spawn"),
+        (
+            {"red_cube": {"spawn": [{"x": [0.4, 0.9], "y": [0, 0], "yaw_deg": [0, 0]}]}},
+            "profiles.mine.red_cube.spawn.0.x must lie on the table, -0.1 to 0.8",
+        ),
+        ({"cameras": {"position": [0.0, 1.0]}}, "profiles.mine.cameras.position.1"),
+        ({"cameras": {"target": [0.2, 0.1]}}, "profiles.mine.cameras.target: Value error, expected [low, high]"),
+        (None, "profiles.mine"),
+    ],
+)
+def test_a_wrong_profile_is_refused_with_its_key(tmp_path: Path, profile: object, expected: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_raw(tmp_path, with_profile(profile))
+    assert expected in str(error.value)
+    assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("count", [1, 9], "count: expected [low, high] up to the 3 objects listed"),
+        ("count", [2, 1], "count: expected [low, high]"),
+        ("x", [0.4, 0.9], "profiles.distractor.distractors.x must lie on the table"),
+        ("clearance", -0.1, "distractors.clearance"),
+        ("objects", [{"shape": "ball", "size": [1, 1, 1], "mass": 1, "colors": [[1, 1, 1, 1]]}], "objects.0.shape"),
+        ("objects", [{"shape": "cylinder", "size": [1, 2, 1], "mass": 1, "colors": [[1] * 4]}], "must be equal"),
+    ],
+)
+def test_wrong_distractors_are_refused_with_their_key(tmp_path: Path, key: str, value: object, expected: str) -> None:
+    raw = copy.deepcopy(RAW)
+    raw["profiles"]["distractor"]["distractors"][key] = value
+    with pytest.raises(ConfigError) as error:
+        load_raw(tmp_path, raw)
+    assert expected in str(error.value)
+
+
+def test_a_file_needs_the_default_profile_and_plain_names(tmp_path: Path) -> None:
+    raw = copy.deepcopy(RAW)
+    del raw["profiles"]["eval"]
+    with pytest.raises(ConfigError, match="profiles must have 'eval'"):
+        load_raw(tmp_path, raw)
+    with pytest.raises(ConfigError, match=r"My Profile"):
+        load_raw(tmp_path, with_profile({}, "My Profile"))
+
+
+scalars = st.none() | st.booleans() | st.integers(-5, 5) | st.floats(-2.0, 2.0) | st.sampled_from(["", "x", "box"])
+keys = st.sampled_from(["light", "red_cube", "cameras", "distractors", "mass", "spawn", "x", "count", "objects", "?"])
+trees = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3), max_leaves=8
+)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tree=trees)
+def test_whatever_a_profile_holds_it_loads_or_is_a_config_error(tmp_path: Path, tree: object) -> None:
+    raw = {**RAW, "profiles": {"eval": {}, "mine": tree}}
+    scene = scene_or_reason(tmp_path, yaml.safe_dump(raw))
+    if isinstance(scene, str):
+        assert "profiles" in scene
+    else:
+        assert isinstance(tree, dict)
+        assert scene.profiles["mine"].model_dump(exclude_unset=True).keys() == tree.keys()
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_text_loads_or_is_a_config_error(tmp_path: Path, data: st.DataObject) -> None:
+    text = yaml.safe_dump({**RAW, "profiles": {name: RAW["profiles"][name] for name in ("eval", "distractor")}})
+    at = data.draw(st.integers(text.index("profiles:"), len(text) - 1))
+    damage = data.draw(st.sampled_from(["", "\0", ":", "[", "- ", "\t", "é", "-1", ".nan", "!!python/x ", "&a *a"]))
+    scene = scene_or_reason(tmp_path, text[:at] + damage + text[at + data.draw(st.integers(0, 5)) :])
+    if isinstance(scene, str):
+        assert str(tmp_path) in scene
+    else:
+        assert scene.profile("eval") == Profile()
+
+
+# -- the cube's pose ---------------------------------------------------------------------------------------------------
+
+
+def test_eval_draws_the_poses_that_seeds_had_before_profiles() -> None:
+    spawn = SCENE.objects.red_cube.spawn
+    for seed in SEEDS:
+        random = np.random.default_rng(seed)
+        x, y, yaw = (random.uniform(*limits) for limits in (spawn.x, spawn.y, spawn.yaw_deg))
+        pose = draw_cube_pose(SCENE, Profile(), seed)
+        half = np.radians(yaw) / 2.0
+        np.testing.assert_array_equal(pose.position, [x, y, 0.025])
+        np.testing.assert_array_equal(pose.quaternion, [0.0, 0.0, np.sin(half), np.cos(half)])
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "far_cube"])
+def test_a_profile_without_areas_keeps_the_poses(name: str) -> None:
+    for seed in range(20):
+        own, expected = draw_cube_pose(SCENE, SCENE.profile(name), seed), draw_cube_pose(SCENE, Profile(), seed)
+        np.testing.assert_array_equal(own.position, expected.position)
+        np.testing.assert_array_equal(own.quaternion, expected.quaternion)
+
+
+def test_far_cubes_start_outside_of_the_training_area_within_reach_and_off_the_bin() -> None:
+    profile, usual = SCENE.profile("far_cube"), SCENE.objects.red_cube.spawn
+    areas = profile.red_cube.spawn
+    assert areas is not None
+    half_diagonal = SCENE.objects.red_cube.edge / np.sqrt(2.0)
+    bin_side = SCENE.objects.blue_bin.position[1] + SCENE.objects.blue_bin.outer[1] / 2.0
+    counts = [0] * len(areas)
+    for seed in SEEDS:
+        position = draw_cube_pose(SCENE, profile, seed).position
+        assert not inside(usual, position)
+        counts = [count + inside(area, position) for count, area in zip(counts, areas, strict=True)]
+        assert np.linalg.norm(position[:2]) + half_diagonal < SCENE.outcomes.reach[1]
+        assert position[1] - half_diagonal > bin_side
+    assert sum(counts) == len(SEEDS)
+    assert min(counts) > 0.3 * len(SEEDS)
+    for area in areas:  # the cubes themselves may not be in the usual area either, not only their centres by chance
+        assert area.x[0] > usual.x[1] + 0.02 or area.y[0] > usual.y[1] + 0.02
+
+
+# -- everything else ---------------------------------------------------------------------------------------------------
+
+
+def test_eval_draws_nothing() -> None:
+    assert drawn(Profile(), 3) == Variation(None, None, None, None, {}, ())
+
+
+@pytest.mark.parametrize(
+    ("name", "quantity", "limits"),
+    [
+        ("train", "light", (0.85, 1.15)),
+        ("train", "friction", (0.8, 1.2)),
+        ("dark", "light", (0.25, 0.40)),
+        ("slippery", "friction", (0.0126, 0.0146)),
+        ("heavy", "mass", (3.0, 3.9)),
+    ],
+)
+def test_a_quantity_fills_its_range(name: str, quantity: str, limits: tuple[float, float]) -> None:
+    values = [getattr(drawn(SCENE.profile(name), seed), quantity) for seed in SEEDS]
+    low, high = limits
+    assert low <= min(values) < low + 0.05 * (high - low)
+    assert high >= max(values) > high - 0.05 * (high - low)
+    assert np.mean(values) == pytest.approx((low + high) / 2.0, abs=0.1 * (high - low))
+
+
+@pytest.mark.parametrize(
+    ("name", "position", "target"), [("camera_moved", (0.03, 0.08), 0.03), ("train", (0, 0.005), 0)]
+)
+def test_cameras_move_by_the_distances_of_the_profile(name: str, position: tuple[float, float], target: float) -> None:
+    shifts, targets = [], []
+    for seed in SEEDS:
+        views = drawn(SCENE.profile(name), seed).views
+        assert tuple(views) == CAMERAS
+        for camera, view in views.items():
+            own = SCENE.cameras.views[camera]
+            shifts.append(np.subtract(view.position, own.position))
+            targets.append(np.linalg.norm(np.subtract(view.target, own.target)))
+    lengths = np.linalg.norm(shifts, axis=1)
+    assert position[0] <= lengths.min() < lengths.max() <= position[1] + 1e-12
+    assert np.abs(np.mean(shifts, axis=0)).max() < 0.2 * position[1]  # in all directions
+    assert max(targets) <= target + 1e-12
+    assert max(targets) > 0.9 * target or target == 0.0
+
+
+def test_distractors_stand_clear_of_everything() -> None:
+    profile = SCENE.profile("distractor")
+    rules = profile.distractors
+    assert rules is not None
+    half_diagonal = SCENE.objects.red_cube.edge / np.sqrt(2.0)
+    corner = np.array(SCENE.objects.blue_bin.outer[:2]) / 2.0
+    numbers = set()
+    for seed in SEEDS:
+        cube = draw_cube_pose(SCENE, profile, seed).position[:2]
+        placed = drawn(profile, seed).distractors
+        numbers.add(len(placed))
+        around = [(cube, half_diagonal)]
+        for item, kind in zip(placed, rules.objects, strict=False):
+            point = item.pose.position[:2]
+            assert item.pose.position[2] == kind.size[2] / 2.0
+            assert item.color in kind.colors
+            assert inside(rules, point)
+            gap = np.linalg.norm(np.maximum(np.abs(point - SCENE.objects.blue_bin.position) - corner, 0.0))
+            assert gap >= kind.radius + rules.clearance
+            for other, radius in around:
+                assert np.linalg.norm(point - other) >= radius + kind.radius + rules.clearance
+            around.append((point, kind.radius))
+    assert numbers == {1, 2, 3}
+
+
+def test_a_distractor_looks_much_like_the_cube() -> None:
+    rules = SCENE.profile("distractor").distractors
+    assert rules is not None
+    assert all(red > 2.0 * max(green, blue) for red, green, blue, _ in rules.objects[0].colors)
+
+
+def test_distractors_keep_away_from_where_cube_and_bin_were_put() -> None:
+    profile = SCENE.profile("distractor")
+    turned = np.array([0.0, 0.0, np.sin(np.pi / 8.0), np.cos(np.pi / 8.0)])
+    poses = {
+        "red_cube": Pose(np.array([0.40, -0.05, 0.025]), turned),
+        "blue_bin": Pose(np.array([0.55, 0.20, 0.0]), turned),
+    }
+    for seed in range(50):
+        for item in draw_variation(SCENE, profile, seed, poses).distractors:
+            offset = item.pose.position[:2] - [0.55, 0.20]
+            along = np.array([[1.0, 1.0], [-1.0, 1.0]]) @ offset / np.sqrt(2.0)
+            assert np.abs(along).max() > 0.12 + 0.025
+            assert np.linalg.norm(item.pose.position[:2] - [0.40, -0.05]) > 0.035 + 0.025
+
+
+def test_distractors_without_a_place_are_an_error() -> None:
+    rules = SCENE.profile("distractor").distractors
+    assert rules is not None
+    crowded = Profile(distractors=DistractorProfile(**{**rules.model_dump(), "clearance": 0.5, "count": (3, 3)}))
+    with pytest.raises(SimulatorError, match="no place on the table for distractor 0 within 1000 tries, seed 1"):
+        drawn(crowded, 1)
+
+
+@pytest.mark.parametrize("left_out", ["light", "friction", "mass", "color", "views", "distractors"])
+def test_leaving_one_quantity_out_changes_no_other_draw(left_out: str) -> None:
+    changes: dict[str, Any] = {
+        "light": {"light": None},
+        "friction": {"red_cube": EVERYTHING.red_cube.model_copy(update={"friction": None})},
+        "mass": {"red_cube": EVERYTHING.red_cube.model_copy(update={"mass": None})},
+        "color": {"red_cube": EVERYTHING.red_cube.model_copy(update={"colors": None})},
+        "views": {"cameras": CameraProfile()},
+        "distractors": {"distractors": None},
+    }
+    fewer = EVERYTHING.model_copy(update=changes[left_out])
+    for seed in range(10):
+        expected = drawn(EVERYTHING, seed)
+        assert getattr(expected, left_out)
+        changed = drawn(fewer, seed)
+        assert not getattr(changed, left_out)
+        for field in dataclasses.fields(Variation):
+            if field.name != left_out:
+                assert repr(getattr(changed, field.name)) == repr(getattr(expected, field.name)), field.name
+
+
+def test_a_moved_target_does_not_change_where_the_camera_is() -> None:
+    fixed = EVERYTHING.model_copy(update={"cameras": CameraProfile(position=(0.01, 0.05))})
+    for camera, view in drawn(fixed, 4).views.items():
+        assert view.position == drawn(EVERYTHING, 4).views[camera].position
+        assert view.target == SCENE.cameras.views[camera].target
+
+
+@given(seed=st.integers(0, 2**63 - 1))
+@settings(max_examples=40, deadline=None)
+def test_any_seed_draws_the_same_again_and_another_seed_draws_otherwise(seed: int) -> None:
+    first = drawn(EVERYTHING, seed)
+    assert repr(drawn(EVERYTHING, seed)) == repr(first)
+    other = drawn(EVERYTHING, seed + 1)
+    assert (first.light, first.friction, first.mass) != (other.light, other.friction, other.mass)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_two_quantities_share_a_stream(seed: int) -> None:
+    variation = drawn(EVERYTHING, seed)
+    assert variation.light is not None
+    assert variation.friction is not None
+    assert variation.mass is not None
+    quantiles = [variation.light - 0.5, (variation.friction - 0.1) / 0.9, (variation.mass - 0.1) / 0.9]
+    for camera, view in variation.views.items():
+        own = SCENE.cameras.views[camera]
+        for moved, point in ((view.position, own.position), (view.target, own.target)):
+            quantiles.append((np.linalg.norm(np.subtract(moved, point)) - 0.01) / 0.04)
+    assert len(quantiles) == 3 + 2 * len(CAMERAS)
+    assert np.diff(np.sort(quantiles)).min() > 1e-6
+
+
+# -- the settings of a run ---------------------------------------------------------------------------------------------
+
+
+def given_options(**options: str) -> Namespace:
+    return Namespace(**{**dict.fromkeys(collect._DEFAULTS), **options})
+
+
+def test_a_resumed_run_keeps_its_profile_and_refuses_another() -> None:
+    assert collect._settings(given_options(), {})["profile"] == "eval"
+    assert collect._settings(given_options(profile="dark"), {})["profile"] == "dark"
+    assert collect._settings(given_options(), {"profile": "dark"})["profile"] == "dark"
+    with pytest.raises(SalusError, match="--profile eval: the run was made with 'dark'"):
+        collect._settings(given_options(profile="eval"), {"profile": "dark"})
