@@ -35,6 +35,18 @@ MODULES = (
     "transformers.models.auto.modeling_auto",
     "transformers.models.smolvlm.modeling_smolvlm",
     "transformers.models.smolvlm.processing_smolvlm",
+    # data sets, training
+    "accelerate",
+    "lerobot.datasets",
+    "lerobot.scripts.lerobot_train",
+    # rollouts on several machines; what Ray starts for a cluster on this one
+    "ray",
+    "ray._private.log_monitor",
+    "ray._private.runtime_env.agent.main",
+    "ray._private.workers.default_worker",
+    "ray.autoscaler._private.monitor",
+    "ray.dashboard.agent",
+    "ray.dashboard.dashboard",
     # simulator
     "mujoco",
     "trimesh",

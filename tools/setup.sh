@@ -119,13 +119,13 @@ forget_other_place() {
 
 packages_wanted() {
   echo "$ROOT $ROS"
-  cat requirements.lock requirements-nodeps.txt tools/check_environment.py
+  cat requirements.lock requirements-nodeps.txt requirements-ray.lock tools/check_environment.py
   [ "$ROS" = system ] || cat requirements-ros.lock
 }
 
 make_venv() {
   local venv_options=(--quiet --allow-existing --python "$PYTHON")
-  local files=(-r requirements.lock -r requirements-nodeps.txt)
+  local files=(-r requirements.lock -r requirements-nodeps.txt -r requirements-ray.lock)
   if [ "$ROS" = system ]; then venv_options+=(--system-site-packages); else files+=(-r requirements-ros.lock); fi
   # --no-deps: the lock files are complete, and requirements-nodeps.txt means it.
   "$UV" venv "${venv_options[@]}" "$VENV" &&
@@ -218,7 +218,8 @@ setup_meshes() {
 resolve() {
   local options=(--quiet --universal --python-version 3.12 --custom-compile-command "make lock")
   "$UV" pip compile "${options[@]}" requirements.txt -o requirements.lock &&
-    "$UV" pip compile "${options[@]}" -c requirements.lock requirements-ros.txt -o requirements-ros.lock
+    "$UV" pip compile "${options[@]}" -c requirements.lock requirements-ros.txt -o requirements-ros.lock &&
+    "$UV" pip compile "${options[@]}" -c requirements.lock requirements-ray.txt -o requirements-ray.lock
 }
 
 main() {

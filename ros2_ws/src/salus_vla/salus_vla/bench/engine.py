@@ -123,9 +123,12 @@ class Bench:
         from salus_vla.policy.member_files import read_member_files
         from salus_vla.policy.quiet import quiet_lerobot
 
-        config = read_member_files(name, Path(name), str(self._device)).config
+        files = read_member_files(name, Path(name), str(self._device))
+        # A VLM that the members keep together is read by the constructor; the member's own file is then not all.
+        together = files.vlm_weights is not files.weights
+        files.config.load_vlm_weights = together
         with quiet_lerobot():
-            SmolVLAPolicy.from_pretrained(name, config=config, strict=True)
+            SmolVLAPolicy.from_pretrained(name, config=files.config, strict=not together)
 
     def _engines(self, batch: dict[str, Tensor], noise: Tensor) -> Tensor:
         """Times one member and all of them in turns, so that a busy machine slows both; gives the actions of all."""

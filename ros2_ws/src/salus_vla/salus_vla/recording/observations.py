@@ -48,8 +48,8 @@ def read_episode(bag: Path) -> RecordedEpisode:
     Raises:
         RecordingError: no readable bag, or not one of exactly one episode; names the bag.
     """
-    with _opened(bag) as reader:
-        return _episode(reader, bag)
+    with opened_bag(bag) as reader:
+        return episode_of(reader, bag)
 
 
 def read_observations(bag: Path) -> Iterator[tuple[int, Observation]]:
@@ -67,17 +67,18 @@ def read_observations(bag: Path) -> Iterator[tuple[int, Observation]]:
     Raises:
         RecordingError: no readable bag, a topic is missing, or a message is not of the contract; names the bag.
     """
-    with _opened(bag) as reader:
-        task = _episode(reader, bag).task
+    with opened_bag(bag) as reader:
+        task = episode_of(reader, bag).task
         numbers = _Numbers(reader)
         matcher = ObservationMatcher(HALF_FRAME_NS)
-        for topic, message in _messages(reader, _connections(reader, bag, (JOINT_STATES, *map(image_topic, CAMERAS)))):
+        connections = connections_of(reader, bag, (JOINT_STATES, *map(image_topic, CAMERAS)))
+        for topic, message in messages_of(reader, connections):
             where = f"{bag}: {topic}"
             camera = _CAMERA_OF.get(topic)
             if camera is None:
-                observation = matcher.add_joints(_stamp_ns(message), _positions(message, where), task)
+                observation = matcher.add_joints(stamp_of(message), joint_positions(message, where), task)
             else:
-                observation = matcher.add_image(camera, _stamp_ns(message), _pixels(message, where), task)
+                observation = matcher.add_image(camera, stamp_of(message), _pixels(message, where), task)
             if observation is not None and (number := numbers.of(observation.stamp_ns)) is not None:
                 yield number, observation
 
@@ -88,7 +89,7 @@ class _Numbers:
     def __init__(self, reader: AnyReader) -> None:
         connections = [c for c in reader.connections if c.topic == SAFETY_SIGNALS.name and c.msgcount]
         self._counted = 0 if not connections else None
-        decided = sorted((_stamp_ns(message), int(message.decision)) for _, message in _messages(reader, connections))
+        decided = sorted((stamp_of(message), int(message.decision)) for _, message in messages_of(reader, connections))
         self._stamps = [stamp for stamp, _ in decided]
         self._numbers = [number for _, number in decided]
 
@@ -104,7 +105,12 @@ class _Numbers:
 
 
 @contextmanager
-def _opened(bag: Path) -> Iterator[AnyReader]:
+def opened_bag(bag: Path) -> Iterator[AnyReader]:
+    """A reader of a bag, closed at the end.
+
+    Raises:
+        RecordingError: the bag is not finished or is damaged, also when that shows only while it is read; names it.
+    """
     try:
         with AnyReader([bag]) as reader:
             yield reader
@@ -114,8 +120,12 @@ def _opened(bag: Path) -> Iterator[AnyReader]:
         raise RecordingError(f"{bag}: is no finished bag, or is damaged ({type(error).__name__}: {error})") from error
 
 
-def _connections(reader: AnyReader, bag: Path, topics: Iterable[Topic]) -> list[Connection]:
-    """The connections of topics that the bag must hold."""
+def connections_of(reader: AnyReader, bag: Path, topics: Iterable[Topic]) -> list[Connection]:
+    """The connections of topics that the bag must hold.
+
+    Raises:
+        RecordingError: a topic is missing or has another type; names the bag.
+    """
     wanted = {topic.name: topic.type for topic in topics}
     found = [connection for connection in reader.connections if connection.topic in wanted and connection.msgcount]
     missing = sorted(wanted.keys() - {connection.topic for connection in found})
@@ -128,14 +138,16 @@ def _connections(reader: AnyReader, bag: Path, topics: Iterable[Topic]) -> list[
     return found
 
 
-def _messages(reader: AnyReader, connections: list[Connection]) -> Iterator[tuple[str, Any]]:
+def messages_of(reader: AnyReader, connections: list[Connection]) -> Iterator[tuple[str, Any]]:
+    """Topic and decoded message of every message of some connections, in order."""
     if connections:  # none means all to rosbags
         for connection, _, raw in reader.messages(connections):
             yield connection.topic, reader.deserialize(raw, connection.msgtype)
 
 
-def _episode(reader: AnyReader, bag: Path) -> RecordedEpisode:
-    messages = [message for _, message in _messages(reader, _connections(reader, bag, (EPISODE,)))]
+def episode_of(reader: AnyReader, bag: Path) -> RecordedEpisode:
+    """As `read_episode`, of an open bag."""
+    messages = [message for _, message in messages_of(reader, connections_of(reader, bag, (EPISODE,)))]
     episodes = {(message.run_id, message.episode) for message in messages}
     if len(episodes) != 1:
         raise RecordingError(f"{bag}: holds messages of {len(episodes)} episodes on {EPISODE.name}, expected one")
@@ -144,12 +156,17 @@ def _episode(reader: AnyReader, bag: Path) -> RecordedEpisode:
     return RecordedEpisode(int(messages[0].seed), str(messages[0].task), outcome)
 
 
-def _stamp_ns(message: Any) -> int:
+def stamp_of(message: Any) -> int:
+    """Stamp of a message's header [ns]."""
     return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
 
 
-def _positions(message: Any, where: str) -> FloatArray:
-    """Positions in contract order, shape (9,) [rad, m]."""
+def joint_positions(message: Any, where: str) -> FloatArray:
+    """Positions of a JointState in contract order, shape (9,) [rad, m].
+
+    Raises:
+        RecordingError: they are not those of the nine joints, or not finite; `where` names the topic.
+    """
     if len(message.name) != len(JOINTS) or set(message.name) != set(JOINTS) or len(message.position) != len(JOINTS):
         raise RecordingError(
             f"{where}: has {len(message.position)} positions of {list(message.name)}, expected each of {list(JOINTS)}"

@@ -28,7 +28,8 @@ class FrameAssembler:
     """Collects messages by stamp and gives complete frames in order.
 
     A frame is given once a later one is complete too: by then a contact event of the frame, which need not exist, has
-    arrived as well.
+    nearly always arrived as well. One that has not comes with the next frame: a release that was lost would leave a
+    pair touching for the rest of the episode.
     """
 
     MAX_OPEN = 10  # frames that may wait for a message of an earlier one
@@ -38,7 +39,8 @@ class FrameAssembler:
         """Begins empty; stamps within the tolerance, half a frame, belong to one frame [ns]."""
         self._tolerance_ns = tolerance_ns
         self._frames: dict[int, WorldFrame] = {}
-        self._given_ns = -1
+        self._given_ns = self._begin_ns = -1
+        self._delayed: list[Contact] = []  # of frames that were given, or given up, without them
         self.incomplete = 0  # frames given up because a message of theirs never came
         self.late = 0  # messages of frames that were given already
 
@@ -46,6 +48,8 @@ class FrameAssembler:
         """Drops everything older than a stamp: the world before a reset."""
         self._frames = {stamp: frame for stamp, frame in self._frames.items() if stamp >= stamp_ns}
         self._given_ns = stamp_ns - 2 * self._tolerance_ns
+        self._begin_ns = stamp_ns
+        self._delayed.clear()
 
     def add_joints(self, stamp_ns: int, position: FloatArray) -> None:
         """Adds the joints of a frame, shape (9,)."""
@@ -61,6 +65,8 @@ class FrameAssembler:
         """Adds the contacts that changed in a frame."""
         if (frame := self._frame(stamp_ns)) is not None:
             frame.contacts += contacts
+        elif stamp_ns >= self._begin_ns - self._tolerance_ns:
+            self._delayed += contacts
 
     def take(self) -> Iterator[WorldFrame]:
         """Gives every frame that is complete and has a complete successor, oldest first."""
@@ -78,7 +84,9 @@ class FrameAssembler:
                 self._give_up(stamp)
                 continue
             self._given_ns = stamp
-            yield self._frames.pop(stamp)
+            frame = self._frames.pop(stamp)
+            frame.contacts, self._delayed = self._delayed + frame.contacts, []
+            yield frame
 
     def missing(self) -> tuple[str, ...]:
         """What the open frames lack: `joints` or entities, or both when nothing came at all."""
@@ -90,7 +98,7 @@ class FrameAssembler:
     def _give_up(self, stamp_ns: int) -> None:
         self.incomplete += 1
         self._given_ns = stamp_ns
-        del self._frames[stamp_ns]
+        self._delayed += self._frames.pop(stamp_ns).contacts
 
     def _frame(self, stamp_ns: int) -> WorldFrame | None:
         if stamp_ns <= self._given_ns + self._tolerance_ns and self._given_ns >= 0:

@@ -1,0 +1,1 @@
+"""What recorded episodes say: success and failure rates, shift detection and failure prediction by the signals."""

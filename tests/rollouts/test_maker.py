@@ -1,0 +1,108 @@
+"""One episode: what is stored is what `run_episode` gives, whatever ran before."""
+
+import numpy as np
+import pytest
+
+from salus_vla.contract import CAMERAS
+from salus_vla.control.controller import Decision, make_controller
+from salus_vla.control.disturbance import Disturbance
+from salus_vla.errors import ConfigError, ModelError
+from salus_vla.frames import Observation
+from salus_vla.policy.registry import make_policy
+from salus_vla.rollout import run_episode
+from salus_vla.rollouts.maker import EpisodeMaker
+from salus_vla.rollouts.settings import RolloutSettings
+from salus_vla.scene import load_scene
+from salus_vla.sim.simulator import Simulator
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        RolloutSettings(policy="hold", max_decisions=3, profile="dark", task="wave"),
+        RolloutSettings(policy="ensemble", max_decisions=2, images=False),
+        RolloutSettings(policy="expert", max_decisions=15, profile="train", disturb=True, images=False),
+    ],
+    ids=["hold", "ensemble without images", "disturbed expert"],
+)
+def test_a_stored_episode_is_what_run_episode_gives(settings: RolloutSettings) -> None:
+    scene = load_scene()
+    seen: list[Observation] = []
+
+    def keep(observation: Observation, decision: Decision) -> None:
+        seen.append(observation)
+
+    policy = make_policy(settings.policy, scene=scene)
+    controller = make_controller(policy, scene, disturbance=Disturbance() if settings.disturb else None)
+    with Simulator(scene, profile=settings.profile) as simulator:
+        result = run_episode(
+            simulator,
+            controller,
+            21,
+            task=settings.task,
+            max_decisions=settings.max_decisions or None,
+            on_observation=keep,
+            images=settings.images or policy.needs_images,
+        )
+    with EpisodeMaker(settings) as maker:
+        maker.make(20)
+        stored = maker.make(21)
+
+    start = result.frames[0].stamp_ns
+    assert result.event is not None
+    assert (stored.seed, stored.profile, stored.policy, stored.task) == (
+        21,
+        settings.profile,
+        settings.policy,
+        settings.task,
+    )
+    assert (stored.outcome, stored.decisions, stored.event) == (result.outcome, result.decisions, result.event.detail)
+    assert stored.event_stamp_ns == result.event.stamp_ns - start
+    assert stored.stamps_ns.tolist() == [item.stamp_ns - start for item in seen]
+    assert stored.frame_stamps_ns.tolist() == [frame.stamp_ns - start for frame in result.frames]
+    np.testing.assert_array_equal(stored.state, [item.state for item in seen])
+    np.testing.assert_array_equal(stored.joint_velocity, [item.joint_velocity for item in seen])
+    np.testing.assert_array_equal(stored.commands, [command.position for command in result.commands])
+    np.testing.assert_array_equal(stored.frame_position, [frame.joint_position for frame in result.frames])
+    cube = [frame.poses["red_cube"] for frame in result.frames]
+    np.testing.assert_array_equal(stored.cube_pose, [[*pose.position, *pose.quaternion] for pose in cube])
+    chunks = [decision.chunk for decision in result.decided]
+    np.testing.assert_array_equal(stored.planned, [chunk[0] for chunk in chunks if chunk is not None])
+    signals = [decision.signals for decision in result.decided]
+    np.testing.assert_array_equal(stored.signals, [item.values for item in signals])
+    np.testing.assert_array_equal(stored.member_actions, [item.member_actions for item in signals])
+    assert stored.valid.tolist() == [item.valid for item in signals]
+    assert tuple(stored.images) == (CAMERAS if settings.images else ())
+    for camera, pictures in stored.images.items():
+        np.testing.assert_array_equal(np.array(list(pictures)), [item.images[camera] for item in seen])
+
+
+def test_a_decision_that_is_not_finite_is_stored_as_nan(monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = set()
+    with EpisodeMaker(RolloutSettings(policy="hold", task="wave", max_decisions=2, images=False)) as maker:
+        policy = maker._controller.policy
+        predict = policy.predict
+
+        def broken(observation: Observation, decision: int) -> object:
+            tasks.add(observation.task)
+            prediction = predict(observation, decision)
+            if decision == 1:
+                prediction.chunks[0, 0, 3, 2] = np.inf
+            return prediction
+
+        monkeypatch.setattr(policy, "predict", broken)
+        stored = maker.make(1)
+    assert np.isnan(stored.planned).all(axis=1).tolist() == [False, True, False]
+    assert tasks == {stored.task} == {"wave"}
+
+
+def test_settings_that_cannot_work_are_refused() -> None:
+    with pytest.raises(ConfigError, match="nowhere"):
+        EpisodeMaker(RolloutSettings(policy="hold", profile="nowhere"))
+    with pytest.raises(ModelError, match="nobody"):
+        EpisodeMaker(RolloutSettings(policy="nobody"))
+
+
+def test_the_facts_name_what_decides_about_the_episodes() -> None:
+    with EpisodeMaker(RolloutSettings(policy="hold")) as maker:
+        assert {"salus", "version.mujoco", "scene_hash", "policy.policy"} <= maker.facts().keys()
