@@ -75,7 +75,7 @@ rollout() { # rollout RUN_ID options...
 # Seeds: demonstrations from 10000, evaluation from 500000, shifts from 600000. From 900000 on they are for acceptance only.
 rollout demos --policy expert --disturb --profile train --episodes "$episodes" --seed 10000
 if [ ! -d "$out/data" ]; then
-  salus dataset export "$out/runs/demos" --out "$out/data" --image-size 128 --action planned
+  salus dataset export "$out/runs/demos" --out "$out/data" --image-size 128 --action planned --ground-truth
 fi
 resume=()
 if [ -d "$out/trained" ]; then resume=(--resume); fi

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from episodes import image
+from lerobot.datasets import LeRobotDataset
 from samples import cdr, header, make, message_types
 from samples import episode as episode_message
 from samples import signals as signals_message
@@ -25,6 +26,7 @@ from salus_vla.contract import (
     Topic,
     image_topic,
 )
+from salus_vla.dataset.export import Exported, export
 from salus_vla.recording.episode_recorder import EpisodeRecorder
 from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta
 from salus_vla.recording.run_folder import RunFolder
@@ -165,6 +167,14 @@ def decision(stamp_ns: int, number: int, actions: np.ndarray) -> bytes:
 
 
 # -- and back ----------------------------------------------------------------------------------------------------------
+
+
+def exported(out: Path, *runs: Path, **options: object) -> Exported:
+    return export(runs, out, repo_id="salus/test", **options)
+
+
+def loaded(folder: Path, **options: object) -> LeRobotDataset:
+    return LeRobotDataset("salus/test", root=folder, **options)
 
 
 def content(folder: Path) -> dict[str, bytes]:

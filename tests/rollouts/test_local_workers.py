@@ -38,13 +38,13 @@ def test_two_workers_make_what_one_process_makes_also_when_one_is_killed(
     assert not any(psutil.pid_exists(process) for process in processes)
 
 
-class Interrupted(Exception):
+class InterruptError(Exception):
     """As KeyboardInterrupt, which would end pytest."""
 
 
 def test_an_interrupt_ends_workers_in_the_middle_of_an_episode(tmp_path: Path) -> None:
     def interrupt(number: int, frame: object) -> None:
-        raise Interrupted
+        raise InterruptError
 
     run = run_local(replace(SHORT, max_decisions=10**6, images=False), SEEDS, 1, tmp_path / "workers.log")
     first = next(run)
@@ -53,7 +53,7 @@ def test_an_interrupt_ends_workers_in_the_middle_of_an_episode(tmp_path: Path) -
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     began = time.monotonic()
     try:
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptError):
             next(run)
     finally:
         signal.signal(signal.SIGALRM, before)

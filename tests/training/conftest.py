@@ -5,9 +5,11 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import datasets
 import pytest
 import torch
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
@@ -15,15 +17,22 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from salus_vla.training.batches import Frames
 from salus_vla.training.run import begin_policy
 
+# Runs are made where the data set's tests make them.
+TESTS = Path(__file__).parents[1]
+sys.path += [str(TESTS / "dataset"), str(TESTS / "recording")]
+
 SIDE, CAMERAS, TOKENS = 64, 3, 6
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
+def _alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A private cache, and one thread: at these sizes a second one costs more than it gives."""
+    cache, threads = datasets.config.HF_DATASETS_CACHE, torch.get_num_threads()
+    datasets.config.HF_DATASETS_CACHE = tmp_path_factory.mktemp("datasets")
     torch.set_num_threads(1)
     yield
-    torch.set_num_threads(before)
+    datasets.config.HF_DATASETS_CACHE = cache
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

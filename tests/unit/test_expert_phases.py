@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from salus_vla.expert.phases import CLOSED, OPEN, Layout, Motion, Phase, World, act, advance, nearest_yaw
@@ -123,6 +123,7 @@ def test_no_state_is_faster_than_the_limits(
 
 
 @given(place=tools, yaw=st.floats(-1.0, 1.0), width=st.floats(0.0, OPEN), cube=cubes, cube_yaw=yaws)
+@example(place=(0.5, 0.0, 0.0125), yaw=0.0, width=0.0625, cube=(0.5, 0.0, REST), cube_yaw=0.0)  # gripped low
 @settings(max_examples=40, deadline=None)
 def test_following_the_field_puts_the_cube_into_the_bin_from_anywhere(
     place: tuple[float, float, float],
@@ -142,4 +143,4 @@ def test_following_the_field_puts_the_cube_into_the_bin_from_anywhere(
     assert phases[-1] is Phase.RETREAT
     assert state.cube[2] == pytest.approx(LAYOUT.floor + REST)
     order = [phase for i, phase in enumerate(phases) if i == 0 or phase is not phases[i - 1]]
-    assert order[-4:] == [Phase.CLOSE, Phase.CARRY, Phase.RELEASE, Phase.RETREAT][-len(order) :]
+    assert order[-3:] == [Phase.CARRY, Phase.RELEASE, Phase.RETREAT]

@@ -71,6 +71,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="commanded: what the arm was told (default); planned: what the policy wanted, without disturbances",
     )
     export.add_argument(
+        "--ground-truth",
+        action="store_true",
+        help="store where the cube was as ground_truth.red_cube: no policy reads it, `salus train` learns from it",
+    )
+    export.add_argument(
         "--outcomes",
         metavar="NAMES",
         type=_outcomes,
@@ -106,7 +111,7 @@ def run_export(arguments: argparse.Namespace) -> int:
             arguments.runs,
             out,
             repo_id=repo_id,
-            options=Options(arguments.action, arguments.image_size, arguments.video),
+            options=Options(arguments.action, arguments.image_size, arguments.video, arguments.ground_truth),
             outcomes=arguments.outcomes,
             workers=arguments.workers,
             on_episode=lambda done, total: progress.update(bar, completed=done, total=total),

@@ -51,7 +51,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     raw = argparse.RawDescriptionHelpFormatter
     init = commands.add_parser("init", help="build an untrained ensemble", description=_INIT, formatter_class=raw)
     init.add_argument("folder", metavar="DIR", type=Path, help="new folder of the model")
-    init.add_argument("--size", choices=tuple(SIZES), default="tiny", help="tiny: 0.35 M parameters; compact: 6 M; full: 450 M")
+    init.add_argument(
+        "--size", choices=tuple(SIZES), default="tiny", help="tiny: 0.35 M parameters; compact: 6 M; full: 450 M"
+    )
     init.add_argument("--members", metavar="K", type=int, default=5, help="number of members (default: 5)")
     init.add_argument("--seed", metavar="S", type=int, default=0, help="seed of all weights (default: 0)")
     init.set_defaults(run=run_init)

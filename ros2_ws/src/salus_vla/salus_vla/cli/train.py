@@ -34,7 +34,7 @@ terminal, to OUT/STAGE/metrics.jsonl and, as a picture, to OUT/STAGE/metrics.png
 _EPILOG = """\
 examples:
   salus rollout --policy expert --disturb --profile train --episodes 1000 --seed 10000 --run-id demos
-  salus dataset export runs/demos --out data/demos --image-size 128 --action planned
+  salus dataset export runs/demos --out data/demos --image-size 128 --action planned --ground-truth
   salus train --data data/demos --out trained --device cuda:0
   salus collect --policy ensemble --model trained/model --episodes 3
   salus train --data data/demos --out tuned --from lerobot/smolvla_base --stage experts   # downloads it

@@ -160,7 +160,7 @@ def _new_writer(partial: Path, repo_id: str, episode: Prepared, options: Options
     with quiet_lerobot():
         from salus_vla.dataset.writer import DatasetWriter  # lerobot.datasets: seconds
 
-        return DatasetWriter(partial, repo_id, episode.stored, video=options.video)
+        return DatasetWriter(partial, repo_id, episode.stored, video=options.video, ground_truth=options.ground_truth)
 
 
 def _check_agreement(first: Prepared, other: Prepared) -> None:

@@ -16,6 +16,9 @@ from salus_vla.errors import DatasetError
 # profile, what produced the actions, the id of the run and the name in it.
 EPISODE_COLUMNS = ("salus/outcome", "salus/seed", "salus/profile", "salus/policy", "salus/run", "salus/episode")
 OUTCOME, SEED, PROFILE = EPISODE_COLUMNS[:3]
+# Pose of the cube, x y z and the quaternion. Not an observation: LeRobot gives no policy a key of this name.
+CUBE_KEY = "ground_truth.red_cube"
+POSE_NAMES = ("x", "y", "z", "qx", "qy", "qz", "qw")
 GRIPPER_WIDTH = "gripper_width"
 ROBOT_TYPE = "panda"
 

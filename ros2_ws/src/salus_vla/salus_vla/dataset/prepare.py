@@ -15,6 +15,7 @@ from salus_vla.dataset.reading import Recording, open_source
 from salus_vla.dataset.sources import Source
 from salus_vla.errors import DatasetError, RecordingError
 from salus_vla.frames import FloatArray, ImageArray
+from salus_vla.recording.observations import HALF_FRAME_NS
 
 COMMANDED, PLANNED = "commanded", "planned"
 
@@ -27,11 +28,13 @@ class Options:
         action: `commanded`, what the arm was told, or `planned`, what the policy wanted.
         image_size: side of the stored pictures [px]; None keeps them as recorded.
         video: store video instead of PNG.
+        ground_truth: store where the cube was, for losses that only training has.
     """
 
     action: str = COMMANDED
     image_size: int | None = None
     video: bool = False
+    ground_truth: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Prepared:
         source: where it comes from.
         state: 7 arm joints [rad] and gripper width [m], float32 (D, 8).
         action: absolute targets of the same, float32 (D, 8).
+        cube: pose of the cube, x y z [m] and quaternion x y z w, float32 (D, 7); None when it was not asked for.
         recorded: camera -> height and width as recorded [px].
         stored: camera -> height and width as stored [px].
         pictures: camera -> D PNGs, or one MP4.
@@ -51,6 +55,7 @@ class Prepared:
     source: Source
     state: NDArray[np.float32]
     action: NDArray[np.float32]
+    cube: NDArray[np.float32] | None
     recorded: dict[str, tuple[int, int]]
     stored: dict[str, tuple[int, int]]
     pictures: dict[str, list[bytes]]
@@ -83,7 +88,7 @@ def prepare(source: Source, options: Options) -> Prepared | LeftOut:
 def _prepare(source: Source, options: Options) -> Prepared:
     if source.decisions < 1:
         raise IncompleteEpisodeError("it has no decision")
-    recording = open_source(source, planned=options.action == PLANNED)
+    recording = open_source(source, planned=options.action == PLANNED, ground_truth=options.ground_truth)
     cameras = {camera: _Camera(camera, source, options) for camera in CAMERAS}
     seen: list[tuple[int, int, FloatArray]] = []
     for number, observation in islice(recording.observations, source.decisions):
@@ -101,6 +106,7 @@ def _prepare(source: Source, options: Options) -> Prepared:
         source=source,
         state=np.array([state for *_, state in seen], dtype=np.float32),
         action=action.astype(np.float32),
+        cube=_cube_at(recording, stamps_ns) if options.ground_truth else None,
         recorded={name: camera.recorded for name, camera in cameras.items()},
         stored={name: camera.stored for name, camera in cameras.items()},
         pictures={name: camera.close() for name, camera in cameras.items()},
@@ -116,6 +122,19 @@ def _actions(recording: Recording, stamps_ns: NDArray[np.int64], numbers: list[i
     if absent:
         raise IncompleteEpisodeError(f"the plan of decision {absent[0]} was not recorded")
     return planned_actions(np.stack([recording.planned[number] for number in numbers]), commanded)
+
+
+def _cube_at(recording: Recording, stamps_ns: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Pose of the cube in the frame of each observation, (D, 7)."""
+    known = recording.cube_stamps_ns
+    # An observation has the stamp of its first image, half a frame from the others at most.
+    first = np.searchsorted(known, stamps_ns - HALF_FRAME_NS)
+    found = known[np.minimum(first, len(known) - 1)] if len(known) else np.full_like(stamps_ns, -1)
+    absent = np.abs(found - stamps_ns) > HALF_FRAME_NS
+    if absent.any():
+        raise IncompleteEpisodeError(f"the cube's pose of decision {int(absent.argmax())} was not recorded")
+    poses: NDArray[np.float32] = recording.cube_poses[first].astype(np.float32)
+    return poses
 
 
 class _Camera:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from salus_vla.contract import ARM_DOF, CAMERAS, JOINT_COMMAND, JOINTS, SAFETY_SIGNALS
+from salus_vla.contract import ARM_DOF, CAMERAS, JOINT_COMMAND, JOINTS, SAFETY_SIGNALS, pose_topic
 from salus_vla.dataset.sources import Source
 from salus_vla.errors import RecordingError
 from salus_vla.frames import FloatArray, Observation
 from salus_vla.recording import observations as bags
 from salus_vla.rollouts import store
+
+_CUBE = pose_topic("red_cube")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Recording:
             observation may be among them.
         command_stamps_ns: of the frames that were answered, ascending, (F,) [ns].
         commands: the answers, (F, 9) [rad, m].
+        cube_stamps_ns: of the cube's poses, ascending, (P,) [ns]; empty when they were not asked for.
+        cube_poses: x y z [m] and quaternion x y z w, (P, 7).
         planned: what the policy wanted by number of the decision, (8,), or (7,) where the gripper was not recorded;
             empty when it was not asked for.
     """
@@ -33,20 +38,23 @@ class Recording:
     command_stamps_ns: NDArray[np.int64]
     commands: FloatArray
     planned: dict[int, FloatArray]
+    cube_stamps_ns: NDArray[np.int64]
+    cube_poses: FloatArray
 
 
-def open_source(source: Source, *, planned: bool) -> Recording:
+def open_source(source: Source, *, planned: bool, ground_truth: bool = False) -> Recording:
     """Opens a recorded episode.
 
     Args:
         source: the episode.
         planned: whether to read what the policy wanted; a bag must then hold the safety signals.
+        ground_truth: whether to read where the cube was; a bag must then hold that topic.
 
     Raises:
         RecordingError: it cannot be read, lacks a topic or its images, or is not the episode that its run lists; names
             the bag or file. While the observations are read, too.
     """
-    return _open_rollout(source) if source.rollout else _open_bag(source, planned)
+    return _open_rollout(source) if source.rollout else _open_bag(source, planned, ground_truth)
 
 
 def _open_rollout(source: Source) -> Recording:
@@ -61,10 +69,17 @@ def _open_rollout(source: Source) -> Recording:
             images = {camera: stored.images[camera][number] for camera in CAMERAS}
             yield number, Observation(stamp_ns, images, stored.joint_position[number], stored.task)
 
-    return Recording(observations(), stored.command_stamps_ns, stored.commands, dict(enumerate(stored.planned)))
+    return Recording(
+        observations(),
+        stored.command_stamps_ns,
+        stored.commands,
+        dict(enumerate(stored.planned)),
+        stored.frame_stamps_ns,
+        stored.cube_pose,
+    )
 
 
-def _open_bag(source: Source, with_plans: bool) -> Recording:
+def _open_bag(source: Source, with_plans: bool, ground_truth: bool) -> Recording:
     path = source.path
     with bags.opened_bag(path) as reader:
         _check_listed(bags.episode_of(reader, path), source)
@@ -79,13 +94,23 @@ def _open_bag(source: Source, with_plans: bool) -> Recording:
             int(message.decision): _planned_arm(message.member_actions, int(message.members), source)
             for _, message in bags.messages_of(reader, connections)
         }
+        connections = bags.connections_of(reader, path, (_CUBE,)) if ground_truth else []
+        poses = [(bags.stamp_of(message), _pose(message)) for _, message in bags.messages_of(reader, connections)]
+    poses.sort(key=lambda pose: pose[0])
     answers.sort(key=lambda answer: answer[0])
     return Recording(
         bags.read_observations(path),
         np.array([stamp for stamp, _ in answers], dtype=np.int64),
         np.array([position for _, position in answers], dtype=np.float64).reshape(-1, len(JOINTS)),
         planned,
+        np.array([stamp for stamp, _ in poses], dtype=np.int64),
+        np.array([pose for _, pose in poses], dtype=np.float64).reshape(-1, 7),
     )
+
+
+def _pose(message: Any) -> list[float]:
+    at, turn = message.pose.position, message.pose.orientation
+    return [at.x, at.y, at.z, turn.x, turn.y, turn.z, turn.w]
 
 
 def _check_listed(found: bags.RecordedEpisode, source: Source) -> None:

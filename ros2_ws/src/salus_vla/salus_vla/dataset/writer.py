@@ -27,7 +27,7 @@ from lerobot.datasets.utils import update_chunk_file_indices
 from numpy.typing import NDArray
 
 from salus_vla.contract import ARM_JOINTS
-from salus_vla.dataset.info import EPISODE_COLUMNS, GRIPPER_WIDTH, ROBOT_TYPE
+from salus_vla.dataset.info import CUBE_KEY, EPISODE_COLUMNS, GRIPPER_WIDTH, POSE_NAMES, ROBOT_TYPE
 from salus_vla.dataset.pictures import FPS
 from salus_vla.dataset.prepare import Prepared
 from salus_vla.dataset.statistics import column_statistics, image_statistics
@@ -40,7 +40,9 @@ _MIB = 2**20
 class DatasetWriter:
     """Writes prepared episodes one after the other."""
 
-    def __init__(self, root: Path, repo_id: str, stored: dict[str, tuple[int, int]], *, video: bool) -> None:
+    def __init__(
+        self, root: Path, repo_id: str, stored: dict[str, tuple[int, int]], *, video: bool, ground_truth: bool = False
+    ) -> None:
         """Creates the folder.
 
         Args:
@@ -48,9 +50,12 @@ class DatasetWriter:
             repo_id: name that LeRobot's classes ask for; not in any file.
             stored: camera -> height and width of its pictures [px].
             video: whether pictures come as video.
+            ground_truth: whether episodes come with the cube's pose.
         """
         vector = {"dtype": "float32", "shape": (STATE_DIM,), "names": list(_NAMES)}
         features: dict[str, Any] = {STATE_KEY: dict(vector), ACTION_KEY: dict(vector)}
+        if ground_truth:
+            features[CUBE_KEY] = {"dtype": "float32", "shape": (len(POSE_NAMES),), "names": list(POSE_NAMES)}
         for camera, shape in stored.items():
             features[image_key(camera)] = {
                 "dtype": "video" if video else "image",
@@ -159,6 +164,7 @@ def _columns(episode: Prepared, index: int, first: int, task: int) -> dict[str, 
     return {
         STATE_KEY: episode.state,
         ACTION_KEY: episode.action,
+        **({} if episode.cube is None else {CUBE_KEY: episode.cube}),
         "timestamp": (number / FPS).astype(np.float32),
         "frame_index": number,
         "episode_index": np.full_like(number, index),

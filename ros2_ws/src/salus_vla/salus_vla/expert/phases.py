@@ -158,7 +158,7 @@ def act(world: World, layout: Layout, motion: Motion) -> Act:
     along, across = abs(c * dx + s * dy), abs(c * dy - s * dx)
     edge = layout.edge
     at_grip_width = abs(world.width - edge) <= motion.grip_slack
-    if at_grip_width and along < 0.4 * edge and across < 0.25 * edge and abs(dz) < 0.6 * edge:
+    if at_grip_width and along < 0.4 * edge and across < 0.25 * edge and abs(dz) < 0.4 * edge:
         return _carry(world, layout, motion)
     if _in_bin(world, layout):
         return _retreat(world, layout, motion)
@@ -232,8 +232,10 @@ def _retreat(world: World, layout: Layout, motion: Motion) -> Act:
 
 
 def _in_bin(world: World, layout: Layout) -> bool:
+    """The free cube is in the bin or about to fall into it; one that lies on a wall is half an edge over the rim."""
     x, y, z = world.cube
-    return max(abs(x - world.bin[0]), abs(y - world.bin[1])) < layout.hollow and z < layout.rim
+    over = max(abs(x - world.bin[0]), abs(y - world.bin[1])) < layout.hollow
+    return over and z < layout.rim + 0.45 * layout.edge
 
 
 def _speed(height: float, motion: Motion) -> float:

@@ -43,7 +43,8 @@ def init_model(folder: Path, *, size: str, members: int, seed: int, scene: Scene
 
     Args:
         folder: where to build; it must not exist yet or be empty.
-        size: `tiny` (0.35 M parameters, for tests), `compact` (6 M, for training) or `full` (450 M, the size of `lerobot/smolvla_base`).
+        size: `tiny` (0.35 M parameters, for tests), `compact` (6 M, for training) or `full` (450 M, that of
+            `lerobot/smolvla_base`).
         members: number of members, at least 1.
         seed: seed of all weights; member k is the same whatever the number of members.
         scene: gives the camera size and home pose; the shipped one by default.

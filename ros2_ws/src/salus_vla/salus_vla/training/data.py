@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from salus_vla.contract import CAMERAS
+from salus_vla.dataset.info import CUBE_KEY, PROFILE, SEED
 from salus_vla.dataset.pictures import resize
 from salus_vla.errors import TrainingError
 from salus_vla.policy.features import ACTION_KEY, STATE_KEY, image_key
 from salus_vla.training.batches import Frames
 from salus_vla.training.stages import CUBE_DIM
 
-CUBE_KEY = "observation.environment_state"
 _SHORT = 16  # frames that one item of the loader reads
 Statistics = dict[str, dict[str, Tensor]]
 
@@ -152,10 +151,8 @@ def _cube(poses: Tensor) -> Tensor:
 
 def describe(dataset: LeRobotDataset) -> dict[str, object]:
     """What a model's card says about its data."""
-    path = dataset.root / "meta" / "salus_episodes.jsonl"
     told: dict[str, object] = {"episodes": dataset.num_episodes, "frames": dataset.num_frames}
-    if path.is_file():
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        seeds = [int(line["seed"]) for line in lines if "seed" in line]
-        told |= {"seeds": [min(seeds), max(seeds)], "profiles": sorted({str(line.get("profile")) for line in lines})}
+    rows = dataset.meta.episodes
+    if rows is not None and {SEED, PROFILE} <= set(rows.column_names):
+        told |= {"seeds": [min(rows[SEED]), max(rows[SEED])], "profiles": sorted(set(rows[PROFILE]))}
     return told
