@@ -23,9 +23,11 @@ from recorded import (
 )
 
 from salus_vla.contract import ARM_JOINTS, CAMERAS
+from salus_vla.dataset.export import export
+from salus_vla.dataset.info import CUBE_KEY
 from salus_vla.dataset.prepare import Options
 from salus_vla.dataset.sources import find_sources
-from salus_vla.errors import DatasetError
+from salus_vla.errors import DatasetError, RecordingError
 from salus_vla.task.monitor import Outcome
 
 EPISODES = (make_episode(11, decisions=4), make_episode(7, decisions=6), make_episode(9, decisions=1))
@@ -239,3 +241,21 @@ def test_the_terminal_observation_is_not_part_of_an_episode() -> None:
     assert len(episode.stamps_ns) == 5
     assert len(state_of(episode)) == 4
     assert episode.stamps_ns[-1] == 4 * PERIOD_NS
+
+
+def test_the_cubes_pose_is_that_of_each_observation(tmp_path: Path) -> None:
+    poses = np.arange(7 * 21, dtype=np.float64).reshape(21, 7)
+    episode = make_episode(1, decisions=4, cube_pose=poses)
+    run = rollout_run(tmp_path, "run", [episode])
+    plain = export([run], tmp_path / "plain", repo_id="salus/test").path
+    told = export([run], tmp_path / "told", repo_id="salus/test", options=Options(ground_truth=True)).path
+    (file,) = (told / "data").rglob("*.parquet")
+    stored = np.array(pq.read_table(file)[CUBE_KEY].to_pylist())
+    assert np.array_equal(stored, poses[[0, 5, 10, 15]])
+    assert CUBE_KEY not in pq.read_table(next((plain / "data").rglob("*.parquet"))).column_names
+
+
+def test_a_bag_without_the_cubes_pose_is_named(tmp_path: Path) -> None:
+    run = bag_run(tmp_path, "run", [make_episode(1)])
+    with pytest.raises(RecordingError, match="ground_truth/red_cube/pose"):
+        export([run], tmp_path / "told", repo_id="salus/test", options=Options(ground_truth=True))

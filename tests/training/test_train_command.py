@@ -156,3 +156,11 @@ def test_a_data_set_without_ground_truth_trains_without_the_auxiliary_loss(tmp_p
     assert main(["train", "--data", str(plain), "--out", str(tmp_path / "out"), *OPTIONS, "--stage", "vlm"]) == 0
     entry = json.loads((tmp_path / "out" / "vlm" / "metrics.jsonl").read_text().splitlines()[0])
     assert entry["cube"] is None
+
+
+def test_reserved_seeds_are_not_learned_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = rollout_run(tmp_path, "run", [make_episode(seed, decisions=6) for seed in (1, 900_000)])
+    plain = export([run], tmp_path / "set", repo_id="salus/test").path
+    assert main(["train", "--data", str(plain), "--out", str(tmp_path / "out"), *OPTIONS]) == 1
+    assert "seed 900000" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

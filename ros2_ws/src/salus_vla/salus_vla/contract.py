@@ -22,6 +22,8 @@ JOINT_DECIMALS: Final = 4  # /joint_states is rounded to this (Isaac Sim does it
 
 CAMERAS: Final = ("front", "side", "top")
 ENTITIES: Final = ("red_cube", "blue_bin")
+# Seeds from here on are for acceptance: never to train, tune or select on.
+RESERVED_FROM: Final = 900_000
 WORLD_FRAME: Final = "world"
 DEFAULT_TASK: Final = "pick up the red cube and place it in the blue bin"
 

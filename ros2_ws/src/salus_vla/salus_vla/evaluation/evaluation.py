@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from salus_vla.contract import RESERVED_FROM
 from salus_vla.errors import ConfigError
 from salus_vla.evaluation.commands import command_of
 from salus_vla.evaluation.episodes import Episode
 from salus_vla.evaluation.outcomes import MemberRates, Outcomes, member_rates, outcomes_of
 from salus_vla.evaluation.prediction import FailurePrediction, predict
-from salus_vla.evaluation.runs import RESERVED_FROM, Run, open_runs
+from salus_vla.evaluation.runs import Run, open_runs
 from salus_vla.evaluation.shift import Disagreement, ShiftDetection, detect, disagreement
 from salus_vla.evaluation.subjects import Subject, group
 from salus_vla.profiles import DEFAULT_PROFILE

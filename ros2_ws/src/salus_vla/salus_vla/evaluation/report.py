@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from salus_vla.contract import RESERVED_FROM
 from salus_vla.errors import ConfigError
 from salus_vla.evaluation.evaluation import Evaluation
-from salus_vla.evaluation.runs import RESERVED_FROM
 from salus_vla.evaluation.tables import Table, sections
 from salus_vla.rollouts.sealed import write_atomically
 

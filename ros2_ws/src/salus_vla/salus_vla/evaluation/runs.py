@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from salus_vla.contract import RESERVED_FROM
 from salus_vla.errors import ConfigError, RecordingError
 from salus_vla.evaluation.episodes import Episode, read_bag, read_rollout
 from salus_vla.profiles import DEFAULT_PROFILE
@@ -16,7 +17,6 @@ from salus_vla.rollouts import store
 from salus_vla.rollouts.folder import WORKER
 from salus_vla.rollouts.settings import RolloutSettings
 
-RESERVED_FROM = 900_000  # seeds for acceptance: never to train, tune or select on
 ROLLOUT, COLLECT = "salus rollout", "salus collect"
 _DECIDES = ("policy.policy", "policy.members", "policy.noise_samples", "policy.dtype", "policy.novelty_reference")
 

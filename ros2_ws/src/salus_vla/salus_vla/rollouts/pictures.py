@@ -1,8 +1,8 @@
 """Pictures of one camera over an episode, compressed without loss and decoded one by one.
 
-zstandard with the episode's first picture as dictionary: the camera does not move during an episode, so most of a
-picture is in the first one already. On rendered episodes that is smaller than PNG, than zstandard alone and than
-zstandard on differences of pictures, takes a tenth of PNG's time, and any picture is decoded without those before it.
+zstandard with the episode's first picture as dictionary: the camera does not move during an episode, so much of a
+picture is in the first one already. On rendered episodes this is smaller than PNG and than zstandard alone, and takes a
+fifth of PNG's time. Differences to the picture before are smaller still, but need all before it to decode one.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from lerobot.policies.smolvla.processor_smolvla import make_smolvla_pre_post_pro
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from salus_vla.contract import CAMERAS
+from salus_vla.contract import CAMERAS, RESERVED_FROM
 from salus_vla.dataset.info import CUBE_KEY, PROFILE, SEED
 from salus_vla.dataset.pictures import resize
 from salus_vla.errors import TrainingError
@@ -150,9 +150,19 @@ def _cube(poses: Tensor) -> Tensor:
 
 
 def describe(dataset: LeRobotDataset) -> dict[str, object]:
-    """What a model's card says about its data."""
+    """What a model's card says about its data.
+
+    Raises:
+        TrainingError: an episode's seed is reserved.
+    """
     told: dict[str, object] = {"episodes": dataset.num_episodes, "frames": dataset.num_frames}
     rows = dataset.meta.episodes
     if rows is not None and {SEED, PROFILE} <= set(rows.column_names):
-        told |= {"seeds": [min(rows[SEED]), max(rows[SEED])], "profiles": sorted(set(rows[PROFILE]))}
+        seeds = [int(seed) for seed in rows[SEED]]
+        if max(seeds) >= RESERVED_FROM:
+            raise TrainingError(
+                f"--data {dataset.root}: has an episode of seed {max(seeds)}; seeds from {RESERVED_FROM} on are "
+                "reserved for acceptance, nothing may learn from them"
+            )
+        told |= {"seeds": [min(seeds), max(seeds)], "profiles": sorted(set(rows[PROFILE]))}
     return told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from salus_vla.contract import RESERVED_FROM
 from salus_vla.errors import TrainingError
 
 STAGES = ("vlm", "experts")
@@ -51,7 +52,7 @@ class TrainSettings(BaseModel):
     shift: int = Field(default=3, ge=0)
     state_noise: float = Field(default=0.01, ge=0)
     held_out: float = Field(default=0.04, ge=0, lt=1)
-    seed: int = Field(default=0, ge=0, lt=900_000)
+    seed: int = Field(default=0, ge=0, lt=RESERVED_FROM)
     members: int = Field(default=5, ge=1)
     fresh: bool = True
 
