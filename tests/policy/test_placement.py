@@ -15,7 +15,7 @@ from salus_vla.policy.checkpoint import load_ensemble, load_placed
 from salus_vla.policy.engine import EnsembleEngine
 from salus_vla.policy.ensemble import EnsemblePolicy
 from salus_vla.policy.placement import check_placed, explain_out_of_memory, place_members
-from salus_vla.policy.registry import expand_members
+from salus_vla.policy.registry import expand_members, make_policy
 
 Observe = Callable[..., Observation]
 META = torch.device("meta")
@@ -145,3 +145,12 @@ def test_out_of_memory_while_loading_is_a_model_error(model: Path, monkeypatch: 
     monkeypatch.setattr("salus_vla.policy.checkpoint.move_buffers", short)
     with pytest.raises(ModelError, match="loading the members needs 2 MiB"):
         load_ensemble(expand_members([str(model)]))
+
+
+def test_devices_may_stand_in_one_text_as_on_a_command_line(model: Path) -> None:
+    facts = make_policy("ensemble", members=[str(model)], devices=["cpu, cpu"]).facts()
+    assert (
+        facts["members_per_device"]
+        == make_policy("ensemble", members=[str(model)], devices=["cpu", "cpu"]).facts()["members_per_device"]
+    )
+    assert make_policy("ensemble", members=[str(model)], devices=[""]).facts()["device"] == "cpu"

@@ -23,7 +23,7 @@ from salus_vla.contract import DEFAULT_TASK
 from salus_vla.domains import private_graph
 from salus_vla.errors import RecordingError, SalusError
 from salus_vla.launching.process import end_with_parent
-from salus_vla.policy.registry import BUILTIN_TINY, POLICIES
+from salus_vla.policy.registry import BUILTIN_TINY, MODES, POLICIES
 from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.recording.info import read_run
 from salus_vla.recording.run_folder import RUN_FILE
@@ -50,6 +50,8 @@ _DEFAULTS = {
     "disturb": "false",
     "model": BUILTIN_TINY,
     "device": "cpu",
+    "devices": "",
+    "mode": "auto",
     "task": DEFAULT_TASK,
     "pacing": "lockstep",
     "max_decisions": "0",
@@ -89,6 +91,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help=f"model folder, member folders or Hub names separated by commas (default: {BUILTIN_TINY}, untrained)",
     )
     add("--device", help="device of the ensemble: cpu, cuda:0, ... (default: cpu)")
+    add("--devices", metavar="LIST", help="spread the members over several instead, for example cuda:0,cuda:1")
+    add("--mode", choices=MODES, help="how the ensemble runs (default: auto)")
     add("--task", metavar="TEXT", help=f"instruction (default: {DEFAULT_TASK!r})")
     add("--pacing", choices=("lockstep", "realtime"), help="default: lockstep, as fast as it goes")
     add("--max-decisions", metavar="N", type=_at_least(1), help="decisions before TIMEOUT (default: the scene's, 200)")

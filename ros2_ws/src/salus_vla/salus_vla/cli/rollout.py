@@ -203,7 +203,7 @@ def _print_run(console: Console, folder: RolloutFolder) -> None:
         table.add_row(outcome.name, str(len(decisions)), f"{share:.1%}", f"{sum(decisions) / len(decisions):.1f}")
     if episodes:
         console.print(table)
-    console.print(f"{len(episodes)} episodes in {folder.path}", soft_wrap=True, highlight=False)
+    console.print(f"finished episodes: {len(episodes)}, in {folder.path}", soft_wrap=True, highlight=False)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def make_policy(
         scene: sizes and home pose; the expert's only, which needs it.
         members: see `expand_members`; the ensemble's only.
         device: where the ensemble runs.
-        devices: spreads its members over these instead.
+        devices: spreads its members over these instead; several may stand in one text, separated by commas.
         mode: how it runs, one of `MODES`.
         dtype: what it computes in, one of `DTYPES`, see `choose_dtype`.
         noise_samples: flow-matching noise samples per member.
@@ -65,7 +65,7 @@ def make_policy(
     return EnsemblePolicy(
         expand_members(members),
         device=device,
-        devices=devices,
+        devices=_parts(devices),
         mode=mode,
         dtype=dtype,
         noise_samples=noise_samples,

@@ -104,7 +104,10 @@ def run_on_ray(
                     result = ray.get(reference)
                 except ray.exceptions.RayError as error:
                     ray.kill(actor)
-                    yield queue.worker_died(seed, str(error).strip().splitlines()[0])
+                    lines = str(error).strip().splitlines()
+                    # Of an error that nobody foresaw the last line of the traceback; else Ray says it in the first.
+                    reason = lines[-1] if isinstance(error, ray.exceptions.RayTaskError) else lines[0]
+                    yield queue.worker_died(seed, reason)
                     continue
                 if isinstance(result, Broken):
                     raise SalusError(result.message)
