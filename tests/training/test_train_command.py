@@ -158,6 +158,15 @@ def test_a_data_set_without_ground_truth_trains_without_the_auxiliary_loss(tmp_p
     assert entry["cube"] is None
 
 
+def test_another_model_may_be_the_beginning(demos: Path, trained: Path, tmp_path: Path) -> None:
+    options = ["--from", str(trained / "model"), "--stage", "experts", *OPTIONS]
+    assert main(["train", "--data", str(demos), "--out", str(tmp_path / "out"), *options]) == 0
+    policy = EnsemblePolicy(expand_members([str(tmp_path / "out" / "model")]))
+    assert (
+        policy.facts()["vlm_0_hash"] == EnsemblePolicy(expand_members([str(trained / "model")])).facts()["vlm_0_hash"]
+    )
+
+
 def test_reserved_seeds_are_not_learned_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = rollout_run(tmp_path, "run", [make_episode(seed, decisions=6) for seed in (1, 900_000)])
     plain = export([run], tmp_path / "set", repo_id="salus/test").path

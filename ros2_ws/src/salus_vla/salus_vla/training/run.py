@@ -126,7 +126,8 @@ def run_stage(
     trainer.use_average()
     if accelerator.is_main_process:
         told = {**card, "stage": settings.model_dump(), "held_out_loss": held_out_loss, "held_out_episodes": kept_back}
-        keep_model(place.model(settings.stage), stage.policies(), stats, place.out / VLM_FOLDER, told)
+        vlm = place.out / VLM_FOLDER  # only of a training that began with new weights
+        keep_model(place.model(settings.stage), stage.policies(), stats, vlm if vlm.is_dir() else None, told)
     accelerator.wait_for_everyone()
     return True
 
