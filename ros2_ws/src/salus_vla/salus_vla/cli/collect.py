@@ -241,7 +241,7 @@ def _launch_arguments(
     arguments: argparse.Namespace, settings: Mapping[str, str], out: Path, run_id: str
 ) -> dict[str, str]:
     values = {
-        **settings,
+        **{name: value for name, value in settings.items() if value},  # a launch argument cannot be empty
         "episodes": str(arguments.episodes),
         "out": str(out),
         "run_id": run_id,
@@ -250,7 +250,7 @@ def _launch_arguments(
     }
     if arguments.params_file is not None:
         values["params_file"] = str(arguments.params_file.expanduser().resolve())
-    return values
+    return {name: value for name, value in values.items() if value}  # `name:=` alone is malformed for ros2 launch
 
 
 def _newest_run(out: Path) -> str:
