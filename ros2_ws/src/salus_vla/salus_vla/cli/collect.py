@@ -241,7 +241,7 @@ def _launch_arguments(
     arguments: argparse.Namespace, settings: Mapping[str, str], out: Path, run_id: str
 ) -> dict[str, str]:
     values = {
-        **{name: value for name, value in settings.items() if value},  # a launch argument cannot be empty
+        **settings,
         "episodes": str(arguments.episodes),
         "out": str(out),
         "run_id": run_id,
