@@ -1,7 +1,7 @@
 # Every target sets up what it needs first; `make setup` alone is not required.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint format bench lock clean
+.PHONY: help setup build demo test faults lint format bench lock clean
 
 ARGS ?=
 IN_ENV := source tools/env.sh &&
@@ -15,11 +15,14 @@ setup: ## system libraries, .venv, workspace, meshes; does only what changed
 build: ## build the ROS workspace again
 	@tools/setup.sh build
 
-demo: setup ## record 3 episodes with MuJoCo and the policy ensemble; ARGS= adds options of `salus collect`
-	@$(IN_ENV) salus collect --episodes 3 --sim mujoco --policy ensemble $(ARGS)
+demo: setup ## record 3 episodes with MuJoCo and the trained ensemble; ARGS= adds options of `salus collect`
+	@$(IN_ENV) salus collect --episodes 3 --sim mujoco --policy ensemble --model builtin:compact $(ARGS)
 
 test: setup ## all tests; ARGS= adds options of pytest
 	@$(IN_ENV) python -m pytest tests/ $(ARGS)
+
+faults: setup ## kill processes and fill disks, 100 times, about 25 minutes; ARGS= adds options
+	@$(IN_ENV) python -m salus_vla.faults --report docs/reliability.md $(ARGS)
 
 lint: setup ## ruff, mypy, codespell
 	@$(IN_ENV) ruff check

@@ -12,6 +12,6 @@ from salus_vla.domains import private_graph
 def private_ros_domain() -> Iterator[int]:
     """ROS_DOMAIN_ID of this test run and everything it starts, on the loopback only."""
     os.environ.pop("ROS_DOMAIN_ID", None)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    os.environ.pop("ROS_AUTOMATIC_DISCOVERY_RANGE", None)
     with private_graph(os.environ) as environment:
         yield int(environment["ROS_DOMAIN_ID"])

@@ -49,7 +49,7 @@ def test_every_topic_of_the_contract_is_in_the_bag_at_its_rate(episode) -> None:
             continue
         expected = seconds * topic.rate_hz + 1
         # A command answers the terminal frame only if it comes before the policy hears of the end.
-        slack = 1 if topic is contract.JOINT_COMMAND else 0
+        slack = 1 if topic in (contract.JOINT_TARGET, contract.JOINT_COMMAND) else 0
         assert abs(len(found[topic.name]) - expected) <= slack, topic.name
 
 

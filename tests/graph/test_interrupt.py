@@ -28,7 +28,7 @@ def interrupted(tmp_path: Path) -> Path:
         assert collect.stdout is not None
         assert any(line.startswith("episode 0:") for line in collect.stdout), "no episode was finished"
         graph = psutil.Process(collect.pid).children(recursive=True)
-        assert len(graph) == 5  # the runner and four nodes
+        assert len(graph) == 6  # the runner and five nodes
         began = time.monotonic()
         collect.send_signal(signal.SIGINT)
         output = collect.stdout.read()

@@ -253,6 +253,29 @@ def test_garbage_never_raises_anything_but_a_recording_error(tmp_path: Path, gar
         list(read_records(file))
 
 
+def test_a_bag_that_was_never_begun_does_not_stop_the_recovery_of_the_others(tmp_path: Path) -> None:
+    interrupted(tmp_path, 3)
+    empty, no_file = (tmp_path / "run1" / f".episode_{n:06d}.recording" / f"episode_{n:06d}" for n in (1, 2))
+    for bag in (empty, no_file):
+        bag.mkdir(parents=True)
+    (empty / "episode_000001_0.mcap").touch()
+    (recovered,) = recover(tmp_path / "run1")
+    assert recovered.path.name == "episode_000003"
+    with pytest.raises(RecordingError, match="is not an mcap file"):
+        recover(empty)
+
+
+def test_a_bag_that_cannot_be_read_is_named_after_the_others_were_recovered(tmp_path: Path) -> None:
+    for number in (1, 2, 3):
+        bag = interrupted(tmp_path, number)
+        if number == 2:
+            (bag / "episode_000002_0.mcap").write_bytes(b"nothing of mcap")
+    with pytest.raises(RecordingError, match=r"episode_000002_0\.mcap: is not an mcap file") as raised:
+        recover(tmp_path / "run1")
+    assert "recovered: episode_000001, episode_000003" in str(raised.value)
+    assert [entry.number for entry in RunFolder.open_existing(tmp_path / "run1").episodes] == [1, 3]
+
+
 def test_what_cannot_be_recovered_is_said(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="missing: is no folder"):
         recover(tmp_path / "missing")

@@ -14,6 +14,7 @@ from rclpy.parameter import Parameter
 
 from salus_vla.errors import ConfigError
 from salus_vla.nodes.bag_recorder_node import RecorderParameters
+from salus_vla.nodes.command_gate_node import GateParameters
 from salus_vla.nodes.episode_node import EpisodeParameters
 from salus_vla.nodes.mujoco_sim_node import SimParameters
 from salus_vla.nodes.parameters import make_node, parameter, parameter_names, read_parameters
@@ -25,6 +26,7 @@ LAUNCH = REPOSITORY / "launch" / "salus.launch.xml"
 # Executable and default node name -> its parameters.
 NODES = {
     "mujoco_sim": SimParameters,
+    "command_gate": GateParameters,
     "vla_ensemble": EnsembleParameters,
     "episode": EpisodeParameters,
     "bag_recorder": RecorderParameters,

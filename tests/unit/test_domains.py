@@ -1,5 +1,8 @@
 """Each graph claims a ROS domain of its own."""
 
+from pathlib import Path
+from xml.etree import ElementTree
+
 import pytest
 
 from salus_vla import domains
@@ -35,5 +38,30 @@ def test_what_the_user_has_set_is_kept() -> None:
 
 def test_a_graph_stays_on_this_machine_by_default() -> None:
     with private_graph({}) as environment:
+        assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "SYSTEM_DEFAULT"  # what the profile says, nothing more
+        profile = environment["FASTRTPS_DEFAULT_PROFILES_FILE"]
+    assert profile.endswith("config/fastdds.xml")
+    root = ElementTree.parse(profile).getroot()
+    assert {item.text for item in root.iterfind(".//{*}address")} == {"127.0.0.1"}
+    assert [item.text for item in root.iterfind(".//{*}useBuiltinTransports")] == ["false"]
+
+
+@pytest.mark.parametrize(
+    "mine",
+    [
+        {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"},
+        {"FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml"},
+        {"FASTDDS_DEFAULT_PROFILES_FILE": "/mine.xml"},
+    ],
+)
+def test_without_our_profile_the_middleware_is_told_to_stay_local(mine: dict[str, str]) -> None:
+    with private_graph(dict(mine)) as environment:
         assert environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
-        assert environment["FASTRTPS_DEFAULT_PROFILES_FILE"].endswith("config/fastdds.xml")
+
+
+def test_a_profile_that_cannot_be_read_is_an_error_and_no_open_graph(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(domains, "config_dir", lambda: tmp_path)
+    with pytest.raises(SalusError, match=r"fastdds\.xml: cannot be read"), private_graph({}):
+        pass

@@ -12,8 +12,8 @@ HERE = Path(__file__).resolve().parent  # colcon --symlink-install runs a link t
 def shared_files(folder: str) -> list[tuple[str, list[str]]]:
     """Every file under `folder`, to be installed in share/ with its sub-folders kept.
 
-    `launch` and `config` are links to the repository's folders of that name: a data file outside of the package
-    (`../../../launch/x`) would make colcon put links next to the build folder.
+    `launch`, `config` and `models` are links to the repository's folders of that name: a data file outside of the
+    package (`../../../launch/x`) would make colcon put links next to the build folder.
     """
     by_target: defaultdict[str, list[str]] = defaultdict(list)
     for path in sorted((HERE / folder).rglob("*")):
@@ -33,6 +33,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         *shared_files("launch"),
         *shared_files("config"),
+        *shared_files("models"),
     ],
     install_requires=["setuptools"],
     zip_safe=False,
@@ -44,6 +45,7 @@ setup(
         "console_scripts": [
             "salus = salus_vla.cli:main",
             "mujoco_sim = salus_vla.nodes.mujoco_sim_node:main",
+            "command_gate = salus_vla.nodes.command_gate_node:main",
             "vla_ensemble = salus_vla.nodes.vla_ensemble_node:main",
             "episode = salus_vla.nodes.episode_node:main",
             "bag_recorder = salus_vla.nodes.bag_recorder_node:main",

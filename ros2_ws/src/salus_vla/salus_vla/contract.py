@@ -58,6 +58,7 @@ class Source(Enum):
 
     SIMULATOR = "simulator"
     POLICY = "vla_ensemble"
+    GATE = "command_gate"
     EPISODE = "episode"
     NODES = "every SALUS node"
 
@@ -141,8 +142,12 @@ def pose_topic(entity: str) -> Topic:
     )
 
 
+# What the policy wants the joints to do; the command gate lets it pass to the arm as /joint_command or refuses it.
+JOINT_TARGET: Final = Topic(
+    "/salus/joint_target", "sensor_msgs/msg/JointState", STREAM, Source.POLICY, FRAME_HZ, frame_id=""
+)
 JOINT_COMMAND: Final = Topic(
-    "/joint_command", "sensor_msgs/msg/JointState", COMMAND, Source.POLICY, FRAME_HZ, frame_id=""
+    "/joint_command", "sensor_msgs/msg/JointState", COMMAND, Source.GATE, FRAME_HZ, frame_id=""
 )
 SAFETY_SIGNALS: Final = Topic(
     "/salus/safety_signals", "salus_msgs/msg/SafetySignals", STREAM, Source.POLICY, DECISION_HZ, frame_id=""
@@ -163,7 +168,7 @@ SIMULATOR_TOPICS: Final = (
     TF,
     TF_STATIC,
 )
-SALUS_TOPICS: Final = (JOINT_COMMAND, SAFETY_SIGNALS, EPISODE, STATUS_TOPIC, DIAGNOSTICS)
+SALUS_TOPICS: Final = (JOINT_TARGET, JOINT_COMMAND, SAFETY_SIGNALS, EPISODE, STATUS_TOPIC, DIAGNOSTICS)
 TOPICS: Final = SIMULATOR_TOPICS + SALUS_TOPICS
 
 # -- services ----------------------------------------------------------------------------------------------------------
@@ -183,3 +188,5 @@ SIM_RESET: Final = Service("/sim/reset", "std_srvs/srv/Trigger")
 SIM_SET_PARAMETERS: Final = Service("/sim/set_parameters", "rcl_interfaces/srv/SetParameters")
 RECORDER_START: Final = Service("/salus/recorder/start", "salus_msgs/srv/StartRecording")
 RECORDER_STOP: Final = Service("/salus/recorder/stop", "salus_msgs/srv/StopRecording")
+# Ends a hold that vla_ensemble latched.
+RESET_HOLD: Final = Service("/salus/reset_hold", "std_srvs/srv/Trigger")

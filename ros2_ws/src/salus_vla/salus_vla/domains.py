@@ -16,8 +16,13 @@ from pathlib import Path
 
 from salus_vla.errors import SalusError
 from salus_vla.paths import config_dir
+from salus_vla.shared_memory import remove_dead_segments
 
 # On Linux the DDS ports of these domains lie clear of the ephemeral ports; 0 is everybody's default.
+PROFILE_FILE = "fastdds.xml"
+_PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"
+_PROFILES_NEW_NAME = "FASTDDS_DEFAULT_PROFILES_FILE"  # read as well, and first, by newer releases of Fast DDS
+_RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 DOMAINS = tuple(domain for domain in range(1, 102) if domain != 73)  # 73 is the launch file's own default
 
 
@@ -25,14 +30,16 @@ DOMAINS = tuple(domain for domain in range(1, 102) if domain != 73)  # 73 is the
 def private_graph(environment: MutableMapping[str, str]) -> Iterator[MutableMapping[str, str]]:
     """Sets what keeps a graph on this machine and to itself, unless the user did; the claim ends with the context.
 
+    Shared memory that this user's dead processes left behind is given back first.
+
     Args:
         environment: gets ROS_DOMAIN_ID, ROS_AUTOMATIC_DISCOVERY_RANGE and FASTRTPS_DEFAULT_PROFILES_FILE.
 
     Raises:
-        SalusError: every domain is in use.
+        SalusError: every domain is in use, or our Fast DDS profile cannot be read.
     """
-    environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    environment.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(Path(config_dir()) / "fastdds.xml"))
+    _keep_on_this_machine(environment)
+    remove_dead_segments()
     if "ROS_DOMAIN_ID" in environment:
         yield environment
         return
@@ -40,6 +47,23 @@ def private_graph(environment: MutableMapping[str, str]) -> Iterator[MutableMapp
     with claim:
         environment["ROS_DOMAIN_ID"] = str(domain)
         yield environment
+
+
+def _keep_on_this_machine(environment: MutableMapping[str, str]) -> None:
+    rmw = environment.get("RMW_IMPLEMENTATION") or "rmw_fastrtps_cpp"
+    chosen = environment.get(_PROFILES) or environment.get(_PROFILES_NEW_NAME)
+    profile = Path(config_dir()) / PROFILE_FILE
+    if chosen not in (None, "", str(profile)) or not rmw.startswith("rmw_fastrtps"):
+        # What another profile or another middleware opens by default is not known here.
+        environment.setdefault(_RANGE, "LOCALHOST")
+        return
+    try:
+        profile.read_bytes()
+    except OSError as error:  # Fast DDS would only log it, and open every interface
+        raise SalusError(f"{profile}: cannot be read ({error.strerror or error})") from error
+    environment[_PROFILES] = str(profile)
+    # The profile binds everything to the loopback; LOCALHOST would add sender sockets on the other interfaces.
+    environment.setdefault(_RANGE, "SYSTEM_DEFAULT")
 
 
 def _claim() -> tuple[int, socket.socket]:

@@ -56,6 +56,21 @@ def config_dir() -> Path:
     return found
 
 
+def models_dir() -> Path:
+    """Folder of the ensembles that come with SALUS: models/ of the checkout, else share/salus_vla/models.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = _in_checkout() or _in_share()
+    if found is None or not (found.parent / "models").is_dir():
+        raise ConfigError(
+            f"the models that come with SALUS are missing (looked above {Path(__file__).resolve().parent} and in "
+            "share/salus_vla/models); give --model"
+        )
+    return found.parent / "models"
+
+
 def cache_dir() -> Path:
     """Folder for files that can be computed again: $SALUS_CACHE_DIR, $XDG_CACHE_HOME/salus or ~/.cache/salus."""
     chosen = os.environ.get(CACHE_ENV)
@@ -79,7 +94,7 @@ def read_config[ModelT: BaseModel](path: Path, model: type[ModelT]) -> ModelT:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also bytes that are no text, a date that is none
         raise ConfigError(f"{path}: is not valid YAML ({error})") from error
     try:
         return model.model_validate(raw)

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -58,6 +59,7 @@ _DEFAULTS = {
 }
 _RUN_ID = re.compile(r"[A-Za-z0-9._-]+")
 GRAPH_LOG = "graph.log"
+_DISK_FULL = 1_000_000  # bytes free; less than a tenth of a second of images
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -160,6 +162,10 @@ def run(arguments: argparse.Namespace) -> int:
     if graph.returncode != 0 or _completed(folder) < arguments.episodes:
         console.print(f"[red]the graph failed (exit code {graph.returncode})[/red]; the end of its output:")
         console.print("\n".join(_tail(log)), markup=False, highlight=False, soft_wrap=True)
+        if (free := shutil.disk_usage(out).free) < _DISK_FULL:  # the nodes' own message may have found no room either
+            console.print(
+                f"{out}: the disk is full, {free} bytes are left", markup=False, highlight=False, soft_wrap=True
+            )
         return 1
     return 0
 

@@ -165,6 +165,11 @@ class Controller:
         """Whether the last command was at rest: nothing more needs to be sent for the arm to hold."""
         return not self._limiter.started or self._limiter.at_rest
 
+    def stand(self) -> None:
+        """The arm stands at the last command: so long came none that no speed is left to brake from."""
+        if self._limiter.started:
+            self._limiter.start(self._limiter.position)
+
     def command(self, stamp_ns: int, measured: FloatArray) -> Command:
         """The command that answers the frame at `stamp_ns`: where the arm should be one frame later.
 

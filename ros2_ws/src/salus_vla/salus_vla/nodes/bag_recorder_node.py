@@ -36,6 +36,9 @@ from salus_vla.recording.provenance import machine_facts
 from salus_vla.recording.run_folder import RunFolder
 from salus_vla.recording.writer import WriterOptions, open_writer
 from salus_vla.task.monitor import Outcome
+from salus_vla.watch.meters import LatencyMeter, Part, RateMeter, disk
+
+_SILENT_S = 1.5  # wall time after which diagnostics come although sim time stands still
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class RecorderParameters:
         "auto", "rosbag2_py where it is installed, else mcap", choices=("auto", "rosbag2_py", "mcap")
     )
     compression: str = parameter("none", "of each mcap chunk", choices=("none", "zstd"))
+    disk_warn_gb: float = parameter(2.0, "disk space left below which it warns [GB]", bounds=(0.0, 1e6))
     close_timeout_s: float = parameter(
         5.0, "wall time to wait for the last messages of an episode [s]", bounds=(0.1, 120.0)
     )
@@ -78,6 +82,10 @@ class BagRecorderNode:
         self._closing: Future | None = None
         self._deadline = 0.0
         self._messages = self._bytes = 0
+        self._writing = LatencyMeter(keep=5000)
+        # Two reports: a turn takes all that waits on one topic, so the clock may be ahead of the others at a report.
+        self._rates = {topic.name: RateMeter(topic.rate_hz or 0.0, patience=2) for topic in topics if judged(topic)}
+        self._diagnosed_wall = time.monotonic()
         for topic in topics:
             subscribe(self.node, topic, partial(self._on_message, topic), keep_all=True, raw=True)
         node = self.node
@@ -97,7 +105,7 @@ class BagRecorderNode:
             }
         )
         # READY once every topic that the simulator publishes all the time has been heard.
-        self._unheard = {t.name for t in topics if t.source is Source.SIMULATOR and t.rate_hz and not t.optional}
+        self._unheard = {t.name for t in topics if judged(t)}
         self._status.say(Status.STARTING)
 
     def run(self) -> None:
@@ -107,6 +115,8 @@ class BagRecorderNode:
             # Wall time, not sim time: it must also end when the simulator stands still.
             if self._closing is not None and time.monotonic() > self._deadline:
                 self._close_episode()
+            if time.monotonic() - self._diagnosed_wall > _SILENT_S:
+                self._status.diagnose(self._recorder.sim_time_ns or 0, self._diagnostics, force=True)
 
     def close(self) -> None:
         """Finishes an open bag as ABORTED, so that Ctrl-C loses nothing, and frees the run."""
@@ -158,14 +168,18 @@ class BagRecorderNode:
                 self._status.say(Status.READY, stamp_ns=self._recorder.sim_time_ns or 0)
         if topic.name == contract.STATUS_TOPIC.name:
             self._on_status(cdr)
+        began = time.perf_counter()
         try:
             self._recorder.on_message(topic.name, cdr, time.time_ns())
+            self._writing.add((time.perf_counter() - began) * 1e3)
             if topic.name == contract.EPISODE.name:
                 self._on_episode(cdr)
             if self._closing is not None and self._recorder.ready_to_close():
                 self._close_episode()
         except RecordingError as error:
             self._fail(error)
+        if topic.name in self._rates:
+            self._rates[topic.name].add(self._recorder.sim_time_ns or 0)
         if topic.name == contract.CLOCK.name:
             self._status.diagnose(self._recorder.sim_time_ns or 0, self._diagnostics)
 
@@ -244,16 +258,24 @@ class BagRecorderNode:
             closing, self._closing = self._closing, None
             closing.set_exception(error)
 
-    def _diagnostics(self) -> tuple[dict[str, object], str]:
-        free = shutil.disk_usage(self._run.path).free
-        values: dict[str, object] = {
-            "state": self._recorder.state.value,
+    def _diagnostics(self) -> list[Part]:
+        self._diagnosed_wall = time.monotonic()
+        now_ns = self._recorder.sim_time_ns or 0
+        state = self._recorder.state
+        values: dict[str, float] = {
+            "recording": float(state is not State.IDLE),
             "episodes_finished": len(self._run.episodes),
             "messages": self._messages,
-            "megabytes": f"{self._bytes / 1e6:.1f}",
-            "disk_free_gb": f"{free / 1e9:.1f}",
+            "megabytes": round(self._bytes / 1e6, 3),
         }
-        return values, "disk almost full" if free < 2e9 else ""
+        parts = [Part("write", {**values, **self._writing.values("write")}, message=state.value)]
+        parts += [meter.part(name, now_ns) for name, meter in self._rates.items()]
+        return [*parts, disk(shutil.disk_usage(self._run.path).free, self._parameters.disk_warn_gb)]
+
+
+def judged(topic: Topic) -> bool:
+    """Whether a topic comes all the time, so that its rate says something: what the simulator publishes."""
+    return topic.source is Source.SIMULATOR and topic.rate_hz is not None and not topic.optional
 
 
 def main(args: list[str] | None = None) -> int:

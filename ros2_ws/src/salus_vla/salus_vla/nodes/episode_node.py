@@ -30,7 +30,7 @@ from std_srvs.srv import Trigger
 from salus_msgs.msg import Episode, Status
 from salus_msgs.srv import StartRecording, StopRecording
 from salus_vla import contract
-from salus_vla.contract import DEFAULT_TASK, ENTITIES, Service
+from salus_vla.contract import DEFAULT_TASK, ENTITIES, FRAME_HZ, Service
 from salus_vla.errors import SalusError
 from salus_vla.nodes import messages
 from salus_vla.nodes.main import run_node
@@ -43,6 +43,10 @@ from salus_vla.scene import load_scene
 from salus_vla.task.assembly import FrameAssembler
 from salus_vla.task.episode import EpisodeTracker
 from salus_vla.task.monitor import Outcome
+from salus_vla.watch.meters import Level, Part, RateMeter
+from salus_vla.watch.watchdog import REASONS
+
+_SILENT_S = 1.5  # wall time after which diagnostics come although sim time stands still
 
 
 class GraphError(SalusError):
@@ -97,6 +101,9 @@ class EpisodeNode:
         self._sim_ns = 0
         self._last_frame_wall = time.monotonic()
         self._counts: dict[str, int] = {}
+        self._rates = {topic.name: RateMeter(FRAME_HZ) for topic in (contract.CLOCK, contract.JOINT_STATES)}
+        self._lost_shown = 0  # frames lost that diagnostics have shown
+        self._diagnosed_wall = time.monotonic()
         self._running: Episode | None = None
         self._connect()
         self._executor = SingleThreadedExecutor()
@@ -241,7 +248,7 @@ class EpisodeNode:
         def missing() -> list[str]:
             need = [f"service {s.name}" for s, client in self._clients.items() if not client.service_is_ready()]
             ready = (Status.READY,)
-            roles = ("policy", "recorder")
+            roles = ("policy", "recorder", "gate")
             need += [
                 f"{role} READY" for role in roles if role not in self._roles or self._roles[role].state not in ready
             ]
@@ -272,7 +279,8 @@ class EpisodeNode:
 
     def _check_roles(self) -> None:
         for role, status in self._roles.items():
-            if role != "episode" and status.state == Status.FAILED:
+            held = status.state == Status.HOLDING and status.reason in REASONS  # latched: it does not go on by itself
+            if role != "episode" and (held or status.state == Status.FAILED):
                 raise GraphError(status.reason, f"{role}: {status.detail}")
 
     def _fact(self, role: str, key: str, default: str) -> str:
@@ -314,6 +322,8 @@ class EpisodeNode:
             if deadline is not None and time.monotonic() >= deadline:
                 return False
             self._executor.spin_once(timeout_sec=0.2)
+            if time.monotonic() - self._diagnosed_wall > _SILENT_S:
+                self._status.diagnose(self._sim_ns, self._diagnostics, force=True)
         return True
 
     def _drain(self) -> None:
@@ -336,21 +346,25 @@ class EpisodeNode:
 
     def _on_clock(self, message: Clock) -> None:
         self._sim_ns = messages.to_ns(message.clock)
+        self._rates[contract.CLOCK.name].add(self._sim_ns)
+        self._status.diagnose(self._sim_ns, self._diagnostics)
 
     def _on_joints(self, message: JointState) -> None:
         position = messages.joint_positions(message)
         stamp_ns = messages.to_ns(message.header.stamp)
         self._frames.add_joints(stamp_ns, position)
-        self._status.diagnose(stamp_ns, self._diagnostics)
+        self._rates[contract.JOINT_STATES.name].add(stamp_ns)
 
-    def _diagnostics(self) -> tuple[dict[str, object], str]:
-        values: dict[str, object] = {f"outcome_{name}": count for name, count in self._counts.items()}
-        values |= {
-            "frames_lost": self._frames_lost,
-            "frames_incomplete": self._frames.incomplete,
-            "messages_late": self._frames.late,
-        }
-        return values, "frames were lost" if self._frames_lost else ""
+    def _diagnostics(self) -> list[Part]:
+        self._diagnosed_wall = time.monotonic()
+        lost, self._lost_shown = self._frames_lost - self._lost_shown, self._frames_lost
+        late, incomplete = self._frames.late, self._frames.incomplete
+        frames = {"frames_lost": self._frames_lost, "frames_incomplete": incomplete, "messages_late": late}
+        frame_part = Part("frames", frames, Level.WARN, f"{lost} frames were lost") if lost else Part("frames", frames)
+        outcomes = {f"outcome_{name}": count for name, count in self._counts.items()}
+        running = float(self._running is not None)
+        rates = [meter.part(name, self._sim_ns) for name, meter in self._rates.items()]
+        return [*rates, frame_part, Part("outcomes", {"episode_running": running, **outcomes})]
 
     def _on_pose(self, entity: str, message: PoseStamped) -> None:
         self._frames.add_pose(entity, messages.to_ns(message.header.stamp), messages.to_pose(message))

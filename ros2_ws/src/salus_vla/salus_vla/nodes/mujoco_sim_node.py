@@ -29,12 +29,15 @@ from salus_vla.nodes.images import to_message
 from salus_vla.nodes.main import run_node
 from salus_vla.nodes.parameters import make_node, parameter, read_parameters
 from salus_vla.nodes.qos import interface_class, profile
+from salus_vla.nodes.status import DiagnosticsPublisher
 from salus_vla.nodes.transforms import TransformPublisher
 from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.scene import load_scene
 from salus_vla.sim.simulator import Simulator
+from salus_vla.watch.meters import SLOW, LatencyMeter, Level, Part
 
 LOCKSTEP, REALTIME = "lockstep", "realtime"
+_SILENT_S = 1.0  # wall time after which diagnostics come although sim time stands still
 _CALLBACKS_WHEN_LATE = 5  # clock, command and services are served also when a frame is late
 
 
@@ -86,6 +89,12 @@ class MujocoSimNode:
         # would stand still before anybody can see a first frame.
         self._engaged = False
         self._was_reset = False
+        self._diagnostics = DiagnosticsPublisher(self.node)
+        self._stages = {stage: LatencyMeter() for stage in ("step", "render", "wait")}
+        self._frames = self._commands = self._rejected = self._timeouts = self._resets = 0
+        self._rejection = ""  # why the last command was rejected
+        self._shown = (0, 0, 0)  # frames, rejected commands and timeouts that diagnostics have shown
+        self._diagnosed_wall = time.monotonic()
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
 
@@ -97,13 +106,18 @@ class MujocoSimNode:
         while context.ok():
             self._was_reset = False
             self._publish(frame)
+            self._diagnostics.diagnose(frame.stamp_ns, self._parts)
             if self._parameters.pacing == LOCKSTEP and self._engaged:
+                began = time.perf_counter()
                 self._wait_for_answer(frame)
+                self._stages["wait"].add((time.perf_counter() - began) * 1e3)
                 next_wall = time.monotonic()
             else:
                 next_wall = max(next_wall + self._scene.rates.frame_dt, time.monotonic() - 1.0)
                 self._spin_until(next_wall)
+            began = time.perf_counter()
             frame = self._simulator.frame if self._was_reset else self._simulator.step()
+            self._stages["step"].add((time.perf_counter() - began) * 1e3)
 
     def close(self) -> None:
         """Frees the cameras and the node."""
@@ -121,12 +135,15 @@ class MujocoSimNode:
             left = deadline - time.monotonic()
             if left <= 0.0:
                 self._engaged = False
+                self._timeouts += 1
                 self.node.get_logger().info(
                     f"no {contract.JOINT_COMMAND.name} answered stamp {frame.stamp_ns * 1e-9:.2f} s within "
                     f"{self._parameters.lockstep_timeout_s:g} s: running in real time until the next reset"
                 )
                 return
-            self._executor.spin_once(timeout_sec=left)
+            self._executor.spin_once(timeout_sec=min(left, _SILENT_S))
+            if time.monotonic() - self._diagnosed_wall > _SILENT_S:
+                self._diagnostics.diagnose(frame.stamp_ns, self._parts, force=True)
 
     def _spin_until(self, wall: float) -> None:
         for _ in range(_CALLBACKS_WHEN_LATE):
@@ -137,11 +154,16 @@ class MujocoSimNode:
     # -- from the graph ------------------------------------------------------------------------------------------------
 
     def _on_command(self, message: JointState) -> None:
+        self._commands += 1
         try:
             self._simulator.set_command(message.name, message.position)
         except SimulatorError as error:
-            self.node.get_logger().warning(f"{contract.JOINT_COMMAND.name}: {error}; the message is ignored")
+            self._rejected += 1
+            if str(error) != self._rejection:  # a stream of them is one line
+                self.node.get_logger().warning(f"{contract.JOINT_COMMAND.name}: {error}; the message is ignored")
+            self._rejection = str(error)
             return
+        self._rejection = ""
         self._answered_ns = messages.to_ns(message.header.stamp)
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -152,6 +174,7 @@ class MujocoSimNode:
             response.success, response.message = False, str(error)
             return response
         self._was_reset = self._engaged = True
+        self._resets += 1
         self._answered_ns = -1
         response.success = True
         answer = {"seed": self._seed, "stamp_ns": frame.stamp_ns, "profile": self._simulator.profile}
@@ -180,6 +203,7 @@ class MujocoSimNode:
     # -- to the graph --------------------------------------------------------------------------------------------------
 
     def _publish(self, frame: Frame) -> None:
+        self._frames += 1
         # In lockstep this node waits for the answer to the joints next, so they go first; the pictures, which take long
         # to render, go last, and meanwhile the other nodes take the rest. No reader may depend on the order.
         self._send(contract.JOINT_STATES, messages.joint_state(frame))
@@ -204,8 +228,32 @@ class MujocoSimNode:
         # Rendering is the simulator's largest cost; nobody pays it while nobody looks (the contract allows silence).
         if any(self._publishers[name].get_subscription_count() for name in self._images):
             stamp = messages.to_time(frame.stamp_ns)
+            began = time.perf_counter()
             for camera, pixels in self._simulator.render(CAMERAS).items():
                 self._send(contract.image_topic(camera), to_message(pixels, stamp, contract.camera_frame(camera)))
+            self._stages["render"].add((time.perf_counter() - began) * 1e3)
+
+    def _parts(self) -> list[Part]:
+        wall = time.monotonic()
+        span_s, self._diagnosed_wall = wall - self._diagnosed_wall, wall
+        frames, rejected, timeouts = (now - shown for now, shown in zip(self._counts(), self._shown, strict=True))
+        self._shown = self._counts()
+        rate = frames / span_s if span_s > 0.0 else 0.0
+        expected = 1.0 / self._scene.rates.frame_dt
+        values = {"frames_per_wall_s": round(rate, 2), "frames": self._frames, "resets": self._resets}
+        latencies = [meter.values(stage) for stage, meter in self._stages.items()]
+        values |= {key: value for stage in latencies for key, value in stage.items()}
+        # In lockstep it is as fast as the policy; only in real time is there a speed to keep.
+        slow = self._parameters.pacing == REALTIME and span_s * expected >= 3.0 and rate < SLOW * expected
+        message = f"{rate:.1f} frames per second of wall time, expected {expected:g}" if slow else "ok"
+        frame_part = Part("frames", values, Level.WARN if slow else Level.OK, message)
+        counts = {"received": self._commands, "rejected": self._rejected, "lockstep_timeouts": self._timeouts}
+        wrong = [f"{rejected} rejected"] * (rejected > 0) + ["the lockstep was given up"] * (timeouts > 0)
+        level = Level.WARN if wrong else Level.OK
+        return [frame_part, Part("commands", counts, level, ", ".join(wrong) or "ok")]
+
+    def _counts(self) -> tuple[int, int, int]:
+        return self._frames, self._rejected, self._timeouts
 
     def _send(self, topic: Topic, message: Any) -> None:
         self._publishers[topic.name].publish(message)

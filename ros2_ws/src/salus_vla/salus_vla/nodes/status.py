@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -13,22 +14,81 @@ from salus_msgs.msg import Status
 from salus_vla.contract import DIAGNOSTICS, STATUS_TOPIC
 from salus_vla.nodes.messages import header, key_values
 from salus_vla.nodes.qos import profile
+from salus_vla.watch.meters import Level, Part, resources
 
 _DIAGNOSTICS_PERIOD_NS = 1_000_000_000
+_ROS_LEVELS = {
+    Level.OK: DiagnosticStatus.OK,
+    Level.WARN: DiagnosticStatus.WARN,
+    Level.ERROR: DiagnosticStatus.ERROR,
+    Level.STALE: DiagnosticStatus.STALE,
+}
 
 
-class StatusPublisher:
-    """Publishes `salus_msgs/Status` on change and /diagnostics once per second of sim time."""
+class DiagnosticsPublisher:
+    """Publishes /diagnostics once per second of sim time, as rqt_robot_monitor reads it: `salus/NODE: PART`.
+
+    A part that gets worse or recovers is logged when that happens, never again while it stays so.
+    """
+
+    def __init__(self, node: Node) -> None:
+        """Creates the publisher."""
+        self._node = node
+        self._next_ns = 0
+        self._shown: dict[str, str] = {}  # part -> what was wrong with it in the last array
+        self._publisher = node.create_publisher(DiagnosticArray, DIAGNOSTICS.name, profile(DIAGNOSTICS.qos))
+
+    def diagnose(self, stamp_ns: int, collect: Callable[[], Sequence[Part]], *, force: bool = False) -> None:
+        """Publishes diagnostics if a second of sim time has passed since the last, or the clock jumped back.
+
+        Args:
+            stamp_ns: sim time now [ns].
+            collect: called once a second; gives the node's parts. Its memory is added here.
+            force: publish now, for a caller whose sim time stands still.
+        """
+        if not force and self._next_ns - _DIAGNOSTICS_PERIOD_NS <= stamp_ns < self._next_ns:
+            return
+        self._next_ns = stamp_ns - stamp_ns % _DIAGNOSTICS_PERIOD_NS + _DIAGNOSTICS_PERIOD_NS
+        statuses = [self._status(part) for part in (*collect(), resources())]
+        self._publisher.publish(DiagnosticArray(header=header(stamp_ns), status=statuses))
+
+    def _status(self, part: Part) -> DiagnosticStatus:
+        wrong = "" if part.level is Level.OK else part.message
+        before = self._shown.get(part.name, "")
+        # Only whether something is wrong counts, because the words may carry numbers that change each second. A part
+        # that has not heard anything yet is no news: it is so at every start.
+        if bool(wrong) != bool(before) and part.level is not Level.STALE:
+            logger = self._node.get_logger()
+            if wrong:
+                logger.warning(f"{part.name}: {wrong}")
+            else:
+                logger.info(f"{part.name}: ok again")
+        if part.level is not Level.STALE:
+            self._shown[part.name] = wrong
+        return DiagnosticStatus(
+            level=_ROS_LEVELS[part.level],
+            name=f"salus/{self._node.get_name()}: {part.name}",
+            message=part.message,
+            hardware_id=self._node.get_fully_qualified_name(),
+            values=key_values(part.values),
+        )
+
+
+class StatusPublisher(DiagnosticsPublisher):
+    """Publishes `salus_msgs/Status` on change, and /diagnostics.
+
+    Attributes:
+        holds: times that the node began to hold or failed, by reason.
+    """
 
     def __init__(self, node: Node, role: str) -> None:
         """Creates both publishers; `role` is policy, recorder or episode."""
-        self._node = node
+        super().__init__(node)
         self._role = role
         self._facts: dict[str, str] = {}
         self._last: tuple[int, str] | None = None
-        self._next_diagnostics_ns = 0
+        self.holds: Counter[str] = Counter()
         self.publisher = node.create_publisher(Status, STATUS_TOPIC.name, profile(STATUS_TOPIC.qos))
-        self._diagnostics = node.create_publisher(DiagnosticArray, DIAGNOSTICS.name, profile(DIAGNOSTICS.qos))
 
     def add_facts(self, facts: Mapping[str, str]) -> None:
         """Adds provenance to every later status."""
@@ -56,26 +116,8 @@ class StatusPublisher:
         self.publisher.publish(message)
         logger = self._node.get_logger()
         if state == Status.FAILED:
+            self.holds[reason] += 1
             logger.error(f"{reason}: {detail}")
         elif state == Status.HOLDING:
+            self.holds[reason] += 1
             logger.info(f"holding, {reason}: {detail}", throttle_duration_sec=5.0)
-
-    def diagnose(self, stamp_ns: int, collect: Callable[[], tuple[Mapping[str, object], str]]) -> None:
-        """Publishes diagnostics if a second of sim time has passed since the last.
-
-        Args:
-            stamp_ns: sim time now [ns].
-            collect: called once a second; gives what to show, with units in the keys, and what is wrong or nothing.
-        """
-        if stamp_ns < self._next_diagnostics_ns:
-            return
-        self._next_diagnostics_ns = stamp_ns - stamp_ns % _DIAGNOSTICS_PERIOD_NS + _DIAGNOSTICS_PERIOD_NS
-        values, warn = collect()
-        status = DiagnosticStatus(
-            level=DiagnosticStatus.WARN if warn else DiagnosticStatus.OK,
-            name=f"salus: {self._role}",
-            message=warn or "ok",
-            hardware_id=self._node.get_fully_qualified_name(),
-            values=key_values(values),
-        )
-        self._diagnostics.publish(DiagnosticArray(header=header(stamp_ns), status=[status]))

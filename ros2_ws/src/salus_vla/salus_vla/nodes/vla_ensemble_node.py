@@ -6,75 +6,42 @@ publishes. Without a valid policy it holds the arm and says why.
 
 from __future__ import annotations
 
-from collections import deque
+import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 from geometry_msgs.msg import PoseStamped
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
 
 from salus_msgs.msg import Episode, SafetySignals, Status
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, ENTITIES
-from salus_vla.control.controller import NO_EPISODE, Controller, Decision, make_controller
-from salus_vla.control.disturbance import Disturbance
+from salus_vla.control.controller import NO_DECISION_YET, NO_EPISODE, Controller, Decision
 from salus_vla.control.observations import ObservationMatcher
 from salus_vla.errors import ModelError, SimulatorError
 from salus_vla.frames import FloatArray, Observation
 from salus_vla.nodes import messages
+from salus_vla.nodes.ensemble_parameters import EnsembleParameters
+from salus_vla.nodes.ensemble_policy import load_controller
+from salus_vla.nodes.ensemble_watch import EnsembleWatch
 from salus_vla.nodes.images import BACKEND, to_array
 from salus_vla.nodes.main import run_node
-from salus_vla.nodes.mujoco_sim_node import LOCKSTEP, REALTIME
-from salus_vla.nodes.parameters import make_node, parameter, read_parameters
+from salus_vla.nodes.mujoco_sim_node import LOCKSTEP
+from salus_vla.nodes.parameters import make_node, read_parameters
 from salus_vla.nodes.qos import profile
 from salus_vla.nodes.status import StatusPublisher
 from salus_vla.nodes.subscribe import subscribe
 from salus_vla.nodes.worker import Worker
-from salus_vla.policy.registry import BUILTIN_TINY, DTYPES, MODES, POLICIES, make_policy
 from salus_vla.scene import load_scene
+from salus_vla.watch.meters import Part
+from salus_vla.watch.pacing import commands_due
+from salus_vla.watch.watchdog import MISSING_CLOCK, Trip
 
-
-@dataclass(frozen=True)
-class EnsembleParameters:
-    """Parameters of vla_ensemble."""
-
-    policy: str = parameter("ensemble", "what produces the actions", choices=POLICIES)
-    pacing: str = parameter(
-        LOCKSTEP,
-        "lockstep: a camera set's frame is answered after its decision; realtime: at once, from the plan",
-        choices=(LOCKSTEP, REALTIME),
-    )
-    members: tuple[str, ...] = parameter(
-        (BUILTIN_TINY,), "folders or Hub names of the ensemble's members", name="model.members"
-    )
-    device: str = parameter("cpu", "where all members run: cpu, cuda:0, ...", name="model.device")
-    devices: tuple[str, ...] = parameter((), "spreads the members over these devices instead", name="model.devices")
-    mode: str = parameter(
-        "auto", "auto: compiled and as a CUDA graph where there is one; else eager", name="model.mode", choices=MODES
-    )
-    dtype: str = parameter(
-        "auto", "stored: in the precision of the checkpoint; fp32; auto: fp32 on the CPU, else stored",
-        name="model.dtype", choices=DTYPES,
-    )  # fmt: skip
-    noise_samples: int = parameter(
-        2, "flow-matching noise samples per member, the same for all", name="model.noise_samples", bounds=(1, 64)
-    )
-    allow_identical_experts: bool = parameter(
-        False, "accept members with the same action expert", name="model.allow_identical_experts"
-    )
-    threads: int = parameter(1, "CPU threads of torch", name="model.threads", bounds=(1, 256))
-    blend_s: float = parameter(
-        0.2, "shortest time over which a new chunk takes over [s]", name="plan.blend_s", bounds=(0.0, 2.0)
-    )
-    max_jump_s: float = parameter(
-        0.5, "a target that the fastest motion does not reach in this time is refused [s]",
-        name="limiter.max_jump_s", bounds=(0.02, 5.0),
-    )  # fmt: skip
-    disturb: bool = parameter(False, "disturb what is commanded, so that demonstrations show how to recover")
-    scene_file: str = parameter("", "contract YAML; empty for the installed one")
+_WALL_PERIOD_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -109,14 +76,17 @@ class VlaEnsembleNode:
         self._entities: tuple[str, ...] = ()  # whose ground truth the policy reads
         self._controller = self._load()
         self._matcher = ObservationMatcher(self._frame_ns // 2, entities=self._entities)
+        self._watch = EnsembleWatch(self.node, self._parameters)
+        self._held: Trip | None = None  # latched until it is reset
+        self._sim_time = bool(self.node.get_parameter("use_sim_time").value)
         self._episode: Episode | None = None
         self._start_ns = 0
         self._end_ns: int | None = None
         self._decided_ns = -1  # stamp of the last camera set that was decided on
-        self._answered_ns = -1
+        self._answered_ns = self._submitted_ns = -1
+        self._episode_seen = False  # since the last diagnostics
         self._joints: tuple[int, FloatArray] | None = None
         self._waiting: Observation | None = None  # a camera set that came before the start of its episode was known
-        self._latency_ms: deque[float] = deque(maxlen=100)
         self._limited = self._refused = 0
         self._worker: Worker[_Job, Decision] = Worker(
             self.node, self._decide, self._on_decision, self._on_failed_decision
@@ -137,36 +107,26 @@ class VlaEnsembleNode:
         self.node.destroy_node()
 
     def _load(self) -> Controller | None:
-        p = self._parameters
         try:
-            policy = make_policy(
-                p.policy,
-                scene=self._scene,
-                members=p.members,
-                device=p.device,
-                devices=p.devices,
-                mode=p.mode,
-                dtype=p.dtype,
-                noise_samples=p.noise_samples,
-                allow_identical_experts=p.allow_identical_experts,
-            )
+            controller, policy = load_controller(self._parameters, self._scene)
         except (ModelError, SimulatorError) as error:
             self._status.say(Status.FAILED, Status.REASON_NO_VALID_POLICY, str(error))
             return None
-        if p.policy == "ensemble":
-            import torch
-
-            torch.set_num_threads(p.threads)
         self._status.add_facts(policy.facts())
         self._entities = ENTITIES if policy.needs_poses else ()
-        disturbance = Disturbance() if p.disturb else None
-        return make_controller(policy, self._scene, blend_s=p.blend_s, max_jump_s=p.max_jump_s, disturbance=disturbance)
+        return controller
 
     def _connect(self) -> None:
         node = self.node
-        command, signals = contract.JOINT_COMMAND, contract.SAFETY_SIGNALS
+        command, signals = contract.JOINT_TARGET, contract.SAFETY_SIGNALS
         self._commands = node.create_publisher(JointState, command.name, profile(command.qos))
         self._signals = node.create_publisher(SafetySignals, signals.name, profile(signals.qos))
+        if self._sim_time:
+            subscribe(node, contract.CLOCK, lambda message: self._on_time(messages.to_ns(message.clock)))
+        else:
+            node.create_timer(self._frame_ns * 1e-9, lambda: self._on_time(node.get_clock().now().nanoseconds))
+        node.create_timer(_WALL_PERIOD_S, self._on_wall, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        node.create_service(Trigger, contract.RESET_HOLD.name, self._on_reset_hold)
         subscribe(node, contract.JOINT_STATES, self._on_joints)
         subscribe(node, contract.EPISODE, self._on_episode)
         for camera in CAMERAS:
@@ -178,18 +138,24 @@ class VlaEnsembleNode:
 
     def _on_episode(self, message: Episode) -> None:
         if message.kind == Episode.STARTED:
+            if self._sim_time:  # the reset put the world and the arm where they are known to be
+                self._release()
             self._episode = message
             self._start_ns, self._end_ns = messages.to_ns(message.header.stamp), None
-            self._decided_ns = self._answered_ns = -1
+            self._decided_ns = self._answered_ns = self._submitted_ns = -1
             self._worker.drain()
             if self._controller is None:
                 return
             self._controller.start_episode(message.seed)
             self._failed = False
-            self._status.say(Status.RUNNING, stamp_ns=self._start_ns)
+            self._watch.dog.arm(time.monotonic())
+            self._episode_seen = True
+            if self._held is None:
+                self._status.say(Status.RUNNING, stamp_ns=self._start_ns)
+            else:
+                self._controller.drop_plan(self._held.reason, self._held.detail)
             waiting, self._waiting = self._waiting, None
-            if waiting is not None:
-                self._on_observation(waiting)
+            self._on_observation(waiting)
             self._answer()
         elif message.kind == Episode.ENDED and self._episode is not None and message.episode == self._episode.episode:
             self._end_ns = messages.to_ns(message.header.stamp)
@@ -198,27 +164,23 @@ class VlaEnsembleNode:
     def _on_joints(self, message: JointState) -> None:
         position = messages.joint_positions(message)
         stamp_ns = messages.to_ns(message.header.stamp)
+        if not self._watch.joints(stamp_ns, self._plan_age_ns(stamp_ns)):
+            return
+        self._hold_if_tripped()
         self._check_lockstep()
         self._joints = (stamp_ns, position)
-        observation = self._matcher.add_joints(stamp_ns, position, self._task)
-        if observation is not None:
-            self._on_observation(observation)
+        self._on_observation(self._matcher.add_joints(stamp_ns, position, self._task))
         self._answer()
-        self._diagnose(stamp_ns)
 
     def _on_image(self, camera: str, message: Image) -> None:
-        observation = self._matcher.add_image(
-            camera, messages.to_ns(message.header.stamp), to_array(message), self._task
-        )
-        if observation is not None:
-            self._on_observation(observation)
+        stamp_ns, pixels = messages.to_ns(message.header.stamp), to_array(message)
+        if not self._watch.image(camera, stamp_ns, pixels, self._joints[1] if self._joints is not None else None):
+            return
+        self._on_observation(self._matcher.add_image(camera, stamp_ns, pixels, self._task))
 
     def _on_pose(self, entity: str, message: PoseStamped) -> None:
-        observation = self._matcher.add_pose(
-            entity, messages.to_ns(message.header.stamp), messages.to_pose(message), self._task
-        )
-        if observation is not None:
-            self._on_observation(observation)
+        stamp_ns, pose = messages.to_ns(message.header.stamp), messages.to_pose(message)
+        self._on_observation(self._matcher.add_pose(entity, stamp_ns, pose, self._task))
 
     @property
     def _task(self) -> str:
@@ -226,19 +188,22 @@ class VlaEnsembleNode:
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 
-    def _on_observation(self, observation: Observation) -> None:
-        if self._controller is None:
+    def _on_observation(self, observation: Observation | None) -> None:
+        if self._controller is None or observation is None:
             return
         stamp_ns = observation.stamp_ns
+        self._watch.complete()
         if not self._observed:
             self._observed = True
-            self._status.say(Status.READY, stamp_ns=stamp_ns)
+            if self._held is None:
+                self._status.say(Status.READY, stamp_ns=stamp_ns)
         if self._episode is None or stamp_ns < self._start_ns or self._over(stamp_ns):
             # The first set of an episode may overtake the message that starts it.
             self._waiting = observation
             return
         if observation.task != self._task:
             observation = replace(observation, task=self._task)
+        self._submitted_ns = stamp_ns
         self._worker.submit(_Job(observation, self._controller.command_in_force))
 
     def _over(self, stamp_ns: int) -> bool:
@@ -252,11 +217,14 @@ class VlaEnsembleNode:
     def _on_decision(self, decision: Decision) -> None:
         if self._controller is None or self._joints is None or decision.stamp_ns < self._start_ns:
             return  # decided for an episode that is over
-        self._decided_ns = decision.stamp_ns
-        self._latency_ms.append(decision.inference_ms)
-        self._signals.publish(messages.safety_signals(decision))
         now_ns, measured = self._joints
-        self._controller.accept(decision, max(now_ns, decision.stamp_ns), measured)
+        if decision.stamp_ns > now_ns + self._period_ns:
+            return  # decided before the clock jumped back
+        self._decided_ns = decision.stamp_ns
+        self._watch.decided(decision.stamp_ns, decision.inference_ms)
+        self._signals.publish(messages.safety_signals(decision))
+        if self._held is None:
+            self._controller.accept(decision, max(now_ns, decision.stamp_ns), measured)
         self._answer()
 
     def _on_failed_decision(self, job: _Job, error: Exception) -> None:
@@ -268,7 +236,11 @@ class VlaEnsembleNode:
 
     def _fail(self, reason: str, detail: str) -> None:
         """The arm brakes and holds, and the status says FAILED, until the next episode starts."""
+        if self._held is not None:  # the first reason stays
+            self.node.get_logger().error(f"{reason}: {detail}")
+            return
         self._failed = True
+        self._watch.dog.disarm()
         stamp_ns = self._joints[0] if self._joints is not None else 0
         self._status.say(Status.FAILED, reason, detail, stamp_ns)
         if self._controller is not None:
@@ -284,24 +256,114 @@ class VlaEnsembleNode:
         if stamp_ns < self._start_ns or stamp_ns <= self._answered_ns:
             return
         ended = self._end_ns is not None and stamp_ns >= self._end_ns + self._frame_ns // 2
-        if not ended and self._lockstep and self._decision_due(stamp_ns):
+        if not ended and self._lockstep and self._held is None and self._decision_due(stamp_ns):
             return
         if ended:
             if self._controller.resting:
-                self._status.say(Status.READY, stamp_ns=stamp_ns)
+                self._watch.dog.disarm()
+                if self._held is None:
+                    self._status.say(Status.READY, stamp_ns=stamp_ns)
                 return
-            self._controller.drop_plan(NO_EPISODE, "the episode is over")
+            if self._held is None:
+                self._controller.drop_plan(NO_EPISODE, "the episode is over")
+        self._send(stamp_ns, measured, quiet=ended or self._failed)
+
+    def _send(self, stamp_ns: int, measured: FloatArray, *, quiet: bool) -> None:
+        """Commands and, unless `quiet`, says whether the arm follows a plan."""
+        assert self._controller is not None
+        began = time.perf_counter()
         command = self._controller.command(stamp_ns, measured)
         self._answered_ns = stamp_ns
         self._commands.publish(messages.joint_command(stamp_ns, command.position))
+        self._watch.commanded(stamp_ns, began)
         self._limited += command.limited
-        if ended or self._failed:
+        if quiet or self._held is not None:
             return
         if command.hold_reason:
             self._refused += command.hold_reason == Status.REASON_COMMAND_REFUSED
             self._status.say(Status.HOLDING, command.hold_reason, command.detail, stamp_ns)
         else:
             self._status.say(Status.RUNNING, stamp_ns=stamp_ns)
+
+    def _keep_commanding(self, now_ns: int) -> None:
+        """Commands that no joint state asked for, one per frame, so that the stream neither stops nor jumps.
+
+        While held that is up to now; in realtime otherwise up to a frame ago, for joint states that are on their way.
+        """
+        if self._controller is None or self._joints is None or self._answered_ns < 0:
+            return
+        over = self._over(now_ns) and self._controller.resting
+        waits = self._lockstep or self._episode is None or self._failed or self._end_ns is not None
+        if over or (self._held is None and waits):
+            return
+        until_ns = now_ns if self._held is not None else now_ns - self._frame_ns
+        stamps, stands = commands_due(self._answered_ns, until_ns, self._frame_ns)
+        if stands:
+            self._controller.stand()
+        for stamp_ns in stamps:
+            self._send(stamp_ns, self._joints[1], quiet=False)
+
+    # -- watching ------------------------------------------------------------------------------------------------------
+
+    def _on_time(self, now_ns: int) -> None:
+        if self._watch.clock(now_ns, self._plan_age_ns(now_ns)):
+            self._forget_stamps(now_ns)
+        self._hold_if_tripped()
+        self._keep_commanding(now_ns)
+        self._status.diagnose(now_ns, lambda: self._diagnostics(now_ns))
+
+    def _on_wall(self) -> None:
+        """Sees what ROS time cannot show: a clock that is missing or stands still."""
+        stamp_ns = self._joints[0] if self._joints is not None else 0
+        due = self._lockstep and self._answered_ns < stamp_ns and self._decision_due(stamp_ns)
+        self._watch.dog.wall(time.monotonic(), thinking=self._submitted_ns > self._decided_ns, set_due=due)
+        self._hold_if_tripped()
+        if self._watch.silent():
+            now_ns = self._watch.dog.now_ns or 0
+            self._status.diagnose(now_ns, lambda: self._diagnostics(now_ns), force=True)
+
+    def _hold_if_tripped(self) -> None:
+        trip = self._watch.dog.trip
+        if trip is None or trip is self._held or self._controller is None:
+            return
+        self._held = trip
+        self.node.get_logger().error(f"{trip.reason}: {trip.detail}; holding until {contract.RESET_HOLD.name}")
+        self._controller.drop_plan(trip.reason, trip.detail)
+        state = Status.FAILED if trip.reason == MISSING_CLOCK else Status.HOLDING
+        self._status.say(state, trip.reason, trip.detail, trip.stamp_ns)
+        self._answer()  # a simulator in lockstep waits for it
+
+    def _forget_stamps(self, now_ns: int) -> None:
+        """After a clock that jumped back: nothing received or decided before can be compared with what comes."""
+        self._matcher = ObservationMatcher(self._frame_ns // 2, entities=self._entities)
+        self._episode = self._waiting = self._end_ns = None
+        self._start_ns, self._decided_ns, self._submitted_ns = 0, -1, -1
+        if self._joints is not None:
+            self._joints = (now_ns, self._joints[1])
+        if self._answered_ns >= 0:  # an arm that is moving goes on braking where it is
+            self._answered_ns = now_ns - self._frame_ns
+
+    def _on_reset_hold(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        trip, response.success = self._release(), True
+        response.message = f"was held by {trip.reason}: {trip.detail}" if trip is not None else "nothing was held"
+        return response
+
+    def _release(self) -> Trip | None:
+        """Ends a latched hold and gives its reason; the arm rests until the next decision on what it sees then."""
+        trip, self._held = self._watch.dog.reset(time.monotonic()), None
+        if trip is None or self._controller is None:
+            return trip
+        detail = f"the hold ({trip.reason}) was reset"
+        self._controller.drop_plan(NO_DECISION_YET, detail)
+        stamp_ns = self._watch.dog.now_ns or 0
+        if self._episode is not None and not self._over(stamp_ns):
+            # In lockstep the frames until the next camera set wait for no decision.
+            periods = max(0, self._answered_ns - self._start_ns) // self._period_ns
+            self._decided_ns = max(self._decided_ns, self._start_ns + periods * self._period_ns)
+            self._status.say(Status.HOLDING, NO_DECISION_YET, detail, stamp_ns)
+        else:
+            self._status.say(Status.READY if self._observed else Status.STARTING, detail=detail, stamp_ns=stamp_ns)
+        return trip
 
     def _check_lockstep(self) -> None:
         """A simulator that went on without the answer to its last frame has given up waiting."""
@@ -321,21 +383,16 @@ class VlaEnsembleNode:
         last = self._decided_ns if self._decided_ns >= 0 else self._start_ns - self._period_ns
         return stamp_ns > last + self._period_ns - self._frame_ns // 2
 
-    def _diagnose(self, stamp_ns: int) -> None:
-        self._status.diagnose(stamp_ns, lambda: (self._diagnostics(stamp_ns), ""))
+    def _plan_age_ns(self, now_ns: int) -> int | None:
+        return self._controller.plan_age_ns(now_ns) if self._controller is not None else None
 
-    def _diagnostics(self, stamp_ns: int) -> dict[str, object]:
-        age_ns = self._controller.plan_age_ns(stamp_ns) if self._controller is not None else None
-        return {
-            "decision_ms_p50": f"{median(self._latency_ms):.1f}" if self._latency_ms else "none",
-            "decision_ms_max": f"{max(self._latency_ms):.1f}" if self._latency_ms else "none",
-            "commands_limited": self._limited,
-            "commands_refused": self._refused,
-            "camera_sets_dropped": self._matcher.dropped,
-            "images_repeated": self._matcher.repeated,
-            "decisions_overtaken": self._worker.overwritten,
-            "plan_age_s": "none" if age_ns is None else f"{age_ns * 1e-9:.3f}",
-        }
+    def _diagnostics(self, now_ns: int) -> list[Part]:
+        age_ns, overtaken = self._plan_age_ns(now_ns), self._worker.overwritten
+        commands = {"commands_limited": self._limited, "commands_refused": self._refused}
+        commands |= {f"holds_{reason}": count for reason, count in self._status.holds.items()}
+        judged = self._episode is not None and self._end_ns is None and not self._episode_seen
+        self._episode_seen = False
+        return self._watch.parts(now_ns, judged, self._matcher, overtaken, age_ns, commands)
 
 
 def main(args: list[str] | None = None) -> int:

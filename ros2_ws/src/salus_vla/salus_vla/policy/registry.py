@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from salus_vla.errors import ModelError
-from salus_vla.paths import cache_dir
+from salus_vla.paths import cache_dir, models_dir
 from salus_vla.policy.base import HoldPolicy, ReferencedPolicy
 from salus_vla.scene import Scene
 
@@ -15,6 +15,7 @@ POLICIES = ("ensemble", "expert", "hold")
 MODES = ("auto", "eager", "compile", "cuda_graph")
 DTYPES = ("auto", "stored", "fp32")
 BUILTIN_TINY = "builtin:tiny"
+BUILTIN_COMPACT = "builtin:compact"
 MANIFEST = "salus_model.json"
 _TINY_MEMBERS, _TINY_SEED = 5, 0
 
@@ -86,8 +87,8 @@ def expand_members(entries: Sequence[str]) -> list[str]:
 
     Args:
         entries: a member's folder, a Hub name, a folder made by `salus model init` or `salus train` (all its members),
-            or `builtin:tiny` (an untrained ensemble, made in the cache on first use). Several may stand in one text,
-            separated by commas.
+            `builtin:compact` (the trained ensemble that comes with SALUS) or `builtin:tiny` (an untrained one, made in
+            the cache on first use). Several may stand in one text, separated by commas.
 
     Raises:
         ModelError: the manifest of a model folder is broken.
@@ -112,6 +113,8 @@ def _parts(entries: Sequence[str]) -> list[str]:
 
 
 def _folder(entry: str) -> Path:
+    if entry == BUILTIN_COMPACT:
+        return models_dir() / "compact"
     return _builtin_tiny() if entry == BUILTIN_TINY else Path(entry).expanduser()
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from salus_vla.contract import JOINT_COMMAND, Source, Topic
+from salus_vla.contract import JOINT_COMMAND, JOINT_TARGET, Source, Topic
 
 GAP_FACTOR = 1.5  # an interval longer than this many periods is a gap
 SECOND_NS = 1_000_000_000
@@ -129,7 +129,8 @@ class Audit:
         inside = [stamp for stamp in stamps if start_ns - period_ns / 2 <= stamp <= end_ns + period_ns / 2]
         if not inside:
             return (Gap(start_ns, end_ns, int((end_ns - start_ns) // period_ns) + 1),)
-        if topic.name == JOINT_COMMAND.name:  # its first one waits for the first decision: that is no loss
+        # Their first one waits for the first decision: that is no loss.
+        if topic.name in (JOINT_TARGET.name, JOINT_COMMAND.name):
             return self._by_count(topic, inside[0], inside[-1], period_ns)
         if topic.name in self._unstamped:
             return self._by_count(topic, start_ns, end_ns, period_ns)

@@ -12,6 +12,7 @@ from salus_vla.contract import Qos
 
 METADATA_FILE = "metadata.yaml"
 VERSION = 9
+MOST_VALUES = 100_000
 ROS_DISTRO = "jazzy"
 _INT64_MAX = 2**63 - 1  # rosbag2's starting time while there is no message
 _INFINITE = {"sec": 9223372036, "nsec": 854775807}  # RMW_DURATION_INFINITE, what a publisher without limits offers
@@ -32,6 +33,29 @@ def offered_qos(qos: Qos) -> list[dict[str, Any]]:
             "avoid_ros_namespace_conventions": False,
         }
     ]
+
+
+def from_yaml(text: str) -> Any:
+    """The data of a YAML text that anybody may have written.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, or is larger than any bag's once its aliases are followed.
+    """
+    try:
+        data = yaml.safe_load(text)
+    except (ValueError, RecursionError) as error:  # a date like 2001-99-99; brackets nested a thousand deep
+        raise yaml.YAMLError(str(error)) from error
+    waiting, seen = [data], 0
+    while waiting:
+        item = waiting.pop()
+        seen += 1
+        if seen > MOST_VALUES:  # a few lines of nested aliases stand for millions of values, or for endless ones
+            raise yaml.YAMLError(f"more than {MOST_VALUES} values")
+        if isinstance(item, dict):
+            waiting.extend(item.values())
+        elif isinstance(item, list | set):
+            waiting.extend(item)
+    return data
 
 
 def to_yaml(data: object) -> str:

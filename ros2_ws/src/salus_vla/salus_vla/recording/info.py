@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from salus_vla.errors import RecordingError
-from salus_vla.recording.bag_metadata import METADATA_FILE
+from salus_vla.recording.bag_metadata import METADATA_FILE, from_yaml
 from salus_vla.recording.records import AUDIT_FILE, RUN_FILE, EpisodeRecord, RunRecord, read_record
 from salus_vla.recording.run_folder import interrupted_bags
 
@@ -83,7 +83,7 @@ def read_bag(path: Path) -> BagInfo:
         raise RecordingError(f"{path}: is neither a run nor a finished bag: no {RUN_FILE} and no {METADATA_FILE}{hint}")
     record = read_record(path / AUDIT_FILE, EpisodeRecord) if (path / AUDIT_FILE).is_file() else None
     try:
-        information = yaml.safe_load(file.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
+        information = from_yaml(file.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
         duration_s = information["duration"]["nanoseconds"] / 1e9
         return BagInfo(
             path=path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from salus_vla.contract import DECISION_HZ, EPISODE, FRAME_HZ, JOINT_COMMAND, Source, Topic
+from salus_vla.contract import DECISION_HZ, EPISODE, FRAME_HZ, JOINT_COMMAND, JOINT_TARGET, Source, Topic
 from salus_vla.errors import RecordingError
 from salus_vla.recording.audit import SECOND_NS, Audit
 from salus_vla.recording.records import EpisodeEntry, EpisodeRecord
@@ -130,7 +130,7 @@ class OpenEpisode:
 
 def _last_expected_ns(topic: Topic, end_ns: int) -> int:
     """A topic with a stamp from here on has nothing more to say up to the end, sim time [ns]."""
-    if topic.name == JOINT_COMMAND.name:
+    if topic.name in (JOINT_TARGET.name, JOINT_COMMAND.name):
         return end_ns - DECISION_NS  # the command after the terminal decision may come too late
     # With less than half a period left, the next message is later than the end.
     return end_ns - round(SECOND_NS / (topic.rate_hz or FRAME_HZ) / 2)

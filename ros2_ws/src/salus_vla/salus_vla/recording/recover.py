@@ -17,7 +17,7 @@ from rosbags.typesys import TypesysError, get_types_from_msg
 from salus_vla.contract import EPISODE, STREAM, TOPICS, Source, Topic
 from salus_vla.errors import RecordingError
 from salus_vla.recording.audit import Audit
-from salus_vla.recording.bag_metadata import METADATA_FILE
+from salus_vla.recording.bag_metadata import METADATA_FILE, from_yaml
 from salus_vla.recording.mcap_writer import McapBagWriter
 from salus_vla.recording.message_types import MessageType, MessageTypes
 from salus_vla.recording.notice import EpisodeDecoder, EpisodeNotice, Kind
@@ -47,7 +47,8 @@ def recover(path: Path) -> list[Recovered]:
         path: folder of a run, of an interrupted bag, or the hidden folder around one.
 
     Raises:
-        RecordingError: `path` is neither, is being written, is a complete bag, or holds no message.
+        RecordingError: `path` is neither, is being written, is a complete bag, or holds no message; of a run, a bag in
+            it cannot be read, or the disk refuses: the others have been recovered.
     """
     path = path.resolve()
     if (path / RUN_FILE).is_file():
@@ -75,15 +76,27 @@ def _recover_in_run(path: Path, only: Path | None) -> list[Recovered]:
         if only is not None and only.parent.name in done:
             raise RecordingError(f"{only}: was recovered before")
         recovered = []
+        unreadable = []
         for bag in run.interrupted:
-            if bag.parent.name in done or only not in (None, bag):
+            if bag.parent.name in done or only not in (None, bag) or (only is None and _never_begun(bag)):
                 continue
-            content = _scan(bag)
-            if content.messages or only is not None:
-                recovered.append(_recover_episode(run, bag, content))
+            try:
+                content = _scan(bag)
+                if content.messages or only is not None:
+                    recovered.append(_recover_episode(run, bag, content))
+            except RecordingError as error:
+                unreadable.append(str(error))  # the other bags of the run are not to suffer
+        if unreadable:
+            others = f"\nrecovered: {', '.join(item.path.name for item in recovered)}" if recovered else ""
+            raise RecordingError("\n".join(unreadable) + others)
         return recovered
     finally:
         run.close()
+
+
+def _never_begun(bag: Path) -> bool:
+    """Killed before the first byte reached the file, or before there was one."""
+    return not any(file.stat().st_size for file in bag.glob("*.mcap"))
 
 
 def _recover_episode(run: RunFolder, bag: Path, content: _Content) -> Recovered:
@@ -184,7 +197,7 @@ def _custom_data(record: Metadata) -> dict[str, str] | None:
     if record.name != "rosbag2":
         return None
     try:
-        information = yaml.safe_load(record.metadata.get("serialized_metadata", ""))
+        information = from_yaml(record.metadata.get("serialized_metadata", ""))
     except yaml.YAMLError:
         return None
     custom_data = information.get("custom_data") if isinstance(information, dict) else None
@@ -235,7 +248,7 @@ def _has_no_stamp(schema: Schema) -> bool:
 
 def _qos(channel: Channel) -> list[dict[str, Any]]:
     try:
-        qos = yaml.safe_load(channel.metadata.get("offered_qos_profiles", ""))
+        qos = from_yaml(channel.metadata.get("offered_qos_profiles", ""))
     except yaml.YAMLError:
         return []
     return qos if isinstance(qos, list) else []

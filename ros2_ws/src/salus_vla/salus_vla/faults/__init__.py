@@ -1,0 +1,1 @@
+"""Injects faults into real graphs and measures what they cost: `make faults`."""

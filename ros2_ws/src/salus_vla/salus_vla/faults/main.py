@@ -1,0 +1,88 @@
+"""`python -m salus_vla.faults`, or `make faults`: injects faults into real graphs and writes the table of results."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import batched, cycle, islice
+from pathlib import Path
+
+from salus_vla.domains import private_graph
+from salus_vla.errors import SalusError
+from salus_vla.faults.disk import fill_disk, refuse_folder
+from salus_vla.faults.graph import watching
+from salus_vla.faults.kills import TARGETS, kill_at_random
+from salus_vla.faults.results import Injection, table, write_table
+
+_KILLS_PER_RUN = 10  # each run is resumed so often; a new one then, so that the disk does not fill
+
+
+def main(words: list[str] | None = None) -> int:
+    """Inject the faults, print each result, write the table; 1 when a fault did harm."""
+    arguments = _parser().parse_args(words)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no graph is left behind
+    began = time.monotonic()
+    results = []
+    try:
+        with private_graph(os.environ), tempfile.TemporaryDirectory(prefix="salus_faults_") as folder:
+            for result in _injections(arguments, Path(folder)):
+                results.append(result)
+                _print(result, len(results), time.monotonic() - began)
+        print(f"\n{table(results)}")
+        if arguments.report is not None:
+            options = f"--kills {arguments.kills} --disk {arguments.disk} --seed {arguments.seed}"
+            took = f"{(time.monotonic() - began) / 60:.1f} minutes"
+            heading = f'`make faults ARGS="{options}"`: {len(results)} faults in {took}.'
+            write_table(arguments.report, results, heading)
+    except SalusError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0 if all(result.passed for result in results) else 1
+
+
+def _injections(arguments: argparse.Namespace, folder: Path) -> Iterator[Injection]:
+    names = list(islice(cycle(TARGETS), arguments.kills))
+    with watching() as watch:
+        for index, batch in enumerate(batched(names, _KILLS_PER_RUN)):
+            with tempfile.TemporaryDirectory(dir=folder) as runs:
+                yield from kill_at_random(Path(runs), batch, arguments.seed + index, watch)
+    for index in range(arguments.disk):
+        with tempfile.TemporaryDirectory(dir=folder) as runs:
+            yield fill_disk(Path(runs), arguments.seed + index)
+    if arguments.disk:
+        with tempfile.TemporaryDirectory(dir=folder) as runs:
+            yield refuse_folder(Path(runs))
+
+
+def _print(result: Injection, number: int, elapsed_s: float) -> None:
+    loss = "" if result.loss_s is None else f", {result.loss_s:.2f} s lost"
+    verdict = "" if result.passed else " FAILED"
+    print(f"{elapsed_s:5.0f} s  {number:3}  {result.fault}: {result.outcome}{loss}{verdict}", flush=True)
+    for problem in result.problems:
+        print(f"      {problem}", flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m salus_vla.faults",
+        description="Kills processes of real graphs at random moments, fills disks, and checks that no bag is harmed.",
+        epilog="exit codes: 0 no fault did harm, 1 one did, 2 wrong arguments",
+    )
+    add = parser.add_argument
+    add("--kills", type=_count, default=100, help="kill -9 of recorder, simulator, whole graph in turn (default: 100)")
+    add("--disk", type=_count, default=10, help="disks that fill up; 0 also leaves the read-only one out (default: 10)")
+    add("--seed", type=_count, default=0, help="of the random moments and sizes (default: 0)")
+    add("--report", type=Path, metavar="FILE", help="Markdown file whose table between markers is replaced")
+    return parser
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is below 0")
+    return value

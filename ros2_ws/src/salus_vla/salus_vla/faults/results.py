@@ -1,0 +1,77 @@
+"""What one injected fault did, and the table of all of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from salus_vla.errors import ConfigError
+
+BEGIN, END = "<!-- faults -->", "<!-- /faults -->"
+LOSS_ALLOWED_S = 0.5
+
+
+@dataclass(frozen=True)
+class Injection:
+    """One injected fault.
+
+    Attributes:
+        fault: its name, the same for every repetition.
+        outcome: what became of the run, in a few words.
+        loss_s: sim time missing between the moment of the fault and the last message that was kept [s]; None where
+            nothing was being recorded.
+        problems: what is not as it should be; empty when the fault did no harm.
+    """
+
+    fault: str
+    outcome: str
+    loss_s: float | None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Nothing is wrong and no more was lost than is allowed."""
+        return not self.problems and (self.loss_s is None or self.loss_s <= LOSS_ALLOWED_S)
+
+
+def table(injections: Iterable[Injection]) -> str:
+    """A Markdown table with one row per fault: times injected, outcomes, worst loss, verdict."""
+    faults: dict[str, list[Injection]] = {}
+    for injection in injections:
+        faults.setdefault(injection.fault, []).append(injection)
+    lines = ["| fault | times | outcome | worst loss [s] | verdict |", "|---|---|---|---|---|"]
+    for fault, items in faults.items():
+        outcomes = ", ".join(f"{count} {name}" for name, count in Counter(item.outcome for item in items).most_common())
+        losses = [item.loss_s for item in items if item.loss_s is not None]
+        worst = f"{max(losses):.2f}" if losses else "-"
+        failed = sum(not item.passed for item in items)
+        verdict = f"**{failed} failed**" if failed else "passed"
+        lines.append(f"| {fault} | {len(items)} | {outcomes} | {worst} | {verdict} |")
+    return "\n".join(lines)
+
+
+def write_table(file: Path, injections: Sequence[Injection], heading: str) -> None:
+    """Replace what is between the markers of a Markdown file.
+
+    Args:
+        file: the file with the markers.
+        injections: what was measured.
+        heading: a line about the command, above the table.
+
+    Raises:
+        ConfigError: the file cannot be read or written, or lacks the markers.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read ({error})") from error
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ConfigError(f"{file}: expected the lines {BEGIN} and {END}, the table goes between them")
+    try:
+        file.write_text(f"{before}{BEGIN}\n{heading}\n\n{table(injections)}\n{END}{after}", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be written ({error})") from error

@@ -1,0 +1,335 @@
+"""What passes to the arm: each command unchanged or not at all, and the gate's own stop when none comes.
+
+The gate knows nothing of who commands: it sees commands, the measured joints of each frame, and what it let pass. A
+**stream** begins at the measured pose of an arm at rest. Each command in it is one frame away from the one before,
+however late it comes; at most one passes per frame. A stream may pause only at rest; after a pause a new one may begin
+where the arm is measured then, which is how a reset of the simulator goes on. A stream that falls silent in motion is
+braked by the gate.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from salus_vla.contract import ARM_DOF, ARM_JOINTS
+from salus_vla.gate.checks import Fault, Motion, MotionCheck, Position, Reason, in_order
+from salus_vla.gate.limits import JointLimits, joint_limits
+from salus_vla.gate.stop import plan_stop
+
+_REST_SPEED = 0.05  # rad/s; measured joints below it are at rest: noise and what a reset leaves are smaller
+_FAR = 0.1  # rad; no arm that follows its target rests that far from it
+
+
+class State(StrEnum):
+    """What is in force."""
+
+    NO_FRAME = "no_frame"  # no joints were measured yet
+    IDLE = "idle"  # nothing was commanded, or the arm is no longer where it was commanded to
+    STREAM = "stream"  # the last command that passed
+    BRAKING = "braking"  # the gate's own stop
+    HELD = "held"  # the end of that stop, until a new stream begins
+
+
+@dataclass(frozen=True)
+class OwnCommand:
+    """A command of the gate itself: stamp of the frame it answers [ns] and nine positions in contract order."""
+
+    stamp_ns: int
+    position: Position
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A command that does not pass.
+
+    Attributes:
+        reason: named.
+        detail: the joint or stamp, the value and the limit, in words.
+        own: what the gate sends in its place, where it is in charge.
+    """
+
+    reason: Reason
+    detail: str
+    own: OwnCommand | None = None
+
+
+@dataclass(frozen=True)
+class _Frame:
+    stamp_ns: int
+    position: Sequence[float]
+    velocity: Sequence[float]
+
+
+class Gate:
+    """Checks commands against the limits and brakes the arm when no valid one comes.
+
+    Attributes:
+        passed: commands that passed.
+        refused: commands that did not, by reason.
+        braked: stops of the gate's own.
+        teleports: how often the arm was put elsewhere while something was in force.
+        clock_jumps: how often the frames' stamps jumped back.
+    """
+
+    def __init__(
+        self,
+        *,
+        frame_dt_ns: int = 20_000_000,
+        deadman_s: float = 0.2,
+        max_age_frames: int = 2,
+        limits: JointLimits | None = None,
+    ) -> None:
+        """Sets the limits.
+
+        Args:
+            frame_dt_ns: time between two frames, and between two commands of a stream [ns].
+            deadman_s: a stream in motion without a valid command for this long is braked [s]; of frame stamps, or of
+                wall time where a frame got nothing but refused commands and, in lockstep, time stands still for it.
+            max_age_frames: a command that answers a frame older than this many frames is stale. As many and one more
+                may pass at once when they come late, which the arm feels as a step.
+            limits: of the nine joints; the Panda's by default.
+        """
+        self._limits = limits or joint_limits()
+        # No arm moves that fast, not even when late commands come at once: it was put elsewhere.
+        self._teleport = [(max_age_frames + 2) * speed for speed in self._limits.velocity[:ARM_DOF]]
+        self._dt_ns, self._dt = frame_dt_ns, frame_dt_ns * 1e-9
+        self._half_ns = frame_dt_ns // 2
+        self._deadman_s, self._deadman_ns = deadman_s, round(deadman_s * 1e9)
+        self._max_age_frames = max_age_frames
+        self._frames: deque[_Frame] = deque(maxlen=max_age_frames + 2)
+        self._check = MotionCheck(self._limits, self._dt)
+        self._state = State.NO_FRAME
+        self._motion: Motion | None = None  # what was sent last
+        self._sent_ns: int | None = None
+        self._stop: list[Position] = []  # what is left of the gate's own stop, in reverse
+        self._refused_wall_s: float | None = None  # since when the newest frame waits with refused commands only
+        self.passed = self.braked = self.teleports = self.clock_jumps = 0
+        self.refused: Counter[Reason] = Counter()
+
+    # -- what is in force ----------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """What is in force."""
+        return self._state
+
+    @property
+    def newest_ns(self) -> int | None:
+        """Stamp of the newest frame [ns]; None before the first."""
+        return self._frames[-1].stamp_ns if self._frames else None
+
+    @property
+    def sent_ns(self) -> int | None:
+        """Stamp of what was sent last [ns]; None when nothing is in force."""
+        return self._sent_ns
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether what was sent last had no velocity left, or nothing is in force: no command is missed then."""
+        return self._motion is None or self._motion.at_rest
+
+    # -- input ---------------------------------------------------------------------------------------------------------
+
+    def frame(self, stamp_ns: int, position: Sequence[float], velocity: Sequence[float]) -> OwnCommand | None:
+        """Takes the measured joints of a frame.
+
+        Args:
+            stamp_ns: of the frame [ns].
+            position: 9, contract order [rad, m].
+            velocity: 9 [rad/s, m/s].
+
+        Returns:
+            A command of the gate itself that answers this frame, when it is braking.
+        """
+        if self._frames:
+            last = self._frames[-1]
+            if abs(stamp_ns - last.stamp_ns) <= self._half_ns:
+                return None
+            if stamp_ns < last.stamp_ns:
+                self.clock_jumps += 1
+                self._frames.clear()
+                self._forget()
+            elif self._motion is not None and self._teleported(last, stamp_ns, position):
+                self.teleports += 1
+                self._forget()
+        self._frames.append(_Frame(stamp_ns, position, velocity))
+        self._refused_wall_s = None
+        if self._state is State.NO_FRAME:
+            self._state = State.IDLE
+        elif self._state is State.BRAKING:
+            return self._next_of_stop()
+        elif self._state is State.STREAM and not self.at_rest and self._silent_ns(stamp_ns) >= self._deadman_ns:
+            return self._brake()
+        return None
+
+    def offer(
+        self,
+        stamp_ns: int,
+        names: Sequence[str],
+        positions: Sequence[float],
+        *,
+        wall_s: float = 0.0,
+        extra_values: bool = False,
+    ) -> Refused | None:
+        """Judges a command; one that passes is taken as sent.
+
+        Args:
+            stamp_ns: of the frame that it answers [ns].
+            names: joints, each of the nine once, in any order.
+            positions: as many [rad, m].
+            wall_s: monotonic wall time [s].
+            extra_values: whether it also carries velocities or efforts, which nobody would check.
+
+        Returns:
+            None when the command passes.
+        """
+        outcome = self._judge(stamp_ns, names, positions, extra_values)
+        if isinstance(outcome, Motion):
+            self._motion, self._sent_ns = outcome, stamp_ns
+            self._state = State.STREAM
+            self._refused_wall_s = None
+            self.passed += 1
+            return None
+        self.refused[outcome.reason] += 1
+        return Refused(outcome.reason, outcome.detail, self._answer_refused(stamp_ns, wall_s))
+
+    def waited(self, wall_s: float) -> OwnCommand | None:
+        """Brakes where the newest frame has been waiting with nothing but refused commands for too long.
+
+        Args:
+            wall_s: monotonic wall time [s].
+
+        Returns:
+            A command of the gate itself that answers the newest frame, if so.
+        """
+        since = self._refused_wall_s
+        if since is None or self._state is not State.STREAM or wall_s - since < self._deadman_s:
+            return None
+        return self._brake()
+
+    # -- judging -------------------------------------------------------------------------------------------------------
+
+    def _judge(
+        self, stamp_ns: int, names: Sequence[str], positions: Sequence[float], extra_values: bool
+    ) -> Motion | Fault:
+        ordered = in_order(names, positions)
+        if isinstance(ordered, Fault):
+            return ordered
+        if extra_values:
+            return Fault(Reason.EXTRA_VALUES, "it carries velocities or efforts; expected names and positions only")
+        fault = self._judge_stamp(stamp_ns)
+        if fault is not None:
+            return fault
+        following: Motion | Fault | None = None
+        if self._motion is not None:
+            following = self._check.step(self._motion, ordered)
+            paused = self._silent_ns(stamp_ns) > self._dt_ns + self._half_ns
+            if isinstance(following, Motion) or not (paused and self.at_rest):
+                return following
+        return self._start(stamp_ns, ordered)
+
+    def _judge_stamp(self, stamp_ns: int) -> Fault | None:
+        if not self._frames:
+            return Fault(Reason.NO_FRAME, "no joints were measured yet")
+        if self._state is State.BRAKING:
+            return Fault(Reason.BRAKING, "the gate brakes the arm")
+        newest_ns = self._frames[-1].stamp_ns
+        newest = f"{_seconds(stamp_ns)}; the newest frame is {_seconds(newest_ns)}"
+        if stamp_ns > newest_ns + self._half_ns:
+            return Fault(Reason.FUTURE_STAMP, newest)
+        if self._sent_ns is not None and stamp_ns < self._sent_ns + self._half_ns:
+            sent = f"{_seconds(stamp_ns)}; {_seconds(self._sent_ns)} was answered last"
+            duplicate = stamp_ns > self._sent_ns - self._half_ns
+            return Fault(Reason.DUPLICATE_STAMP if duplicate else Reason.STALE_STAMP, sent)
+        if stamp_ns < newest_ns - self._max_age_frames * self._dt_ns - self._half_ns:
+            return Fault(Reason.STALE_STAMP, f"{newest}, at most {self._max_age_frames} frames may lie between")
+        return None
+
+    def _start(self, stamp_ns: int, positions: Sequence[float]) -> Motion | Fault:
+        """The first command of a stream: one frame away from the measured pose of an arm at rest."""
+        newest = self._frames[-1]
+        # The frame that the command answers, or the newest where that one was lost.
+        measured = next((f for f in self._frames if abs(f.stamp_ns - stamp_ns) <= self._half_ns), newest)
+        for joint, speed in zip(ARM_JOINTS, measured.velocity[:ARM_DOF], strict=True):
+            if not abs(speed) <= _REST_SPEED:
+                return Fault(Reason.ARM_MOVING, f"a stream begins at rest, and {joint} moves at {speed:.3f} rad/s")
+        fingers = measured.position[ARM_DOF:]
+        opening = sum(fingers) / len(fingers)  # both fingers share it
+        pose = (*measured.position[:ARM_DOF], *[opening] * len(fingers))
+        # Measured joints may lie a hair outside their range (noise, compliance); the stream begins at the limit then.
+        limits = zip(pose, self._limits.lower, self._limits.upper, strict=True)
+        start = Motion.resting(tuple(min(max(value, lower), upper) for value, lower, upper in limits))
+        outcome = self._check.step(start, positions)
+        if isinstance(outcome, Fault):
+            return Fault(outcome.reason, f"{outcome.detail}, seen from the measured pose")
+        return outcome
+
+    def _teleported(self, last: _Frame, stamp_ns: int, position: Sequence[float]) -> bool:
+        passed_s = (stamp_ns - last.stamp_ns) * 1e-9
+        for now, before, speed in zip(position[:ARM_DOF], last.position[:ARM_DOF], self._teleport, strict=True):
+            if abs(now - before) > passed_s * speed:
+                return True
+        return False
+
+    def _rests_elsewhere(self, motion: Motion) -> bool:
+        """Whether the arm rests far from its target, as after a short reset: a stop there would make it move."""
+        newest = self._frames[-1]
+        far = any(abs(q - p) > _FAR for q, p in zip(newest.position[:ARM_DOF], motion.position, strict=False))
+        return far and max(map(abs, newest.velocity[:ARM_DOF])) <= _REST_SPEED
+
+    def _silent_ns(self, stamp_ns: int) -> int:
+        assert self._sent_ns is not None
+        return stamp_ns - self._sent_ns
+
+    # -- braking -------------------------------------------------------------------------------------------------------
+
+    def _forget(self) -> None:
+        """Nothing is in force any more: the next stream begins where the arm is measured."""
+        self._motion = self._sent_ns = self._refused_wall_s = None
+        self._stop = []
+        self._state = State.IDLE
+
+    def _brake(self) -> OwnCommand | None:
+        assert self._motion is not None
+        if self._rests_elsewhere(self._motion):
+            self.teleports += 1
+            self._forget()
+            return None
+        self._stop = plan_stop(self._motion.position, self._motion.velocity, self._limits, self._dt)[::-1]
+        self._state = State.BRAKING
+        self._refused_wall_s = None
+        self.braked += 1
+        return self._next_of_stop()
+
+    def _next_of_stop(self) -> OwnCommand:
+        assert self._motion is not None
+        before, position = self._motion, self._stop.pop()
+        velocity = tuple((now - last) / self._dt for now, last in zip(position, before.position, strict=True))
+        acceleration = tuple((now - last) / self._dt for now, last in zip(velocity, before.velocity, strict=True))
+        self._motion = Motion(position, velocity, acceleration)
+        self._sent_ns = self._frames[-1].stamp_ns
+        if not self._stop:
+            self._state = State.HELD
+        return OwnCommand(self._sent_ns, position)
+
+    def _answer_refused(self, stamp_ns: int, wall_s: float) -> OwnCommand | None:
+        """What the gate sends for the newest frame in place of a refused command that was meant for it."""
+        if self._motion is None or self._sent_ns is None:
+            return None
+        newest_ns = self._frames[-1].stamp_ns
+        if abs(stamp_ns - newest_ns) > self._half_ns or newest_ns - self._sent_ns <= self._half_ns:
+            return None
+        if self._state is State.HELD:
+            # The arm holds; in lockstep the simulator waits for an answer all the same.
+            self._sent_ns, self._motion = newest_ns, Motion.resting(self._motion.position)
+            return OwnCommand(newest_ns, self._motion.position)
+        if self._refused_wall_s is None:
+            self._refused_wall_s = wall_s
+        return None
+
+
+def _seconds(stamp_ns: int) -> str:
+    return f"{stamp_ns * 1e-9:.3f} s"

@@ -1,0 +1,37 @@
+"""Every node of a run says once a second how it is, in numbers, and a run without faults says that it is well."""
+
+import pytest
+
+from .conftest import Collected
+from .test_collect import messages_of
+
+pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
+
+PARTS = {
+    "mujoco_sim": {"frames", "commands", "resources"},
+    "vla_ensemble": {"clock", "joints", "camera front", "decisions", "commands", "watchdog", "resources"},
+    "episode": {"frames", "outcomes", "/clock", "/joint_states", "resources"},
+    "bag_recorder": {"write", "disk", "/camera_top/image_raw", "/clock", "resources"},
+}
+NUMBERS = {
+    ("vla_ensemble", "decisions"): {"decide_ms_p50", "decide_ms_p99", "receive_ms_p99", "rate_hz", "plan_age_s"},
+    ("vla_ensemble", "commands"): {"publish_ms_p50", "publish_ms_p99", "commands_refused", "longest_gap_s"},
+    ("bag_recorder", "write"): {"write_ms_p50", "write_ms_p99", "messages"},
+    ("mujoco_sim", "frames"): {"step_ms_p50", "render_ms_p99", "wait_ms_p50", "frames_per_wall_s"},
+}
+ERROR = 2
+
+
+@pytest.mark.parametrize("node", PARTS)
+def test_each_node_is_in_the_bag_with_all_its_parts_as_numbers(collected: Collected, node: str) -> None:
+    arrays = messages_of(collected, 1)["/diagnostics"]
+    mine = [array for array in arrays if array.status[0].name.startswith(f"salus/{node}: ")]
+    assert len(mine) >= 2  # in 2.5 s of sim time
+    for array in mine:
+        parts = {status.name.removeprefix(f"salus/{node}: "): status for status in array.status}
+        assert set(parts) >= PARTS[node]
+        for name, status in parts.items():
+            values = {item.key: float(item.value) for item in status.values}
+            assert values, name
+            assert set(values) >= NUMBERS.get((node, name), set())
+            assert int(status.level) != ERROR, f"{name}: {status.message}"
