@@ -1,6 +1,7 @@
 """What is stored is what was recorded: PNG exactly, resized to half a value, video to a bound that is documented."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +77,9 @@ def test_a_video_keeps_what_is_documented(rendered: dict[str, list[np.ndarray]],
 def test_the_same_pictures_give_the_same_video(rendered: dict[str, list[np.ndarray]]) -> None:
     pictures = [encode_png(image) for image in rendered["top"]]
     assert encode_video(pictures) == encode_video(pictures)
+
+
+def test_encoding_leaves_the_scheduling_of_the_process_as_it_was() -> None:
+    before = os.sched_getscheduler(0)
+    encode_video([encode_png(np.full((64, 64, 3), grey, dtype=np.uint8)) for grey in (10, 200)])
+    assert os.sched_getscheduler(0) == before

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def encode_video(pictures: Sequence[bytes]) -> bytes:
     from lerobot.configs import rgb_encoder_defaults
     from lerobot.datasets.video_utils import encode_video_frames
 
-    with tempfile.TemporaryDirectory(prefix="salus-video-") as name:
+    with tempfile.TemporaryDirectory(prefix="salus-video-") as name, _scheduling_kept():
         folder = Path(name)
         try:
             for index, data in enumerate(pictures):
@@ -85,3 +86,13 @@ def encode_video(pictures: Sequence[bytes]) -> bytes:
             return (folder / "video.mp4").read_bytes()
         except (OSError, ValueError) as error:  # PyAV's errors are of these
             raise DatasetError(f"--video: LeRobot's encoder failed ({error})") from error
+
+
+@contextmanager
+def _scheduling_kept() -> Iterator[None]:
+    """Gives this thread its scheduling back: of root, SVT-AV1 makes it real-time, and so all that it starts later."""
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
