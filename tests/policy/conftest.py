@@ -11,11 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from kept_models import STATS
+from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 
 from salus_vla.contract import CAMERAS
 from salus_vla.frames import Observation
+from salus_vla.policy.checkpoint import VLM_PREFIX, load_member
 from salus_vla.policy.model_init import init_model
+from salus_vla.policy.registry import expand_members
 from salus_vla.scene import load_scene
+from salus_vla.training.keep import keep_model
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,3 +58,30 @@ def observe() -> Callable[..., Observation]:
         return Observation(stamp_ns=seed, images=images, joint_position=joints, task=task)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def policies(model: Path) -> list[SmolVLAPolicy]:
+    """Two members with one VLM in fp32, weights large enough that attention is far from uniform."""
+    made = [load_member(name, Path(name), "cpu") for name in expand_members([str(model)])]
+    for seed, policy in enumerate(made):
+        for key, parameter in policy.named_parameters():
+            generator = torch.Generator().manual_seed(100 if key.startswith(VLM_PREFIX) else seed)
+            if parameter.ndim > 1:
+                noise = torch.randn(parameter.shape, generator=generator)
+                parameter.data.copy_(parameter[0].numel() ** -0.5 * noise)
+    return made
+
+
+@pytest.fixture(scope="session")
+def kept(policies: list[SmolVLAPolicy], model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder; tests must not change it."""
+    folder = tmp_path_factory.mktemp("kept") / "model"
+    keep_model(folder, policies, STATS, model / "vlm", {"size": "tiny", "seed": 3})
+    return folder
+
+
+@pytest.fixture
+def broken(kept: Path, tmp_path: Path) -> Path:
+    """A copy that a test may break."""
+    return Path(shutil.copytree(kept, tmp_path / "model"))

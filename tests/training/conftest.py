@@ -6,10 +6,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import datasets
 import pytest
 import torch
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
@@ -21,18 +20,11 @@ from salus_vla.training.run import begin_policy
 TESTS = Path(__file__).parents[1]
 sys.path += [str(TESTS / "dataset"), str(TESTS / "recording")]
 
+from alone import alone  # noqa: E402
+
+__all__ = ["alone"]  # a fixture for every test here
+
 SIDE, CAMERAS, TOKENS = 64, 3, 6
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A private cache, and one thread: at these sizes a second one costs more than it gives."""
-    cache, threads = datasets.config.HF_DATASETS_CACHE, torch.get_num_threads()
-    datasets.config.HF_DATASETS_CACHE = tmp_path_factory.mktemp("datasets")
-    torch.set_num_threads(1)
-    yield
-    datasets.config.HF_DATASETS_CACHE = cache
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -4,25 +4,16 @@ The checker has its own numbers (the arm's data sheet), knows only what was sent
 the gate. A test of it says that it finds each kind of violation.
 """
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from gate_world import ACCELERATION, DT, FRAME, JERK, LOWER, NAMES, SPEED, UPPER
 
-from salus_vla.contract import JOINTS
 from salus_vla.gate.checks import Reason
 from salus_vla.gate.gate import Gate, OwnCommand, State
 
 COMMANDS, STREAM = 100_000, 200
-DT, FRAME = 0.02, 20_000_000
-NAMES = list(JOINTS)
-LOWER = np.array([-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973, 0.0, 0.0])
-UPPER = np.array([2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973, 0.04, 0.04])
-# The data sheet has a range for the fingers and no more; their limits are what the controller keeps to.
-SPEED = np.array([2.1750, 2.1750, 2.1750, 2.1750, 2.6100, 2.6100, 2.6100, 0.2, 0.2])
-ACCELERATION = np.array([15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0, 4.0, 4.0])
-JERK = np.array([7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0, math.inf, math.inf])
 HOME = np.array([0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398, 0.04, 0.04])
 # Of velocity, acceleration and jerk. Rounding alone: 4e-16 of 3 rad, differenced three times over 20 ms, is 2e-10; a
 # stop that ends exactly at a position limit loses up to 1e-10 rad there, which two differences make 3e-7.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -19,12 +18,13 @@ from rich.console import Console
 
 from salus_vla.cli.bag import print_run
 from salus_vla.cli.launch import find_launch_file, launch_command
+from salus_vla.cli.options import add_episode_options, add_run_options, check_run_id
 from salus_vla.cli.progress import RunProgress
 from salus_vla.contract import DEFAULT_TASK
 from salus_vla.domains import private_graph
 from salus_vla.errors import RecordingError, SalusError
 from salus_vla.launching.process import end_with_parent
-from salus_vla.policy.registry import BUILTIN_TINY, MODES, POLICIES
+from salus_vla.policy.registry import BUILTIN_TINY, MODES
 from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.recording.info import read_run
 from salus_vla.recording.run_folder import RUN_FILE
@@ -57,7 +57,6 @@ _DEFAULTS = {
     "pacing": "lockstep",
     "max_decisions": "0",
 }
-_RUN_ID = re.compile(r"[A-Za-z0-9._-]+")
 GRAPH_LOG = "graph.log"
 _DISK_FULL = 1_000_000  # bytes free; less than a tenth of a second of images
 
@@ -71,36 +70,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_episode_options(parser)
     add = parser.add_argument
-    add("--episodes", metavar="N", type=_at_least(1), required=True, help="episodes of the whole run")
-    add("--seed", metavar="S", type=_at_least(0), help="seed of episode 0; episode n has S + n (default: 0)")
     add("--sim", choices=("mujoco", "isaac", "external"), help="simulator (default: mujoco)")
-    add(
-        "--profile",
-        metavar="NAME",
-        help=f"how a seed changes the scene, a name of `profiles` in contract.yaml (default: {DEFAULT_PROFILE})",
-    )
-    add("--policy", choices=POLICIES, help="what produces the actions (default: ensemble)")
     add(
         "--disturb",
         action="store_const",
         const="true",
         help="disturb what is commanded, so that demonstrations show how to recover",
     )
-    add(
-        "--model",
-        metavar="MODEL",
-        help=f"model folder, member folders or Hub names separated by commas (default: {BUILTIN_TINY}, untrained)",
-    )
-    add("--device", help="device of the ensemble: cpu, cuda:0, ... (default: cpu)")
     add("--devices", metavar="LIST", help="spread the members over several instead, for example cuda:0,cuda:1")
     add("--mode", choices=MODES, help="how the ensemble runs (default: auto)")
-    add("--task", metavar="TEXT", help=f"instruction (default: {DEFAULT_TASK!r})")
     add("--pacing", choices=("lockstep", "realtime"), help="default: lockstep, as fast as it goes")
-    add("--max-decisions", metavar="N", type=_at_least(1), help="decisions before TIMEOUT (default: the scene's, 200)")
-    add("--out", metavar="DIR", type=Path, default=Path("runs"), help="folder that holds the runs (default: runs)")
-    add("--run-id", metavar="NAME", help="name of the run's folder (default: made from the date)")
-    add("--resume", action="store_true", help="continue the run --run-id, or the newest run in --out")
+    add_run_options(parser, "the newest run in --out")
     add("--params-file", metavar="YAML", type=Path, help="parameters of the nodes (default: the installed salus.yaml)")
     add("-v", "--verbose", action="store_true", help="show the output of the nodes as well")
     parser.set_defaults(run=run)
@@ -115,8 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     out = arguments.out.expanduser().resolve()
     run_id = _newest_run(out) if arguments.resume and not arguments.run_id else arguments.run_id
     run_id = run_id or datetime.now().strftime("run_%Y%m%d_%H%M%S")
-    if not _RUN_ID.fullmatch(run_id):
-        raise RecordingError(f"--run-id {run_id!r}: expected letters, digits and . _ - only")
+    check_run_id(run_id)
     folder = out / run_id
     if folder.exists() and not arguments.resume:
         raise RecordingError(f"{folder}: exists already; give --resume to continue it, or another --run-id")
@@ -289,13 +270,3 @@ def _keep_log(log: Path, folder: Path) -> Path:
 
 def _tail(log: Path, lines: int = 25) -> list[str]:
     return log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
-
-
-def _at_least(smallest: int) -> type[int]:
-    def whole_number(text: str) -> int:
-        value = int(text)
-        if value < smallest:
-            raise argparse.ArgumentTypeError(f"{value} is below {smallest}")
-        return value
-
-    return whole_number  # type: ignore[return-value]  # argparse calls it and shows its name

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
+from salus_vla.cli.options import at_least
 from salus_vla.errors import ConfigError
 from salus_vla.evaluation.evaluation import FIRST_DECISIONS, Evaluation, Options, evaluate
 from salus_vla.evaluation.report import write_report
@@ -72,7 +73,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add(
         "--first",
         metavar="N",
-        type=_at_least_one,
+        type=at_least(1),
         default=FIRST_DECISIONS,
         help=f"decisions of the first of the two windows of shift detection (default: {FIRST_DECISIONS})",
     )
@@ -185,10 +186,3 @@ def _named(*suffixes: str) -> type[Path]:
         return Path(text)
 
     return file  # type: ignore[return-value]  # argparse calls it
-
-
-def _at_least_one(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
-    return value

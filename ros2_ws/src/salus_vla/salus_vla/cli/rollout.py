@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,11 +14,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from salus_vla.cli.options import add_episode_options, add_run_options, at_least, check_run_id
 from salus_vla.cli.rollout_progress import RolloutProgress
-from salus_vla.contract import DEFAULT_TASK
 from salus_vla.errors import RecordingError, SalusError
-from salus_vla.policy.registry import BUILTIN_TINY, POLICIES
-from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.recording.records import RUN_FILE
 from salus_vla.rollouts.folder import RolloutFolder
 from salus_vla.rollouts.results import REDONE_AT_MOST, Result
@@ -45,7 +42,6 @@ examples:
 
 exit codes: 0 every episode made, 1 some or all could not be made (the reason is printed), 2 wrong arguments, 130 Ctrl-C
 """
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LOG = "workers.log"
 
 
@@ -58,36 +54,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_episode_options(parser)
     add = parser.add_argument
-    add("--episodes", metavar="N", type=_whole(1), required=True, help="episodes of the whole run")
-    add("--seed", metavar="S", type=_whole(0), help="seed of the first episode; the n-th has S + n (default: 0)")
-    add("--policy", choices=POLICIES, help="what produces the actions (default: ensemble)")
-    add(
-        "--model",
-        metavar="MODEL",
-        help=f"model folder, member folders or Hub names separated by commas (default: {BUILTIN_TINY}, untrained)",
-    )
-    add("--device", help="device of the ensemble: cpu, cuda:0, ... (default: cpu)")
-    add("--task", metavar="TEXT", help=f"instruction (default: {DEFAULT_TASK!r})")
-    add(
-        "--profile",
-        metavar="NAME",
-        help=f"how a seed changes the scene, a name of `profiles` in contract.yaml (default: {DEFAULT_PROFILE})",
-    )
     add("--disturb", action="store_true", default=None, help="disturb the commands on purpose, for data with recovery")
     add("--no-images", dest="images", action="store_false", default=None, help="store no pictures; much faster")
-    add("--max-decisions", metavar="N", type=_whole(1), help="decisions before TIMEOUT (default: the scene's, 200)")
     add(
-        "--workers", metavar="W", type=_whole(1), help="processes, or actors on Ray (default: the CPUs of this machine)"
+        "--workers",
+        metavar="W",
+        type=at_least(1),
+        help="processes, or actors on Ray (default: the CPUs of this machine)",
     )
     add(
         "--ray",
         metavar="ADDRESS",
         help="run the episodes on a Ray cluster (auto or HOST:PORT); local starts one here for this run",
     )
-    add("--out", metavar="DIR", type=Path, default=Path("runs"), help="folder that holds the runs (default: runs)")
-    add("--run-id", metavar="NAME", help="name of the run's folder (default: made from the date)")
-    add("--resume", action="store_true", help="continue the run --run-id, or the newest rollout in --out")
+    add_run_options(parser, "the newest rollout in --out")
     parser.set_defaults(run=run)
 
 
@@ -144,8 +126,7 @@ def _results(
 
 def _new(arguments: argparse.Namespace, out: Path) -> RolloutFolder:
     run_id = arguments.run_id or datetime.now().strftime("rollout_%Y%m%d_%H%M%S")
-    if not _RUN_ID.fullmatch(run_id):
-        raise RecordingError(f"--run-id {run_id!r}: expected letters, digits and . _ - only")
+    check_run_id(run_id)
     if (out / run_id).exists():
         raise RecordingError(f"{out / run_id}: exists already; give --resume to continue it, or another --run-id")
     settings = RolloutSettings(**_given(arguments))  # type: ignore[arg-type]
@@ -218,13 +199,3 @@ def _sigterm_as_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _whole(smallest: int) -> type[int]:
-    def whole_number(text: str) -> int:
-        value = int(text)
-        if value < smallest:
-            raise argparse.ArgumentTypeError(f"{value} is below {smallest}")
-        return value
-
-    return whole_number  # type: ignore[return-value]  # argparse calls it and shows its name

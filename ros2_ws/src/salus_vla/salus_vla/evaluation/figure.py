@@ -14,7 +14,7 @@ from salus_vla.evaluation.intervals import Share
 from salus_vla.evaluation.outcomes import Outcomes
 from salus_vla.evaluation.shift import FIRST, WHOLE, ShiftDetection
 from salus_vla.evaluation.tables import decisions_text
-from salus_vla.rollouts.sealed import write_atomically
+from salus_vla.recording.records import write_atomically
 from salus_vla.signals import NAMES
 from salus_vla.task.monitor import Outcome
 

@@ -11,7 +11,7 @@ from salus_vla.contract import RESERVED_FROM
 from salus_vla.errors import ConfigError
 from salus_vla.evaluation.evaluation import Evaluation
 from salus_vla.evaluation.tables import Table, sections
-from salus_vla.rollouts.sealed import write_atomically
+from salus_vla.recording.records import write_atomically
 
 FORMAT = "salus-evaluation-1"
 

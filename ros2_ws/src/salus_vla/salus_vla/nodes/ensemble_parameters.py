@@ -28,7 +28,7 @@ class EnsembleParameters:
         "auto", "auto: compiled and as a CUDA graph where there is one; else eager", name="model.mode", choices=MODES
     )
     dtype: str = parameter(
-        "auto", "stored: in the precision of the checkpoint; fp32; auto: fp32 on the CPU, else stored",
+        "auto", "stored: in the precision of the checkpoint; fp32; auto: fp32 on a CPU without bf16, else stored",
         name="model.dtype", choices=DTYPES,
     )  # fmt: skip
     noise_samples: int = parameter(

@@ -115,18 +115,29 @@ def write_record(path: Path, record: object) -> None:
     Raises:
         RecordingError: the file cannot be written; names it.
     """
-    data = TypeAdapter(type(record)).dump_json(record, indent=2) + b"\n"
+    write_atomically(path, TypeAdapter(type(record)).dump_json(record, indent=2) + b"\n")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file so that a crash leaves the old one or the new one, never a part.
+
+    Raises:
+        RecordingError: it cannot be written; names it.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+        except BaseException:  # Ctrl-C as well
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
         sync_folder(path.parent)
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise RecordingError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 

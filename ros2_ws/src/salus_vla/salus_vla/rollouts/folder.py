@@ -14,10 +14,9 @@ from pathlib import Path
 
 from salus_vla.errors import RecordingError
 from salus_vla.recording.provenance import machine_facts
-from salus_vla.recording.records import RUN_FILE, write_record
+from salus_vla.recording.records import RUN_FILE, write_atomically, write_record
 from salus_vla.recording.run_folder import RunFolder
 from salus_vla.rollouts.results import Finished, Ready
-from salus_vla.rollouts.sealed import write_atomically
 from salus_vla.rollouts.settings import RolloutSettings
 from salus_vla.rollouts.store import (
     EPISODES,

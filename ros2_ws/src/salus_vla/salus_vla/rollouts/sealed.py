@@ -11,7 +11,6 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salus_vla.errors import RecordingError
-from salus_vla.recording.records import sync_folder
 
 AnyArray = NDArray[Any]
 
@@ -119,27 +117,9 @@ def read_facts(path: Path) -> dict[str, Any]:
     return _checked(head, size, str(path)).facts
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes a file so that a crash leaves the old one or the new one, never a part.
-
-    Raises:
-        RecordingError: it cannot be written; names it.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-        except BaseException:  # Ctrl-C as well
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
-    except OSError as error:
-        raise RecordingError(f"{path}: cannot be written ({error.strerror or error})") from error
+def _place_of_digest(head: bytes) -> tuple[int, int]:
+    found = _HEADER_DIGEST.search(head)
+    return found.span(1) if found else (0, 0)
 
 
 @dataclass(frozen=True)
@@ -150,11 +130,6 @@ class _Header:
     facts: dict[str, Any]
     body_digest: str
     entries: dict[str, Any]
-
-
-def _place_of_digest(head: bytes) -> tuple[int, int]:
-    found = _HEADER_DIGEST.search(head)
-    return found.span(1) if found else (0, 0)
 
 
 def _checked(data: bytes, size: int, where: str) -> _Header:

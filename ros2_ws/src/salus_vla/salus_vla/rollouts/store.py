@@ -20,9 +20,9 @@ from salus_vla.contract import ARM_DOF, JOINTS
 from salus_vla.errors import RecordingError
 from salus_vla.frames import FloatArray, ImageArray
 from salus_vla.policy.base import ACTION_DIM
-from salus_vla.recording.records import RUN_FILE, RunRecord, read_record
+from salus_vla.recording.records import RUN_FILE, RunRecord, read_record, write_atomically
 from salus_vla.rollouts.pictures import Pictures, compress
-from salus_vla.rollouts.sealed import AnyArray, read_facts, read_sealed, seal, unseal, write_atomically
+from salus_vla.rollouts.sealed import AnyArray, read_facts, read_sealed, seal, unseal
 from salus_vla.signals import NAMES
 from salus_vla.task.monitor import Outcome
 
