@@ -164,10 +164,10 @@ class VlaEnsembleNode:
     def _on_joints(self, message: JointState) -> None:
         position = messages.joint_positions(message)
         stamp_ns = messages.to_ns(message.header.stamp)
+        self._check_lockstep(stamp_ns)
         if not self._watch.joints(stamp_ns, self._plan_age_ns(stamp_ns)):
             return
         self._hold_if_tripped()
-        self._check_lockstep()
         self._joints = (stamp_ns, position)
         self._on_observation(self._matcher.add_joints(stamp_ns, position, self._task))
         self._answer()
@@ -306,6 +306,7 @@ class VlaEnsembleNode:
     # -- watching ------------------------------------------------------------------------------------------------------
 
     def _on_time(self, now_ns: int) -> None:
+        self._check_lockstep(now_ns)
         if self._watch.clock(now_ns, self._plan_age_ns(now_ns)):
             self._forget_stamps(now_ns)
         self._hold_if_tripped()
@@ -365,13 +366,16 @@ class VlaEnsembleNode:
             self._status.say(Status.READY if self._observed else Status.STARTING, detail=detail, stamp_ns=stamp_ns)
         return trip
 
-    def _check_lockstep(self) -> None:
-        """A simulator that went on without the answer to its last frame has given up waiting."""
+    def _check_lockstep(self, now_ns: int) -> None:
+        """A simulator that went on without the answer to its last frame has given up waiting.
+
+        Comes before the watchdog: everything is stale to a node that was not waited for, and that is not the reason.
+        """
         if not self._lockstep or self._failed or self._episode is None or self._joints is None:
             return
         last_ns = self._joints[0]
         over = self._end_ns is not None and last_ns >= self._end_ns
-        if last_ns >= self._start_ns and not over and self._answered_ns < last_ns:
+        if self._answered_ns < last_ns < now_ns and last_ns >= self._start_ns and not over:
             self._fail(
                 Status.REASON_LOCKSTEP_LOST,
                 f"the simulator did not wait for the command of stamp {last_ns * 1e-9:.2f} s; "
