@@ -19,6 +19,7 @@ demo: setup ## record 3 episodes with MuJoCo and the trained ensemble; ARGS= add
 	@$(IN_ENV) salus collect --episodes 3 --sim mujoco --policy ensemble --model builtin:compact $(ARGS)
 
 test: setup ## all tests; ARGS= adds options of pytest
+	@tools/setup.sh browser
 	@$(IN_ENV) python -m pytest tests/ $(ARGS)
 
 faults: setup ## kill processes and fill disks, 100 times, about 25 minutes; ARGS= adds options

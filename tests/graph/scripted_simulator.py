@@ -44,7 +44,7 @@ NOISE = np.random.default_rng(3).integers(0, 256, (256, 256, 3), dtype=np.uint8)
 
 
 @contextmanager
-def scripted_simulator(*parameters: str) -> Iterator["ScriptedSimulator"]:
+def scripted_simulator(*parameters: str, configured: bool = True) -> Iterator["ScriptedSimulator"]:
     """A `vla_ensemble` with the scripted expert that hears this simulator; SIGINT must end it with exit code 0."""
     executable = Path(get_package_prefix("salus_vla"), "lib", "salus_vla", "vla_ensemble")
     os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(config_dir() / "fastdds.xml")
@@ -53,7 +53,7 @@ def scripted_simulator(*parameters: str) -> Iterator["ScriptedSimulator"]:
     arguments = [word for parameter in words for word in ("-p", parameter)]
     with subprocess.Popen([str(executable), "--ros-args", *arguments]) as process:
         try:
-            simulator = ScriptedSimulator(process, clock_heard=given["use_sim_time"] == "true")
+            simulator = ScriptedSimulator(process, clock_heard=given["use_sim_time"] == "true", configured=configured)
             try:
                 yield simulator
             finally:
@@ -73,7 +73,7 @@ class ScriptedSimulator:
         statuses, signals, diagnostics: messages in order of arrival.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], *, clock_heard: bool = True) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], *, clock_heard: bool = True, configured: bool = True) -> None:
         self._process = process
         self._context = Context()
         rclpy.init(context=self._context)
@@ -98,6 +98,8 @@ class ScriptedSimulator:
             for topic in topics
         }
         self._reset_hold = self.node.create_client(Trigger, contract.RESET_HOLD.name)
+        if not configured:
+            return  # nobody listens
         self.wait(self._reset_hold.service_is_ready, contract.RESET_HOLD.name)
         heard = [p for name, p in self._publishers.items() if clock_heard or name != contract.CLOCK.name]
         self.wait(lambda: all(publisher.get_subscription_count() for publisher in heard), "all subscriptions")

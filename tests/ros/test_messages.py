@@ -109,7 +109,7 @@ def test_camera_info_is_the_pinhole_camera_of_the_contract() -> None:
 
 
 def test_poses_survive_the_round_trip() -> None:
-    pose = Pose(np.array([0.5, -0.1, 0.025]), np.array([0.1, 0.2, 0.3, 0.9]))
+    pose = Pose(np.array([0.5, -0.1, 0.025]), np.array([0.1, 0.3, 0.3, 0.9]))
     sent = messages.pose_stamped(STAMP, pose)
     assert (sent.header.stamp, sent.header.frame_id) == (TIME, "world")
     assert (sent.pose.position.y, sent.pose.orientation.w) == (-0.1, 0.9)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from salus_vla.bodies import ROBOT_BODIES
+from salus_vla.contact_changes import DEADBAND
 from salus_vla.contract import CAMERAS, JOINTS
 from salus_vla.errors import SimulatorError
 from salus_vla.frames import Frame, ImageArray, Pose
 from salus_vla.scene import load_scene
 from salus_vla.sim import assets
-from salus_vla.sim.contacts import DEADBAND
 from salus_vla.sim.simulator import Simulator
 
 SCENE = load_scene()

@@ -26,7 +26,7 @@ from salus_vla.contract import (
     Topic,
     image_topic,
 )
-from salus_vla.errors import RecordingError
+from salus_vla.errors import MessageError, RecordingError
 from salus_vla.recording.episode_recorder import HOLD_BACK_NS, EpisodeRecorder, FinishedEpisode, State
 from salus_vla.recording.message_types import MessageTypes, default_folders
 from salus_vla.recording.notice import OUTCOMES, EpisodeDecoder, Kind
@@ -364,7 +364,7 @@ def test_stamps_are_read_in_both_byte_orders(order: str) -> None:
 
 @pytest.mark.parametrize("cdr", [b"", b"\x00\x01", b"\x00\x01\x00\x00\x01\x00", b"\x12\x34" + bytes(20)])
 def test_a_damaged_message_is_refused_with_its_topic(cdr: bytes) -> None:
-    with pytest.raises(RecordingError, match="/joint_states: a message"):
+    with pytest.raises(MessageError, match="/joint_states: a message"):
         StampLayout(in_sequence=False).read(JOINT_STATES.name, cdr)
 
 

@@ -15,6 +15,7 @@ ROS_PACKAGES = (
     "builtin_interfaces",
     "diagnostic_msgs",
     "geometry_msgs",
+    "lifecycle_msgs",
     "rcl_interfaces",
     "rclpy",
     "rosbag2_py",

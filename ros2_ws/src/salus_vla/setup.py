@@ -27,7 +27,7 @@ setup(
     name=PACKAGE,
     version="0.1.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={PACKAGE: ["py.typed", "**/*.yaml", "**/*.xml", "**/*.json", "**/*.html"]},
+    package_data={PACKAGE: ["py.typed", "**/*.yaml", "**/*.xml", "**/*.json", "**/*.html", "**/*.css", "**/*.js"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
@@ -45,6 +45,7 @@ setup(
         "console_scripts": [
             "salus = salus_vla.cli:main",
             "mujoco_sim = salus_vla.nodes.mujoco_sim_node:main",
+            "isaac_sim = salus_vla.nodes.isaac_sim_node:main",
             "command_gate = salus_vla.nodes.command_gate_node:main",
             "vla_ensemble = salus_vla.nodes.vla_ensemble_node:main",
             "episode = salus_vla.nodes.episode_node:main",

@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import socket
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,9 +21,14 @@ from salus_vla.shared_memory import remove_dead_segments
 
 # On Linux the DDS ports of these domains lie clear of the ephemeral ports; 0 is everybody's default.
 PROFILE_FILE = "fastdds.xml"
+# Wall time after which everybody in a domain is known [s]: Fast DDS announces each participant every 3 s, and its first
+# announcement does not always arrive.
+DISCOVERY_S = 3.5
+_UNIX_SOCKETS = Path("/proc/net/unix")
 _PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"
 _PROFILES_NEW_NAME = "FASTDDS_DEFAULT_PROFILES_FILE"  # read as well, and first, by newer releases of Fast DDS
 _RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+_CLAIM = "salus-ros-domain-"  # name of the socket that claims a domain
 DOMAINS = tuple(domain for domain in range(1, 102) if domain != 73)  # 73 is the launch file's own default
 
 
@@ -49,6 +55,32 @@ def private_graph(environment: MutableMapping[str, str]) -> Iterator[MutableMapp
         yield environment
 
 
+def watched_domain(chosen: int | None, environment: Mapping[str, str]) -> str:
+    """The ROS domain to look at: the chosen one, else $ROS_DOMAIN_ID, else that of the one graph on this machine.
+
+    Raises:
+        SalusError: nothing was chosen, and there is no graph with a domain of its own, or more than one.
+    """
+    if chosen is not None:
+        return str(chosen)
+    if environment.get("ROS_DOMAIN_ID"):
+        return environment["ROS_DOMAIN_ID"]
+    claimed = sorted(claimed_domains(_UNIX_SOCKETS.read_text(encoding="utf-8", errors="replace")))
+    if len(claimed) == 1:
+        return str(claimed[0])
+    if claimed:
+        raise SalusError(f"graphs run on the ROS domains {', '.join(map(str, claimed))}; choose one with --domain")
+    raise SalusError(
+        "no graph of `salus collect` runs on this machine; for one that was started otherwise give --domain "
+        "(the launch file's own default is 73)"
+    )
+
+
+def claimed_domains(sockets: str) -> set[int]:
+    """ROS domains that SALUS graphs have claimed, from the content of /proc/net/unix."""
+    return {int(number) for number in re.findall(rf"@{_CLAIM}(\d+)$", sockets, re.MULTILINE)}
+
+
 def _keep_on_this_machine(environment: MutableMapping[str, str]) -> None:
     rmw = environment.get("RMW_IMPLEMENTATION") or "rmw_fastrtps_cpp"
     chosen = environment.get(_PROFILES) or environment.get(_PROFILES_NEW_NAME)
@@ -70,7 +102,7 @@ def _claim() -> tuple[int, socket.socket]:
     for domain in random.sample(DOMAINS, len(DOMAINS)):
         claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            claim.bind(f"\0salus-ros-domain-{domain}")
+            claim.bind(f"\0{_CLAIM}{domain}")
         except OSError as error:
             claim.close()
             if error.errno != errno.EADDRINUSE:

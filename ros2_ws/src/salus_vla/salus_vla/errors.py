@@ -13,6 +13,10 @@ class ModelError(SalusError):
     """A policy checkpoint is missing, does not fit this robot, or does not fit the other members."""
 
 
+class MessageError(SalusError):
+    """A message of a topic cannot be read or breaks the contract; it is refused, and the node goes on."""
+
+
 class SimulatorError(SalusError):
     """The simulator could not be built or did not keep the contract."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from salus_vla.frames import FloatArray
+from salus_vla.frames import FloatArray, Pose
 
 
 def quaternion_of(rotation: FloatArray) -> FloatArray:
@@ -31,3 +33,26 @@ def rotate(quaternion: FloatArray, vector: FloatArray) -> FloatArray:
     u = quaternion[:3]
     t = 2.0 * np.cross(u, vector)
     return np.asarray(vector + quaternion[3] * t + np.cross(u, t))
+
+
+def over_hollow(outer: Sequence[float], wall: float, pose: Pose, point: FloatArray) -> bool:
+    """True when a point, shape (3,), is over the hollow of an open box: inside the inner walls, at any height.
+
+    Args:
+        outer: full extents of the box [m].
+        wall: thickness of the walls [m].
+        pose: of the box, whose frame is at the centre of the underside.
+        point: in the world [m].
+    """
+    local = _local(pose, point)
+    return bool(np.all(np.abs(local[:2]) < np.array(outer[:2]) / 2.0 - wall) and local[2] > 0.0)
+
+
+def in_hollow(outer: Sequence[float], wall: float, pose: Pose, point: FloatArray) -> bool:
+    """True when the point is over the hollow and below the rim; arguments as of `over_hollow`."""
+    return over_hollow(outer, wall, pose, point) and bool(_local(pose, point)[2] < outer[2])
+
+
+def _local(pose: Pose, point: FloatArray) -> FloatArray:
+    inverse = pose.quaternion * np.array([-1.0, -1.0, -1.0, 1.0])
+    return rotate(inverse, np.asarray(point) - pose.position)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -80,6 +81,28 @@ def cache_dir() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "salus"
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's own data types, and no key twice: nobody would read the first one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As YAML does it; YAMLError for a key that stands there twice."""
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            name = (key.tag, str(key.value))
+            if isinstance(key, yaml.ScalarNode) and name in seen:
+                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: the key {key.value!r} stands there twice")
+            seen.add(name)
+        return super().construct_mapping(node, deep)
+
+
+def _yaml(text: str) -> Any:
+    loader = _UniqueKeys(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def read_config[ModelT: BaseModel](path: Path, model: type[ModelT]) -> ModelT:
     """Read a YAML file into a pydantic model.
 
@@ -88,10 +111,11 @@ def read_config[ModelT: BaseModel](path: Path, model: type[ModelT]) -> ModelT:
         model: the model that describes it; keys it does not know are refused when it forbids extras.
 
     Raises:
-        ConfigError: the file is missing, is not YAML, or a value is wrong; names file, key and what was expected.
+        ConfigError: the file is missing, is not YAML, has a key twice, or a value is wrong; names file, key and what
+            was expected.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = _yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # also bytes that are no text, a date that is none

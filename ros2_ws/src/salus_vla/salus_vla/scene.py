@@ -12,10 +12,10 @@ from typing import Annotated, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from salus_vla.contract import ARM_DOF, CAMERAS
+from salus_vla.contract import ARM_DOF, CAMERAS, DECISION_HZ, FRAME_HZ
 from salus_vla.errors import ConfigError
 from salus_vla.frames import FloatArray, Pose
-from salus_vla.geometry import quaternion_of, rotate
+from salus_vla.geometry import in_hollow, over_hollow, quaternion_of
 from salus_vla.paths import CONTRACT_FILE, config_dir, read_config
 from salus_vla.profiles import DEFAULT_PROFILE, Profile, Profiles
 from salus_vla.scene_types import (
@@ -34,10 +34,10 @@ from salus_vla.scene_types import (
 
 
 class PhysicsDt(Model):
-    """Physics step of each simulator [s]."""
+    """Physics step of each simulator [s]; below 10 us a frame takes longer than anybody waits."""
 
-    mujoco: Positive
-    isaac: Positive
+    mujoco: Annotated[float, Field(ge=1e-5)]
+    isaac: Annotated[float, Field(ge=1e-5)]
 
 
 class Rates(Model):
@@ -54,6 +54,14 @@ class Rates(Model):
             count = self.frame_dt / step
             if count < 0.999 or abs(count - round(count)) > 1e-6:
                 raise ValueError(f"frame_dt must be a whole number of physics_dt.{name} steps, not {count:g}")
+        return self
+
+    @model_validator(mode="after")
+    def _rates_of_the_topics(self) -> Self:
+        if self.frame_dt_ns != round(1e9 / FRAME_HZ):
+            raise ValueError(f"frame_dt must be {1.0 / FRAME_HZ:g}, the period of the topics in contract.py")
+        if self.decision_dt_ns != round(1e9 / DECISION_HZ):
+            raise ValueError(f"frames_per_decision must be {FRAME_HZ / DECISION_HZ:g}, as the topics in contract.py")
         return self
 
     @property
@@ -189,17 +197,11 @@ class BlueBin(Model):
 
     def covers(self, bin_pose: Pose, point: FloatArray) -> bool:
         """True when the point, shape (3,), is over the hollow: inside the inner walls, at any height."""
-        local = self._local(bin_pose, point)
-        return bool(np.all(np.abs(local[:2]) < np.array(self.outer[:2]) / 2.0 - self.wall) and local[2] > 0.0)
+        return over_hollow(self.outer, self.wall, bin_pose, point)
 
     def contains(self, bin_pose: Pose, point: FloatArray) -> bool:
         """True when the point, shape (3,), is inside the inner walls and below the rim."""
-        return self.covers(bin_pose, point) and bool(self._local(bin_pose, point)[2] < self.outer[2])
-
-    @staticmethod
-    def _local(bin_pose: Pose, point: FloatArray) -> FloatArray:
-        inverse = bin_pose.quaternion * np.array([-1.0, -1.0, -1.0, 1.0])
-        return rotate(inverse, np.asarray(point) - bin_pose.position)
+        return in_hollow(self.outer, self.wall, bin_pose, point)
 
 
 class Objects(Model):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 
 def ordered(value: tuple[float, float]) -> tuple[float, float]:
@@ -30,6 +30,20 @@ class Model(BaseModel):
     """Base of every model of contract.yaml: frozen, finite numbers, and a key that no field reads is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_yes_and_no(cls, values: Any) -> Any:
+        """Nothing here is true or false, but pydantic would take them as 1 and 0."""
+        if isinstance(values, dict):
+            for key, value in values.items():
+                if _has_bool(value):
+                    raise ValueError(f"{key}: expected numbers or text, not true or false")
+        return values
+
+
+def _has_bool(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, list) and any(map(_has_bool, value)))
 
 
 class Area(Model):

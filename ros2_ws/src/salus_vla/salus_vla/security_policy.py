@@ -22,6 +22,7 @@ _OWN_SERVICES = (
     *("set_parameters_atomically", "get_type_description"),
     *("change_state", "get_state", "get_available_states", "get_available_transitions", "get_transition_graph"),
 )
+_TRANSITIONS = {"vla_ensemble": {"/vla_ensemble/transition_event"}}  # rclpy's lifecycle nodes
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def node_access() -> tuple[NodeAccess, ...]:
     nodes = [
         NodeAccess(
             name=node,
-            publishes=frozenset(topic.name for topic in TOPICS if _publishes(node, topic)),
+            publishes=frozenset(t.name for t in TOPICS if _publishes(node, t)) | _TRANSITIONS.get(node, set()),
             subscribes=topics | {contract.CLOCK.name},
             serves=frozenset(name for name in names if _server(name) == node),
             calls=frozenset(name for name in names if node == "episode" and _server(name) != "vla_ensemble"),

@@ -1,4 +1,4 @@
-"""`salus bag info|recover|picture PATH`."""
+"""`salus bag info|recover|picture PATH`, `salus bag export PATH...`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from salus_vla.recording.info import BagInfo, RunInfo, is_run, read_bag, read_run
+from salus_vla.recording.info import BagInfo, RunInfo, bags_of, is_run, read_bag, read_run
 from salus_vla.recording.recover import Recovered, recover
 
 _INFO = """\
 Shows what is in a bag (topics, types, counts, rates, gaps, duration, outcome, seed, provenance) or in a run
 (its episodes, what was interrupted, provenance). Works for bags of `ros2 bag record` too; those have no audit.
 
-Rates are messages per second of sim time. A gap is an interval longer than 1.5 periods of the topic's rate.
+Rates (Hz, and what is due) are messages per second of sim time. A gap is an interval longer than 1.5 periods of the
+topic's rate.
 """
 _RECOVER = """\
 Makes a normal bag of one that was interrupted (power cut, kill -9, full disk): every message that reached the disk
@@ -29,6 +31,10 @@ Killing the recorder loses at most the last 0.35 s of messages: 0.25 s held back
 _PICTURE = """\
 Draws one episode as a picture: rows of images of the three cameras, and the twelve safety signals over the same time,
 with a dashed line where the event was.
+"""
+_EXPORT = """\
+Writes signals.*, joint_states.* and joint_command.* of bags and runs: one row per message, with its stamp [s] and the
+run, episode, seed and outcome it belongs to. Nothing but the format is changed: what is NaN in the bag is NaN there.
 """
 
 
@@ -48,6 +54,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         if run is run_picture:
             command.add_argument("output", metavar="FILE", type=Path, help="PNG or SVG to write")
         command.set_defaults(run=run)
+    export = commands.add_parser("export", help="write signals and joints as CSV or Parquet", description=_EXPORT)
+    export.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="folders of runs or of bags")
+    kinds = export.add_mutually_exclusive_group(required=True)
+    kinds.add_argument("--csv", metavar="DIR", type=Path, help="folder for CSV files")
+    kinds.add_argument("--parquet", metavar="DIR", type=Path, help="folder for Parquet files")
+    export.set_defaults(run=run_export)
 
 
 def run_info(arguments: argparse.Namespace) -> int:
@@ -91,6 +103,29 @@ def run_picture(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def run_export(arguments: argparse.Namespace) -> int:
+    """Write the tables of `arguments.paths`.
+
+    Raises:
+        RecordingError: a bag cannot be read, or a file exists already or cannot be written.
+    """
+    from salus_vla.recording.export import export_tables  # pyarrow: half a second
+
+    console = Console()
+    folder = arguments.csv or arguments.parquet
+    bags = [bag for path in arguments.paths for bag in bags_of(path)]
+    with console.status("") as status:
+        rows = export_tables(
+            bags,
+            folder,
+            "csv" if arguments.csv else "parquet",
+            lambda bag: status.update(f"reading {escape(str(bag))}"),
+        )
+    for file, count in rows.items():
+        console.print(f"{escape(str(file))}: {count} rows", soft_wrap=True, highlight=False)
+    return 0
+
+
 def _recovered_line(item: Recovered) -> str:
     outcome = f", outcome {item.entry.outcome}, {item.entry.gaps} gaps" if item.entry else ""
     return f"{item.path}: {item.messages} messages recovered from {item.source}{outcome}"
@@ -112,15 +147,15 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
         facts.append(("duration", f"{bag.duration_s:.2f} s"))
     facts.append(("messages", str(bag.messages)))
     _print_facts(console, None, facts)
-    table = Table(title="Topics")
-    for column in ("topic", "type"):
-        table.add_column(column, overflow="fold")
-    for column in ("count", "Hz", "expected", "gaps", "missing"):
-        table.add_column(column, justify="right")
+    table = Table(title="Topics", box=SIMPLE_HEAD, padding=0)
+    table.add_column("topic", no_wrap=True)
+    table.add_column("type", overflow="ellipsis")  # the only one that gives way in a narrow terminal
+    for column in ("count", "Hz", "due", "gaps", "missing"):
+        table.add_column(column, justify="right", no_wrap=True)
     for topic in bag.topics:
         table.add_row(
-            topic.name,
-            topic.type,
+            escape(topic.name),
+            escape(topic.type.replace("/msg/", "/")),
             str(topic.count),
             _number(topic.rate_hz),
             _number(topic.expected_hz),
@@ -135,7 +170,7 @@ def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> Non
     """Print the episodes of a run and what was interrupted, and where it comes from if `provenance`."""
     episodes = run.record.episodes
     counts = ", ".join(f"{count} {name}" for name, count in Counter(entry.outcome for entry in episodes).most_common())
-    table = Table(title=f"{len(episodes)} episodes" + (f": {counts}" if counts else ""))
+    table = Table(title=f"{len(episodes)} episodes" + (f": {escape(counts)}" if counts else ""))
     for column in ("episode", "seed"):
         table.add_column(column, justify="right")
     table.add_column("outcome")
@@ -146,11 +181,11 @@ def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> Non
         table.add_row(
             str(entry.number),
             str(entry.seed),
-            entry.outcome + (" (recovered)" if entry.recovered else ""),
+            escape(entry.outcome) + (" (recovered)" if entry.recovered else ""),
             str(entry.decisions),
             f"{entry.duration_s:.1f}",
             f"[red]{entry.gaps}[/red]" if entry.gaps else "0",
-            entry.path,
+            escape(entry.path),
         )
     console.print(table)
     for bag in run.interrupted:
@@ -158,7 +193,7 @@ def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> Non
     if provenance:
         _print_facts(console, "Arguments", sorted(run.record.arguments.items()))
         _print_facts(console, "Provenance", sorted(run.record.provenance.items()))
-    console.print(f"bags in {escape(str(run.path))}, created {run.record.created}", soft_wrap=True)
+    console.print(f"bags in {escape(str(run.path))}, created {escape(run.record.created)}", soft_wrap=True)
 
 
 def _print_facts(console: Console, title: str | None, facts: list[tuple[str, str]]) -> None:

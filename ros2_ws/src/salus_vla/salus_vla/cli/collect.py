@@ -18,12 +18,14 @@ from rich.console import Console
 
 from salus_vla.cli.bag import print_run
 from salus_vla.cli.launch import find_launch_file, launch_command
-from salus_vla.cli.options import add_episode_options, add_run_options, check_run_id
+from salus_vla.cli.options import add_episode_options, add_run_options, check_run_id, some_text
 from salus_vla.cli.progress import RunProgress
 from salus_vla.contract import DEFAULT_TASK
 from salus_vla.domains import private_graph
 from salus_vla.errors import RecordingError, SalusError
+from salus_vla.isaac.checks import find_install
 from salus_vla.launching.process import end_with_parent
+from salus_vla.params_file import check_params_file
 from salus_vla.policy.registry import BUILTIN_TINY, MODES
 from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.recording.info import read_run
@@ -79,7 +81,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         const="true",
         help="disturb what is commanded, so that demonstrations show how to recover",
     )
-    add("--devices", metavar="LIST", help="spread the members over several instead, for example cuda:0,cuda:1")
+    add(
+        "--devices",
+        metavar="LIST",
+        type=some_text,
+        help="spread the members over several instead, for example cuda:0,cuda:1",
+    )
     add("--mode", choices=MODES, help="how the ensemble runs (default: auto)")
     add("--pacing", choices=("lockstep", "realtime"), help="default: lockstep, as fast as it goes")
     add_run_options(parser, "the newest run in --out")
@@ -92,7 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Collects the run.
 
     Raises:
-        SalusError: the run cannot be resumed, the profile is unknown, or the simulator cannot be started from here.
+        SalusError: the run cannot be resumed, the profile is unknown, a section of the parameter file has no node, or
+            the simulator cannot be started from here.
     """
     out = arguments.out.expanduser().resolve()
     run_id = _newest_run(out) if arguments.resume and not arguments.run_id else arguments.run_id
@@ -104,11 +112,10 @@ def run(arguments: argparse.Namespace) -> int:
     stored = read_run(folder).record.arguments if arguments.resume else {}
     settings = _settings(arguments, stored)
     if settings["sim"] == "isaac":
-        raise SalusError(
-            "--sim isaac: starting Isaac Sim from here is not there yet; start it with the topics of the contract and "
-            "use --sim external"
-        )
-    if arguments.params_file is None:  # such a file may name another contract.yaml; the simulator then checks alone
+        find_install(os.environ)  # said here before a graph starts; the node checks the rest
+    if arguments.params_file is not None:
+        check_params_file(arguments.params_file.expanduser())
+    else:  # such a file may name another contract.yaml; the simulator then checks alone
         load_scene().profile(settings["profile"])
     if arguments.resume and _completed(folder) >= arguments.episodes:
         Console().print(f"{folder} already has {arguments.episodes} complete episodes or more; nothing to do")

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from salus_vla.cli.options import at_least
 from salus_vla.task.monitor import Outcome
 
 _EXPORT = """\
@@ -83,7 +84,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="take episodes with these outcomes, with commas between them (default: SUCCESS)",
     )
     export.add_argument(
-        "--workers", metavar="W", type=int, help="processes that read and encode (default: one for each core)"
+        "--workers", metavar="W", type=at_least(1), help="processes that read and encode (default: one for each core)"
     )
     export.set_defaults(run=run_export)
     info = commands.add_parser("info", help="show what is in a data set", description=_INFO, formatter_class=raw)

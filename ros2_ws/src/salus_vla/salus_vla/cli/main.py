@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from salus_vla import __version__
-from salus_vla.cli import bag, collect, dataset, evaluate, launch, model, rollout, train
+from salus_vla.cli import bag, collect, dataset, evaluate, launch, model, replay, report, rollout, train, view, watch
 from salus_vla.errors import SalusError
 
 _DESCRIPTION = """\
@@ -23,14 +23,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="salus", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"salus {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (collect, rollout, launch, bag, dataset, train, evaluate, model):
+    for module in (collect, rollout, launch, bag, watch, view, replay, dataset, train, evaluate, report, model):
         module.add_parser(commands)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs `salus` and returns its exit code."""
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    words = sys.argv[1:] if argv is None else argv
+    for word in words:
+        if not _is_text(word):
+            parser.error(f"argument {word!r}: expected text in UTF-8")
+    arguments = parser.parse_args(words)
     try:
         return int(arguments.run(arguments))
     except SalusError as error:
@@ -41,3 +46,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output (head, less) has gone
         sys.stderr.close()
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A name that is too long or a disk that fails may show at any look at a path.
+        print(f"salus: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+
+
+def _is_text(word: str) -> bool:
+    """Whether it can be stored; what the shell gave in another encoding cannot."""
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from salus_vla.cli.options import at_least
 from salus_vla.errors import ModelError
 from salus_vla.frames import FloatArray
 from salus_vla.policy.base import Policy
@@ -54,8 +55,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     init.add_argument(
         "--size", choices=tuple(SIZES), default="tiny", help="tiny: 0.35 M parameters; compact: 6 M; full: 450 M"
     )
-    init.add_argument("--members", metavar="K", type=int, default=5, help="number of members (default: 5)")
-    init.add_argument("--seed", metavar="S", type=int, default=0, help="seed of all weights (default: 0)")
+    init.add_argument("--members", metavar="K", type=at_least(1, 255), default=5, help="number of members (default: 5)")
+    init.add_argument("--seed", metavar="S", type=at_least(0), default=0, help="seed of all weights (default: 0)")
     init.set_defaults(run=run_init)
     fit = commands.add_parser(
         "fit-reference",
@@ -76,7 +77,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     fit.add_argument(
         "--noise-samples",
         metavar="S",
-        type=int,
+        type=at_least(1, 64),
         default=2,
         help="as model.noise_samples of the node that will use the reference (default: 2)",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from pathlib import Path
 
@@ -14,45 +15,83 @@ from salus_vla.profiles import DEFAULT_PROFILE
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def at_least(smallest: int) -> type[int]:
-    """An argparse type: whole numbers from this one on."""
+def at_least(smallest: int, largest: int = 2**31 - 1) -> type[int]:
+    """An argparse type: whole numbers from this one on; every number has to end somewhere."""
 
     def whole_number(text: str) -> int:
         value = int(text)
         if value < smallest:
             raise argparse.ArgumentTypeError(f"{value} is below {smallest}")
+        if value > largest:
+            raise argparse.ArgumentTypeError(f"{value} is above {largest}")
         return value
 
     return whole_number  # type: ignore[return-value]  # argparse calls it and shows its name
 
 
+def number_above(limit: float, *, or_equal: bool = False) -> type[float]:
+    """An argparse type: finite numbers above a limit, or from it on."""
+
+    def number(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value) or value < limit or (value == limit and not or_equal):
+            raise argparse.ArgumentTypeError(f"{text} is not {'at least' if or_equal else 'above'} {limit:g}")
+        return value
+
+    return number  # type: ignore[return-value]  # argparse calls it and shows its name
+
+
+def some_text(text: str) -> str:
+    """An argparse type: text that is not empty; a launch argument that is empty would silently be the default."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected some text, got none")
+    return text
+
+
+def add_domain_option(parser: argparse.ArgumentParser) -> None:
+    """Adds which graph to look at; `domains.watched_domain` finds it."""
+    parser.add_argument(
+        "--domain",
+        metavar="N",
+        type=at_least(0),
+        help="ROS domain of the graph (default: $ROS_DOMAIN_ID, else that of the one `salus collect` on this machine)",
+    )
+
+
 def add_episode_options(parser: argparse.ArgumentParser) -> None:
     """Adds which episodes are made, in which scene, by which policy; without defaults, a resumed run has its own."""
     add = parser.add_argument
-    add("--episodes", metavar="N", type=at_least(1), required=True, help="episodes of the whole run")
+    add("--episodes", metavar="N", type=at_least(1, 10**6), required=True, help="episodes of the whole run")
     add("--seed", metavar="S", type=at_least(0), help="seed of episode 0; episode n has S + n (default: 0)")
     add(
         "--profile",
         metavar="NAME",
+        type=some_text,
         help=f"how a seed changes the scene, a name of `profiles` in contract.yaml (default: {DEFAULT_PROFILE})",
     )
     add("--policy", choices=POLICIES, help="what produces the actions (default: ensemble)")
     add(
         "--model",
         metavar="MODEL",
+        type=some_text,
         help="model folder, member folders or Hub names separated by commas, or builtin:compact, the trained ensemble "
         f"(default: {BUILTIN_TINY}, untrained)",
     )
-    add("--device", help="device of the ensemble: cpu, cuda:0, ... (default: cpu)")
-    add("--task", metavar="TEXT", help=f"instruction (default: {DEFAULT_TASK!r})")
-    add("--max-decisions", metavar="N", type=at_least(1), help="decisions before TIMEOUT (default: the scene's, 200)")
+    add("--device", type=some_text, help="device of the ensemble: cpu, cuda:0, ... (default: cpu)")
+    add("--task", metavar="TEXT", type=some_text, help=f"instruction (default: {DEFAULT_TASK!r})")
+    add(
+        "--max-decisions",
+        metavar="N",
+        type=at_least(1, 10**6),
+        help="decisions before TIMEOUT (default: the scene's, 200)",
+    )
 
 
 def add_run_options(parser: argparse.ArgumentParser, resumed: str) -> None:
     """Adds where the run goes; `resumed` says what --resume takes without --run-id."""
     add = parser.add_argument
     add("--out", metavar="DIR", type=Path, default=Path("runs"), help="folder that holds the runs (default: runs)")
-    add("--run-id", metavar="NAME", help="name of the run's folder (default: made from the date)")
+    add("--run-id", metavar="NAME", type=some_text, help="name of the run's folder (default: made from the date)")
     add("--resume", action="store_true", help=f"continue the run --run-id, or {resumed}")
 
 

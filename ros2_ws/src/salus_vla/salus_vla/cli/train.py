@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from salus_vla.cli.options import at_least
 from salus_vla.errors import TrainingError
 from salus_vla.policy.vlm_sizes import SIZES
 
@@ -74,11 +75,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--seed", metavar="S", type=int, default=0, help="of everything (default: 0)")
     add("--device", help="cpu, cuda:0, ... (default: cuda if there is one)")
     add("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of the products (default: bf16 on CUDA)")
-    add("--threads", metavar="N", type=int, help="CPU threads of torch")
-    add("--workers", metavar="N", type=int, default=0, help="processes that decode images (default: none)")
+    add("--threads", metavar="N", type=at_least(1), help="CPU threads of torch")
+    add("--workers", metavar="N", type=at_least(0), default=0, help="processes that decode images (default: none)")
     add("--compile", action="store_true", help="compile the step first; for long runs on a GPU")
-    add("--save-every", metavar="N", type=int, default=500, help="steps between checkpoints (default: 500)")
-    add("--log-every", metavar="N", type=int, default=50, help="steps between lines (default: 50)")
+    add("--save-every", metavar="N", type=at_least(1), default=500, help="steps between checkpoints (default: 500)")
+    add("--log-every", metavar="N", type=at_least(1), default=50, help="steps between lines (default: 50)")
     add("--resume", action="store_true", help="continue the training in OUT")
     parser.set_defaults(run=run)
 

@@ -120,7 +120,7 @@ def _open_bags(path: Path) -> Run:
     if not info.is_run(path):
         raise RecordingError(f"{path}: is no run: `salus collect` and `salus rollout` write {RUN_FILE} into its folder")
     record = read_record(path / RUN_FILE, RunRecord)
-    entries = _entries(record)
+    entries = counted_entries(record)
     if not entries:
         raise RecordingError(f"{path / RUN_FILE}: lists no finished episode")
     arguments = record.arguments
@@ -139,7 +139,7 @@ def _open_bags(path: Path) -> Run:
     )
 
 
-def _entries(record: RunRecord) -> list[EpisodeEntry]:
+def counted_entries(record: RunRecord) -> list[EpisodeEntry]:
     """Finished episodes; one that was repeated after a crash counts once, not with what was recovered of it."""
     whole = {entry.number for entry in record.episodes if not entry.recovered}
     return [entry for entry in record.episodes if not entry.recovered or entry.number not in whole]

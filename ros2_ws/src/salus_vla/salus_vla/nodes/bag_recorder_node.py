@@ -38,8 +38,6 @@ from salus_vla.recording.writer import WriterOptions, open_writer
 from salus_vla.task.monitor import Outcome
 from salus_vla.watch.meters import LatencyMeter, Part, RateMeter, disk
 
-_SILENT_S = 1.5  # wall time after which diagnostics come although sim time stands still
-
 
 @dataclass(frozen=True)
 class RecorderParameters:
@@ -85,7 +83,6 @@ class BagRecorderNode:
         self._writing = LatencyMeter(keep=5000)
         # Two reports: a turn takes all that waits on one topic, so the clock may be ahead of the others at a report.
         self._rates = {topic.name: RateMeter(topic.rate_hz or 0.0, patience=2) for topic in topics if judged(topic)}
-        self._diagnosed_wall = time.monotonic()
         for topic in topics:
             subscribe(self.node, topic, partial(self._on_message, topic), keep_all=True, raw=True)
         node = self.node
@@ -115,8 +112,7 @@ class BagRecorderNode:
             # Wall time, not sim time: it must also end when the simulator stands still.
             if self._closing is not None and time.monotonic() > self._deadline:
                 self._close_episode()
-            if time.monotonic() - self._diagnosed_wall > _SILENT_S:
-                self._status.diagnose(self._recorder.sim_time_ns or 0, self._diagnostics, force=True)
+            self._status.diagnose(self._recorder.sim_time_ns or 0, self._diagnostics)
 
     def close(self) -> None:
         """Finishes an open bag as ABORTED, so that Ctrl-C loses nothing, and frees the run."""
@@ -259,7 +255,6 @@ class BagRecorderNode:
             closing.set_exception(error)
 
     def _diagnostics(self) -> list[Part]:
-        self._diagnosed_wall = time.monotonic()
         now_ns = self._recorder.sim_time_ns or 0
         state = self._recorder.state
         values: dict[str, float] = {

@@ -6,6 +6,7 @@ every other process is dead. Time is that of the frames, /joint_states, so that 
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from sensor_msgs.msg import JointState
 from salus_msgs.msg import Status
 from salus_vla import contract
 from salus_vla.contract import FRAME_HZ, JOINTS
-from salus_vla.errors import SalusError
+from salus_vla.errors import MessageError
 from salus_vla.gate.gate import Gate, OwnCommand, Refused, State
 from salus_vla.nodes import messages
 from salus_vla.nodes.main import run_node
@@ -26,7 +27,6 @@ from salus_vla.nodes.status import StatusPublisher
 from salus_vla.nodes.subscribe import subscribe, take_waiting
 from salus_vla.watch.meters import Level, Part
 
-DEADMAN = "deadman"  # reason of salus_msgs/msg/Status: the gate braked because no valid command came
 _FRAME_NS = round(1e9 / FRAME_HZ)
 _TICK_S = 0.05  # wall time between two looks at frames that wait
 _REFUSAL_SHOWN_NS = 1_000_000_000  # a refusal stays on the status for this long, so that a flood changes it once
@@ -72,9 +72,10 @@ class CommandGateNode:
         self._frame_wall = time.monotonic()
         command = contract.JOINT_COMMAND
         self._commands = self.node.create_publisher(JointState, command.name, profile(command.qos))
+        # The gate judges targets itself, so that each refusal has its reason and its answer.
         # Joints first: the executor takes subscriptions in this order, and a command needs the frame that it answers.
         self._joints = subscribe(self.node, contract.JOINT_STATES, self._on_joints, keep_all=True)
-        self._targets = subscribe(self.node, contract.JOINT_TARGET, self._on_target, keep_all=True)
+        self._targets = subscribe(self.node, contract.JOINT_TARGET, self._on_target, keep_all=True, checked=False)
         self._timer = self.node.create_timer(_TICK_S, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -138,6 +139,7 @@ class CommandGateNode:
             self._status.say(Status.HOLDING, Status.REASON_SIMULATOR_LOST, detail, newest_ns)
         elif self._gate.state is State.IDLE:
             self._report(newest_ns)  # what READY waits for may come while no frame does
+        self._status.diagnose(newest_ns, self._diagnostics)
 
     # -- to the graph --------------------------------------------------------------------------------------------------
 
@@ -164,7 +166,7 @@ class CommandGateNode:
             self._refused_ns = None
         if self._holds:
             detail = f"no valid command for {self._parameters.deadman_s:g} s"
-            self._status.say(Status.HOLDING, DEADMAN, detail, stamp_ns)
+            self._status.say(Status.HOLDING, Status.REASON_DEADMAN, detail, stamp_ns)
         elif self._refused_ns is None and gate.state is State.STREAM:
             self._status.say(Status.RUNNING, stamp_ns=stamp_ns)
         elif self._refused_ns is None and gate.state is State.IDLE and self._connected():
@@ -196,11 +198,13 @@ def _measured(message: JointState) -> tuple[list[float], list[float]]:
     """Positions and velocities in contract order, 9 each.
 
     Raises:
-        SalusError: as `messages.joint_positions`, or the velocities are missing.
+        MessageError: as `messages.joint_positions`, or the velocities are missing or not finite.
     """
     position = messages.joint_positions(message).tolist()
+    if not all(map(math.isfinite, message.velocity)):
+        raise MessageError(f"/joint_states has velocities that are not finite: {list(message.velocity)}")
     if len(message.velocity) != len(message.name):
-        raise SalusError(f"/joint_states has {len(message.name)} names and {len(message.velocity)} velocities")
+        raise MessageError(f"/joint_states has {len(message.name)} names and {len(message.velocity)} velocities")
     if message.name == _IN_ORDER:
         return position, message.velocity
     by_name = dict(zip(message.name, message.velocity, strict=True))

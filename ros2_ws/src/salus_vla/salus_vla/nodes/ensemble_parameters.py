@@ -64,5 +64,6 @@ class EnsembleParameters:
     clock_s: float = parameter(
         60.0, "wall time from the start to the first /clock [s]", name="watch.clock_s", bounds=(0.2, 3600.0)
     )
+    autostart: bool = parameter(True, "configure and activate by itself; false where another node manages this one")
     disturb: bool = parameter(False, "disturb what is commanded, so that demonstrations show how to recover")
     scene_file: str = parameter("", "contract YAML; empty for the installed one")

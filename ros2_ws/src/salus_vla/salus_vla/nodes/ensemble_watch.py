@@ -16,7 +16,6 @@ from salus_vla.watch.pictures import PictureWatch
 from salus_vla.watch.watchdog import JOINTS, Watchdog, WatchLimits
 
 _CLOCK, _DECISIONS, _COMMANDS = "clock", "decisions", "commands"
-_SILENT_S = 1.5  # wall time after which diagnostics come although sim time stands still
 
 
 class EnsembleWatch:
@@ -47,7 +46,6 @@ class EnsembleWatch:
         self._rates |= {name: RateMeter(FRAME_HZ) for name in (JOINTS, _CLOCK, _COMMANDS)}
         self._rates[_DECISIONS] = RateMeter(DECISION_HZ)
         self._set_began: float | None = None
-        self._reported_wall = time.monotonic()
 
     # -- what comes and goes -------------------------------------------------------------------------------------------
 
@@ -104,10 +102,6 @@ class EnsembleWatch:
 
     # -- diagnostics ---------------------------------------------------------------------------------------------------
 
-    def silent(self) -> bool:
-        """Whether no diagnostics were made for so long that sim time must stand still."""
-        return time.monotonic() - self._reported_wall > _SILENT_S
-
     def parts(
         self,
         now_ns: int,
@@ -127,7 +121,6 @@ class EnsembleWatch:
             plan_age_ns: age of the observation behind the plan in force [ns]; None without a plan.
             commands: further values of that part.
         """
-        self._reported_wall = time.monotonic()
         parts = [self._rates[name].part(name, now_ns) for name in (_CLOCK, JOINTS)]
         parts += [self._camera(camera, now_ns) for camera in CAMERAS]
         decisions: dict[str, float] = {

@@ -46,8 +46,6 @@ from salus_vla.task.monitor import Outcome
 from salus_vla.watch.meters import Level, Part, RateMeter
 from salus_vla.watch.watchdog import REASONS
 
-_SILENT_S = 1.5  # wall time after which diagnostics come although sim time stands still
-
 
 class GraphError(SalusError):
     """The graph cannot go on: something never came up, failed or stopped answering."""
@@ -103,7 +101,6 @@ class EpisodeNode:
         self._counts: dict[str, int] = {}
         self._rates = {topic.name: RateMeter(FRAME_HZ) for topic in (contract.CLOCK, contract.JOINT_STATES)}
         self._lost_shown = 0  # frames lost that diagnostics have shown
-        self._diagnosed_wall = time.monotonic()
         self._running: Episode | None = None
         self._connect()
         self._executor = SingleThreadedExecutor()
@@ -322,8 +319,7 @@ class EpisodeNode:
             if deadline is not None and time.monotonic() >= deadline:
                 return False
             self._executor.spin_once(timeout_sec=0.2)
-            if time.monotonic() - self._diagnosed_wall > _SILENT_S:
-                self._status.diagnose(self._sim_ns, self._diagnostics, force=True)
+            self._status.diagnose(self._sim_ns, self._diagnostics)
         return True
 
     def _drain(self) -> None:
@@ -356,7 +352,6 @@ class EpisodeNode:
         self._rates[contract.JOINT_STATES.name].add(stamp_ns)
 
     def _diagnostics(self) -> list[Part]:
-        self._diagnosed_wall = time.monotonic()
         lost, self._lost_shown = self._frames_lost - self._lost_shown, self._frames_lost
         late, incomplete = self._frames.late, self._frames.incomplete
         frames = {"frames_lost": self._frames_lost, "frames_incomplete": incomplete, "messages_late": late}

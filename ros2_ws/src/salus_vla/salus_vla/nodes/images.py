@@ -15,7 +15,7 @@ from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 
-from salus_vla.errors import SalusError
+from salus_vla.errors import MessageError, SalusError
 from salus_vla.frames import ImageArray
 
 ENCODING = "rgb8"
@@ -25,7 +25,7 @@ def to_array(message: Image) -> ImageArray:
     """RGB pixels of an image message, uint8, shape (height, width, 3).
 
     Raises:
-        SalusError: another encoding, or fewer bytes than height x step.
+        MessageError: another encoding, no pixels, or fewer bytes than height x step.
     """
     _check(message)
     return _IMPLEMENTATION[0](message)
@@ -47,11 +47,13 @@ def to_message(pixels: ImageArray, stamp: Time, frame_id: str) -> Image:
 
 def _check(message: Image) -> None:
     if message.encoding != ENCODING:
-        raise SalusError(f"image encoding is '{message.encoding}', expected '{ENCODING}'")
+        raise MessageError(f"image encoding is {message.encoding!r}, expected '{ENCODING}'")
+    if not (message.width and message.height):
+        raise MessageError(f"image is {message.width} x {message.height}, expected at least one pixel")
     if message.step < 3 * message.width:
-        raise SalusError(f"image step is {message.step}, expected at least {3 * message.width} for rgb8")
+        raise MessageError(f"image step is {message.step}, expected at least {3 * message.width} for rgb8")
     if len(message.data) < message.height * message.step:
-        raise SalusError(f"image has {len(message.data)} bytes, expected {message.height * message.step}")
+        raise MessageError(f"image has {len(message.data)} bytes, expected {message.height * message.step}")
 
 
 def numpy_to_array(message: Image) -> ImageArray:

@@ -4,43 +4,90 @@ from __future__ import annotations
 
 import array
 import math
-from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, JointState
-from std_msgs.msg import Header
 
-from salus_msgs.msg import SafetySignals
-from salus_vla.contract import ARM_DOF, JOINTS, WORLD_FRAME
+from salus_msgs.msg import Episode, SafetySignals, Status
+from salus_vla.contract import ARM_DOF, JOINTS, Topic
 from salus_vla.control.controller import Decision
-from salus_vla.errors import SalusError
+from salus_vla.errors import MessageError
 from salus_vla.frames import Contact, FloatArray, Frame, Pose
+from salus_vla.nodes.qos import interface_class
+from salus_vla.nodes.standard_messages import NS, contact_array, header, key_values, pose_stamped, to_ns, to_time
 from salus_vla.signals import NAMES, SCHEMA_VERSION
 
-_NS = 1_000_000_000
+_UNIT_TOLERANCE = 0.01  # of a quaternion's length
+# What simulators send is in a module that Isaac Sim's Python can import; whoever reads messages finds all of them here.
+__all__ = [
+    "camera_info",
+    "check",
+    "contact_array",
+    "deserialized",
+    "header",
+    "joint_command",
+    "joint_positions",
+    "joint_state",
+    "key_values",
+    "pose_stamped",
+    "safety_signals",
+    "to_contacts",
+    "to_ns",
+    "to_pose",
+    "to_time",
+]
 
 
-def to_time(stamp_ns: int) -> Time:
-    """Nanoseconds to builtin_interfaces/Time."""
-    return Time(sec=stamp_ns // _NS, nanosec=stamp_ns % _NS)
+# -- any message -------------------------------------------------------------------------------------------------------
 
 
-def to_ns(stamp: Time) -> int:
-    """builtin_interfaces/Time to nanoseconds."""
-    return int(stamp.sec) * _NS + int(stamp.nanosec)
+def deserialized(topic: Topic, cdr: bytes) -> Any:
+    """The message in some bytes.
+
+    Raises:
+        MessageError: they are no message of the topic's type.
+    """
+    try:
+        return deserialize_message(cdr, interface_class(topic))
+    except Exception as error:  # the middleware's own error has no public name
+        raise MessageError(f"{topic.name}: {len(cdr)} bytes that are no {topic.type}") from error
 
 
-def header(stamp_ns: int, frame_id: str = "") -> Header:
-    """A header with a stamp."""
-    return Header(stamp=to_time(stamp_ns), frame_id=frame_id)
+def check(topic: Topic, message: Any) -> None:
+    """Refuses what no reader of the topic can use: stamps that are no time, another frame, numbers without a meaning.
+
+    Raises:
+        MessageError: names the topic and the field.
+    """
+    stamps = {name: getattr(message, name) for name in ("clock", "event_stamp") if hasattr(message, name)}
+    head = getattr(message, "header", None)
+    if head is not None:
+        stamps["header.stamp"] = head.stamp
+        if topic.frame_id and head.frame_id != topic.frame_id:
+            raise MessageError(f"{topic.name}: header.frame_id is {head.frame_id!r}, expected {topic.frame_id!r}")
+    for name, stamp in stamps.items():
+        if stamp.sec < 0 or stamp.nanosec >= NS:
+            raise MessageError(
+                f"{topic.name}: {name} is {stamp.sec} s and {stamp.nanosec} ns, expected at least 0 s and below {NS} ns"
+            )
+    if isinstance(message, Episode):
+        _check_number(topic, "kind", message.kind, Episode.ENDED)
+        _check_number(topic, "outcome", message.outcome, Episode.ABORTED)
+        if message.seed < 0:
+            raise MessageError(f"{topic.name}: seed is {message.seed}, expected at least 0")
+    elif isinstance(message, Status):
+        _check_number(topic, "state", message.state, Status.FAILED)
+        if not message.role:
+            raise MessageError(f"{topic.name}: role is empty, expected the role of a node")
 
 
-def key_values(values: Mapping[str, object]) -> list[KeyValue]:
-    """A mapping as diagnostic_msgs/KeyValue."""
-    return [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+def _check_number(topic: Topic, name: str, value: int, largest: int) -> None:
+    if value > largest:
+        raise MessageError(f"{topic.name}: {name} is {value}, expected 0 to {largest}")
 
 
 # -- joints ------------------------------------------------------------------------------------------------------------
@@ -66,17 +113,17 @@ def joint_positions(message: JointState) -> FloatArray:
     """Positions of /joint_states in contract order, shape (9,).
 
     Raises:
-        SalusError: a joint is missing or appears twice, the lengths differ, or a value is not finite.
+        MessageError: a joint is missing or appears twice, the lengths differ, or a value is not finite.
     """
     if len(message.name) != len(message.position):
-        raise SalusError(f"/joint_states has {len(message.name)} names and {len(message.position)} positions")
+        raise MessageError(f"/joint_states has {len(message.name)} names and {len(message.position)} positions")
     by_name = dict(zip(message.name, message.position, strict=True))
     missing = [joint for joint in JOINTS if joint not in by_name]
     if missing or len(by_name) != len(message.name):
-        raise SalusError(f"/joint_states has the names {list(message.name)}, expected each of {list(JOINTS)} once")
+        raise MessageError(f"/joint_states has the names {list(message.name)}, expected each of {list(JOINTS)} once")
     positions = np.array([by_name[joint] for joint in JOINTS], dtype=np.float64)
     if not np.isfinite(positions).all():
-        raise SalusError(f"/joint_states has positions that are not finite: {positions}")
+        raise MessageError(f"/joint_states has positions that are not finite: {positions.tolist()}")
     return positions
 
 
@@ -98,52 +145,40 @@ def camera_info(stamp_ns: int, frame_id: str, width: int, height: int, focal: fl
     )
 
 
-def pose_stamped(stamp_ns: int, pose: Pose) -> PoseStamped:
-    """A ground-truth pose in the world frame."""
-    message = PoseStamped(header=header(stamp_ns, WORLD_FRAME))
-    point, turn = message.pose.position, message.pose.orientation
-    point.x, point.y, point.z = (float(v) for v in pose.position)
-    turn.x, turn.y, turn.z, turn.w = (float(v) for v in pose.quaternion)
-    return message
-
-
 def to_pose(message: PoseStamped) -> Pose:
-    """Back from a PoseStamped."""
+    """Back from a PoseStamped.
+
+    Raises:
+        MessageError: a number is not finite, or the quaternion has not length 1.
+    """
     point, turn = message.pose.position, message.pose.orientation
-    return Pose(np.array([point.x, point.y, point.z]), np.array([turn.x, turn.y, turn.z, turn.w]))
-
-
-def contact_array(stamp_ns: int, contacts: Sequence[Contact]) -> DiagnosticArray:
-    """/ground_truth/contact: a status per pair that changed; force 0 means that the pair no longer touches."""
-    statuses = [
-        DiagnosticStatus(
-            level=DiagnosticStatus.OK,
-            name=f"{contact.body_a}::{contact.body_b}",
-            message="touching" if contact.force > 0.0 else "released",
-            values=key_values({"body_a": contact.body_a, "body_b": contact.body_b, "force_n": repr(contact.force)}),
+    pose = Pose(np.array([point.x, point.y, point.z]), np.array([turn.x, turn.y, turn.z, turn.w]))
+    length = math.hypot(*pose.quaternion)
+    if not np.isfinite(pose.position).all() or not abs(length - 1.0) <= _UNIT_TOLERANCE:
+        raise MessageError(
+            f"pose has position {pose.position.tolist()} and quaternion {pose.quaternion.tolist()}, expected finite "
+            "numbers and length 1"
         )
-        for contact in contacts
-    ]
-    return DiagnosticArray(header=header(stamp_ns, WORLD_FRAME), status=statuses)
+    return pose
 
 
 def to_contacts(message: DiagnosticArray) -> tuple[Contact, ...]:
     """Back from /ground_truth/contact.
 
     Raises:
-        SalusError: a status lacks one of its three values, or the force is no number.
+        MessageError: a status lacks one of its three values, or the force is no number from 0 on.
     """
     contacts = []
     for status in message.status:
         values = {item.key: item.value for item in status.values}
         try:
             force = float(values["force_n"])
-            if not math.isfinite(force):
+            if not (math.isfinite(force) and force >= 0.0):
                 raise ValueError(force)
             contacts.append(Contact(values["body_a"], values["body_b"], force))
         except (KeyError, ValueError) as error:
-            raise SalusError(
-                f"/ground_truth/contact: '{status.name}' has the values {values}, expected body_a, body_b, force_n"
+            raise MessageError(
+                f"/ground_truth/contact: {status.name!r} has the values {values}, expected body_a, body_b, force_n"
             ) from error
     return tuple(contacts)
 

@@ -5,56 +5,36 @@ Uses standard messages only, as every simulator does; the rest of the graph cann
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from rcl_interfaces.msg import ParameterType, SetParametersResult
-from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
-from std_srvs.srv import Trigger
 
 from salus_vla import contract
-from salus_vla.contract import CAMERAS, ENTITIES, Topic
+from salus_vla.contract import CAMERAS, Topic
 from salus_vla.errors import SimulatorError
 from salus_vla.frames import Frame, Pose
 from salus_vla.nodes import messages
 from salus_vla.nodes.images import to_message
 from salus_vla.nodes.main import run_node
-from salus_vla.nodes.parameters import make_node, parameter, read_parameters
+from salus_vla.nodes.parameters import make_node, read_parameters
 from salus_vla.nodes.qos import interface_class, profile
+from salus_vla.nodes.reset_services import ResetServices
+from salus_vla.nodes.sim_parameters import LOCKSTEP, REALTIME, SimParameters
 from salus_vla.nodes.status import DiagnosticsPublisher
+from salus_vla.nodes.subscribe import subscribe
 from salus_vla.nodes.transforms import TransformPublisher
-from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.scene import load_scene
 from salus_vla.sim.simulator import Simulator
 from salus_vla.watch.meters import SLOW, LatencyMeter, Level, Part
 
-LOCKSTEP, REALTIME = "lockstep", "realtime"
-_SILENT_S = 1.0  # wall time after which diagnostics come although sim time stands still
+_SPIN_S = 1.0  # at most, so that diagnostics come also while a frame waits
 _CALLBACKS_WHEN_LATE = 5  # clock, command and services are served also when a frame is late
-
-
-@dataclass(frozen=True)
-class SimParameters:
-    """Parameters of mujoco_sim."""
-
-    pacing: str = parameter(
-        LOCKSTEP, "lockstep: a frame waits for the command that answers it; realtime: frames follow the wall clock",
-        choices=(LOCKSTEP, REALTIME),
-    )  # fmt: skip
-    lockstep_timeout_s: float = parameter(
-        30.0, "wall time a frame waits for its command before the simulator runs free [s]", bounds=(0.1, 600.0)
-    )
-    seed: int = parameter(0, "seed of the scene before the first reset", bounds=(0, 2**31 - 1))
-    profile: str = parameter(DEFAULT_PROFILE, "how a seed changes the scene: a name of profiles in the contract YAML")
-    scene_file: str = parameter("", "contract YAML; empty for the installed one")
 
 
 class MujocoSimNode:
@@ -78,12 +58,9 @@ class MujocoSimNode:
         }
         self._images = [contract.image_topic(camera).name for camera in CAMERAS]
         self._transforms = TransformPublisher(self.node, self._scene)
-        command = contract.JOINT_COMMAND
-        self.node.create_subscription(JointState, command.name, self._on_command, profile(command.qos))
-        self.node.create_service(Trigger, contract.SIM_RESET.name, self._on_reset)
-        self.node.create_service(SetParameters, contract.SIM_SET_PARAMETERS.name, self._on_set_parameters)
-        self._seed = self._parameters.seed
-        self._poses: dict[str, Pose] = {}
+        subscribe(self.node, contract.JOINT_COMMAND, self._on_command)
+        shown = self._parameters.profile
+        self._services = ResetServices(self.node, seed=self._parameters.seed, profile=shown, reset=self._reset)
         self._answered_ns = -1
         # In lockstep frames wait only between a reset and the moment when commands stop coming; otherwise the simulator
         # would stand still before anybody can see a first frame.
@@ -141,9 +118,8 @@ class MujocoSimNode:
                     f"{self._parameters.lockstep_timeout_s:g} s: running in real time until the next reset"
                 )
                 return
-            self._executor.spin_once(timeout_sec=min(left, _SILENT_S))
-            if time.monotonic() - self._diagnosed_wall > _SILENT_S:
-                self._diagnostics.diagnose(frame.stamp_ns, self._parts, force=True)
+            self._executor.spin_once(timeout_sec=min(left, _SPIN_S))
+            self._diagnostics.diagnose(frame.stamp_ns, self._parts)
 
     def _spin_until(self, wall: float) -> None:
         for _ in range(_CALLBACKS_WHEN_LATE):
@@ -166,39 +142,12 @@ class MujocoSimNode:
         self._rejection = ""
         self._answered_ns = messages.to_ns(message.header.stamp)
 
-    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        poses, self._poses = self._poses, {}  # for this reset only: a refused one must not spoil the next
-        try:
-            frame = self._simulator.reset(self._seed, poses=poses)
-        except SimulatorError as error:
-            response.success, response.message = False, str(error)
-            return response
+    def _reset(self, seed: int, poses: Mapping[str, Pose]) -> int:
+        frame = self._simulator.reset(seed, poses=poses)
         self._was_reset = self._engaged = True
         self._resets += 1
         self._answered_ns = -1
-        response.success = True
-        answer = {"seed": self._seed, "stamp_ns": frame.stamp_ns, "profile": self._simulator.profile}
-        response.message = json.dumps(answer)
-        return response
-
-    def _on_set_parameters(
-        self, request: SetParameters.Request, response: SetParameters.Response
-    ) -> SetParameters.Response:
-        response.results = [self._set(parameter) for parameter in request.parameters]
-        return response
-
-    def _set(self, parameter: Any) -> SetParametersResult:
-        name, value = parameter.name, parameter.value
-        if name == "seed" and value.type == ParameterType.PARAMETER_INTEGER and value.integer_value >= 0:
-            self._seed = value.integer_value
-            return SetParametersResult(successful=True)
-        entity = name.removesuffix(".pose")
-        if entity in ENTITIES and name.endswith(".pose") and len(value.double_array_value) == 7:
-            numbers = np.array(value.double_array_value)
-            self._poses[entity] = Pose(numbers[:3], numbers[3:])
-            return SetParametersResult(successful=True)
-        known = "seed (integer, at least 0), " + ", ".join(f"{e}.pose (x y z qx qy qz qw)" for e in ENTITIES)
-        return SetParametersResult(successful=False, reason=f"cannot set '{name}'; for the next reset: {known}")
+        return frame.stamp_ns
 
     # -- to the graph --------------------------------------------------------------------------------------------------
 

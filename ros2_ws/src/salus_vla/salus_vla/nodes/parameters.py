@@ -7,13 +7,16 @@ setting and is none (a lesson of the first prototype).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
 from salus_vla.errors import ConfigError
+from salus_vla.nodes.subscribe import ClockGuardedNode
+
+_BUILTIN = {"use_sim_time", "start_type_description_service"}  # of every node
 
 
 def parameter(
@@ -44,7 +47,25 @@ def parameter_names(cls: type[Any]) -> dict[str, dataclasses.Field[Any]]:
 
 def make_node(name: str) -> Node:
     """A node that holds everything given on its command line and in its parameter files."""
-    return Node(name, automatically_declare_parameters_from_overrides=True)
+    return ClockGuardedNode(name, automatically_declare_parameters_from_overrides=True)
+
+
+def checked_parameters[T](node: str, cls: type[T], given: Mapping[str, Any]) -> T:
+    """A parameter dataclass of what was set, by ROS name; the rest has its default.
+
+    Raises:
+        ConfigError: an unknown parameter was set, a value has the wrong type or lies outside its range; names `node`.
+    """
+    known = parameter_names(cls)
+    unknown = sorted(given.keys() - known.keys())
+    if unknown:
+        raise ConfigError(f"{node}: unknown parameter {unknown[0]!r}; known are {', '.join(sorted(known))}")
+    values = {
+        field.name: _checked(f"{node}: parameter '{name}'", given[name], field)
+        for name, field in known.items()
+        if name in given
+    }
+    return cls(**values)
 
 
 def read_parameters[T](node: Node, cls: type[T]) -> T:
@@ -56,21 +77,15 @@ def read_parameters[T](node: Node, cls: type[T]) -> T:
     known = parameter_names(cls)
     # With an empty prefix rclpy gives Parameter objects, whatever its annotation says.
     given: dict[str, Any] = {name: item.value for name, item in node.get_parameters_by_prefix("").items()}  # type: ignore[union-attr]
-    builtin = {"use_sim_time", "start_type_description_service"}
-    unknown = sorted(set(given) - set(known) - builtin)
-    if unknown:
-        raise ConfigError(f"{node.get_name()}: unknown parameter {unknown[0]!r}; known are {', '.join(sorted(known))}")
-    values = {}
+    ours = {name: value for name, value in given.items() if name not in _BUILTIN}
+    parameters = checked_parameters(node.get_name(), cls, ours)
     for name, field in known.items():
-        value = (
-            _checked(f"{node.get_name()}: parameter '{name}'", given[name], field) if name in given else field.default
-        )
-        values[field.name] = value
+        value = getattr(parameters, field.name)
         ros_value = list(value) if isinstance(value, tuple) else value
         if name in given:
             node.undeclare_parameter(name)
         node.declare_parameter(name, ros_value, _descriptor(field), ignore_override=True)
-    return cls(**values)
+    return parameters
 
 
 def _checked(what: str, value: Any, field: dataclasses.Field[Any]) -> Any:

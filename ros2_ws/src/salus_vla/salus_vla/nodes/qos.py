@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import Any, Protocol
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from salus_vla.contract import Qos, Service, Topic
+from salus_vla.contract import Qos
+
+
+class Interface(Protocol):
+    """A topic or service: of the contract, or of a bag."""
+
+    @property
+    def type(self) -> str:
+        """ROS type, `package/msg/Name`."""
 
 
 def profile(qos: Qos, *, depth: int | None = None) -> QoSProfile:
@@ -20,7 +28,7 @@ def profile(qos: Qos, *, depth: int | None = None) -> QoSProfile:
     )
 
 
-def interface_class(interface: Topic | Service) -> Any:
+def interface_class(interface: Interface) -> Any:
     """The generated Python class of a topic's or service's type.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,9 +15,11 @@ from salus_msgs.msg import Status
 from salus_vla.contract import DIAGNOSTICS, STATUS_TOPIC
 from salus_vla.nodes.messages import header, key_values
 from salus_vla.nodes.qos import profile
+from salus_vla.nodes.subscribe import refused_messages
 from salus_vla.watch.meters import Level, Part, resources
 
 _DIAGNOSTICS_PERIOD_NS = 1_000_000_000
+SILENT_S = 1.5  # wall time after which diagnostics come although sim time stands still
 _ROS_LEVELS = {
     Level.OK: DiagnosticStatus.OK,
     Level.WARN: DiagnosticStatus.WARN,
@@ -28,28 +31,34 @@ _ROS_LEVELS = {
 class DiagnosticsPublisher:
     """Publishes /diagnostics once per second of sim time, as rqt_robot_monitor reads it: `salus/NODE: PART`.
 
-    A part that gets worse or recovers is logged when that happens, never again while it stays so.
+    They are also the node's sign of life: while sim time stands still they go on by wall time. A part that gets worse
+    or recovers is logged when that happens, never again while it stays so.
     """
 
     def __init__(self, node: Node) -> None:
         """Creates the publisher."""
         self._node = node
         self._next_ns = 0
+        self._wall = time.monotonic()
         self._shown: dict[str, str] = {}  # part -> what was wrong with it in the last array
         self._publisher = node.create_publisher(DiagnosticArray, DIAGNOSTICS.name, profile(DIAGNOSTICS.qos))
 
-    def diagnose(self, stamp_ns: int, collect: Callable[[], Sequence[Part]], *, force: bool = False) -> None:
-        """Publishes diagnostics if a second of sim time has passed since the last, or the clock jumped back.
+    def diagnose(self, stamp_ns: int, collect: Callable[[], Sequence[Part]]) -> None:
+        """Publishes diagnostics if a second of sim time or `SILENT_S` have passed since the last; cheap otherwise.
+
+        Also when the clock jumped back.
 
         Args:
             stamp_ns: sim time now [ns].
-            collect: called once a second; gives the node's parts. Its memory is added here.
-            force: publish now, for a caller whose sim time stands still.
+            collect: called when they are due; gives the node's parts. Refused messages and its memory are added here.
         """
-        if not force and self._next_ns - _DIAGNOSTICS_PERIOD_NS <= stamp_ns < self._next_ns:
+        wall = time.monotonic()
+        if self._next_ns - _DIAGNOSTICS_PERIOD_NS <= stamp_ns < self._next_ns and wall - self._wall < SILENT_S:
             return
+        self._wall = wall
         self._next_ns = stamp_ns - stamp_ns % _DIAGNOSTICS_PERIOD_NS + _DIAGNOSTICS_PERIOD_NS
-        statuses = [self._status(part) for part in (*collect(), resources())]
+        parts = (*collect(), refused_messages(self._node), resources())
+        statuses = [self._status(part) for part in parts if part is not None]
         self._publisher.publish(DiagnosticArray(header=header(stamp_ns), status=statuses))
 
     def _status(self, part: Part) -> DiagnosticStatus:

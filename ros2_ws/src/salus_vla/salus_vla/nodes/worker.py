@@ -39,6 +39,7 @@ class Worker[Job, Result]:
             on_error: takes the job and what `work` raised on it.
         """
         self._work, self._on_result, self._on_error = work, on_result, on_error
+        self._node = node
         self._wake = node.create_guard_condition(self._deliver)
         self._results: deque[Result | _Failure[Job]] = deque()
         self._condition = threading.Condition()
@@ -63,11 +64,12 @@ class Worker[Job, Result]:
             self._condition.wait_for(lambda: not self._busy)
 
     def stop(self) -> None:
-        """Ends the thread after the job it is at, waiting for a second at most."""
+        """Ends the thread after the job it is at, waiting for a second at most; its result is not delivered."""
         with self._condition:
             self._stopped = True
             self._condition.notify()
         self._thread.join(timeout=1.0)
+        self._node.destroy_guard_condition(self._wake)
 
     def _run(self) -> None:
         while True:
@@ -83,7 +85,8 @@ class Worker[Job, Result]:
             with self._condition:
                 self._busy = False
                 self._condition.notify_all()
-            self._wake.trigger()
+                if not self._stopped:
+                    self._wake.trigger()
 
     def _deliver(self) -> None:
         while self._results:

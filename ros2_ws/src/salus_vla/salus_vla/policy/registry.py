@@ -102,9 +102,11 @@ def expand_members(entries: Sequence[str]) -> list[str]:
             continue
         try:
             members = json.loads(manifest.read_text(encoding="utf-8"))["members"]
-            names += [str(folder / name) for name in members]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise ModelError(f"{manifest}: expected a JSON object with a list 'members' ({error})") from error
+        if not isinstance(members, list) or not all(name and isinstance(name, str) for name in members):
+            raise ModelError(f"{manifest}: members is {members!r:.80}, expected a list of folders")
+        names += [str(folder / name) for name in members]
     return names
 
 

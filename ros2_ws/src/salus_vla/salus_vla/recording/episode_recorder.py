@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from salus_vla.contract import CLOCK, EPISODE, Source, Topic
-from salus_vla.errors import RecordingError
+from salus_vla.errors import MessageError, RecordingError
 from salus_vla.recording.audit import SECOND_NS, Audit, AuditReport
 from salus_vla.recording.message_types import MessageTypes
 from salus_vla.recording.notice import EpisodeDecoder, Kind
@@ -31,6 +31,8 @@ from salus_vla.recording.writer import BagWriter
 
 LATCHED_KEPT = 10  # messages per latched topic from before an episode: /salus/status has several publishers
 HOLD_BACK_NS = 250_000_000  # sim time for which a message waits for the episode's end; also lost at kill -9
+# A stamp this far ahead of the clock is not true. More than what a reader's queue holds: the clock may be taken last.
+AHEAD_NS = 60 * SECOND_NS
 BUFFER_BYTES = 256 * 1024 * 1024  # about 14 s of three cameras at 30 Hz, 40 s at 10 Hz
 
 
@@ -92,6 +94,7 @@ class EpisodeRecorder:
         self.run = run
         self.state = State.IDLE
         self.sim_time_ns: int | None = None
+        self._clock_ns: int | None = None
         self._topics = {topic.name: topic for topic in topics}
         self._layouts = {
             topic.name: stamp_layout(types.store.fielddefs, types.get(topic.type).name)
@@ -157,8 +160,9 @@ class EpisodeRecorder:
         """Take a serialized message that was received at this wall time [ns].
 
         Raises:
-            RecordingError: the topic is unknown, the message is damaged, too much was buffered, or the bag cannot be
-                written; in the last two cases the episode is left as an interrupted bag.
+            MessageError: the message is damaged or its stamp cannot be true; it is left out, the recorder goes on.
+            RecordingError: the topic is unknown, too much was buffered, or the bag cannot be written; in the last two
+                cases the episode is left as an interrupted bag.
         """
         if topic not in self._topics:
             raise RecordingError(f"a message on {topic}, which is not recorded")
@@ -242,6 +246,11 @@ class EpisodeRecorder:
         # Any node may be on /diagnostics and /salus/status, one without sim time or before its first /clock too.
         if not stamp_ns or topic.source is Source.NODES:
             return Message(topic, cdr, self.sim_time_ns or 0, own_stamp=False)
+        if topic.name == CLOCK.name:
+            self._clock_ns = stamp_ns
+        elif self._clock_ns is not None and stamp_ns > self._clock_ns + AHEAD_NS:
+            ahead_s = (stamp_ns - self._clock_ns) / SECOND_NS
+            raise MessageError(f"{topic.name}: a message with a stamp {ahead_s:.0f} s ahead of {CLOCK.name}")
         if topic.source is Source.SIMULATOR and not topic.qos.latched:
             newest_ns = self.sim_time_ns or 0
             restarted = topic.name == CLOCK.name and stamp_ns < newest_ns - SECOND_NS
@@ -250,7 +259,10 @@ class EpisodeRecorder:
 
     def _on_latched(self, episode: OpenEpisode | None, message: Message) -> None:
         if message.topic.name == EPISODE.name:
-            notice = self._decoder.decode(message.cdr)
+            try:
+                notice = self._decoder.decode(message.cdr)
+            except RecordingError as error:  # anybody may publish: it is left out, and nothing else is lost
+                raise MessageError(str(error)) from error
             if episode is None or (notice.run_id, notice.episode) != (self.run.run_id, episode.meta.number):
                 return
             if notice.kind is Kind.ENDED:

@@ -71,6 +71,20 @@ def read_run(path: Path) -> RunInfo:
     return RunInfo(path, read_record(path / RUN_FILE, RunRecord), interrupted_bags(path))
 
 
+def bags_of(path: Path) -> tuple[Path, ...]:
+    """The bags of the finished episodes of a run, in their order; of anything else `path` itself.
+
+    Raises:
+        RecordingError: run.json is wrong, or lists no episode.
+    """
+    if not is_run(path):
+        return (path,)
+    bags = tuple(path / entry.path for entry in read_run(path).record.episodes)
+    if not bags:
+        raise RecordingError(f"{path}: this run has no finished episode")
+    return bags
+
+
 def read_bag(path: Path) -> BagInfo:
     """Read a finished bag.
 

@@ -78,7 +78,7 @@ def read_observations(bag: Path) -> Iterator[tuple[int, Observation]]:
             if camera is None:
                 observation = matcher.add_joints(stamp_of(message), joint_positions(message, where), task)
             else:
-                observation = matcher.add_image(camera, stamp_of(message), _pixels(message, where), task)
+                observation = matcher.add_image(camera, stamp_of(message), pixels_of(message, where), task)
             if observation is not None and (number := numbers.of(observation.stamp_ns)) is not None:
                 yield number, observation
 
@@ -178,8 +178,12 @@ def joint_positions(message: Any, where: str) -> FloatArray:
     return positions
 
 
-def _pixels(message: Any, where: str) -> ImageArray:
-    """RGB pixels, shape (height, width, 3); rows may be padded to `step` bytes."""
+def pixels_of(message: Any, where: str) -> ImageArray:
+    """RGB pixels of an image message, shape (height, width, 3); rows may be padded to `step` bytes.
+
+    Raises:
+        RecordingError: it is not rgb8, or has too few bytes; `where` names the topic.
+    """
     height, width, step = int(message.height), int(message.width), int(message.step)
     if message.encoding != "rgb8":
         raise RecordingError(f"{where}: encoding is '{message.encoding}', expected 'rgb8'")

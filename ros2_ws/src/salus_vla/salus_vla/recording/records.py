@@ -6,8 +6,9 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from salus_vla.errors import RecordingError
 from salus_vla.recording.audit import AuditReport
@@ -15,6 +16,9 @@ from salus_vla.recording.audit import AuditReport
 RUN_FILE = "run.json"
 AUDIT_FILE = "audit.json"
 FORMAT = 1  # of both files
+# Stamps and seeds are int64 in ROS; numpy takes no larger ones.
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
+_Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 
 
 @dataclass(frozen=True)
@@ -33,20 +37,20 @@ class EpisodeEntry:
         recovered: made by `salus bag recover` from an interrupted bag.
     """
 
-    number: int
-    seed: int
+    number: _Count
+    seed: _Seed
     task: str
     policy_source: str
     outcome: str
-    decisions: int
-    start_ns: int
-    end_ns: int
+    decisions: _Count
+    start_ns: _Count
+    end_ns: _Count
     wall_s: float | None
-    event_stamp_ns: int | None
+    event_stamp_ns: _Count | None
     detail: str
     path: str
-    messages: int
-    gaps: int
+    messages: _Count
+    gaps: _Count
     recovered: bool = False
 
     @property

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from rosbags.interfaces import Nodetype
 from rosbags.interfaces.typing import Typesdict
 
-from salus_vla.errors import RecordingError
+from salus_vla.errors import MessageError
 from salus_vla.recording.message_types import element_type
 
 _HEADER = 4  # CDR encapsulation: two bytes of representation, two of options
 # Plain CDR and plain CDR2, big and little endian: in all of them the first fields lie at the same offset.
 _ENDIANNESS = {b"\x00\x00": ">", b"\x00\x01": "<", b"\x00\x06": ">", b"\x00\x07": "<"}
+_NS = 1_000_000_000
 _STAMP = "builtin_interfaces/msg/Time"
 
 
@@ -27,13 +28,13 @@ class StampLayout:
         """Stamp of a serialized message [ns], or None when its sequence is empty.
 
         Raises:
-            RecordingError: the message is no CDR or too short; names the topic.
+            MessageError: the message is no CDR, too short, or its stamp is no time; names the topic.
         """
         order = _ENDIANNESS.get(cdr[:2])
         offset = _HEADER
         try:
             if order is None:
-                raise RecordingError(f"{topic}: a message with the unknown encapsulation 0x{cdr[:2].hex()}")
+                raise MessageError(f"{topic}: a message with the unknown encapsulation 0x{cdr[:2].hex()}")
             if self.in_sequence:
                 (count,) = struct.unpack_from(f"{order}I", cdr, offset)
                 if count == 0:
@@ -41,8 +42,10 @@ class StampLayout:
                 offset += 4
             seconds, nanoseconds = struct.unpack_from(f"{order}iI", cdr, offset)
         except struct.error as error:
-            raise RecordingError(f"{topic}: a message of {len(cdr)} bytes is too short for its type") from error
-        return int(seconds) * 1_000_000_000 + int(nanoseconds)
+            raise MessageError(f"{topic}: a message of {len(cdr)} bytes is too short for its type") from error
+        if seconds < 0 or nanoseconds >= _NS:
+            raise MessageError(f"{topic}: a message with the stamp {seconds} s and {nanoseconds} ns, which is no time")
+        return int(seconds) * _NS + int(nanoseconds)
 
 
 def stamp_layout(types: Typesdict, name: str) -> StampLayout | None:

@@ -6,13 +6,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from salus_vla.bodies import BIN, TABLE, adjacent
+from salus_vla.contact_changes import FORCE_DECIMALS, ContactChanges, PairForces, is_reported
 from salus_vla.frames import Contact, FloatArray
-
-FORCE_DECIMALS = 4
-DEADBAND = 1.0  # N, a touching pair is reported again when its force changed by more than this
-
-PairForces = dict[tuple[str, str], float]
 
 
 class ContactTracker:
@@ -33,10 +28,10 @@ class ContactTracker:
             a * count + b: (min(names[a], names[b]), max(names[a], names[b]))
             for a in range(count)
             for b in range(a, count)
-            if not adjacent(names[a], names[b]) and {names[a], names[b]} != {TABLE, BIN}
+            if is_reported(names[a], names[b])
         }
         self._largest: FloatArray = np.zeros(count * count)
-        self._reported: PairForces = {}
+        self._changes = ContactChanges()
         self._forces: PairForces = {}
 
     @property
@@ -47,7 +42,7 @@ class ContactTracker:
     def clear(self) -> None:
         """Forget everything: the next frame reports every touching pair anew."""
         self._largest[:] = 0.0
-        self._reported = {}
+        self._changes.clear()
         self._forces = {}
 
     def add_step(self, data: mujoco.MjData) -> None:
@@ -72,14 +67,4 @@ class ContactTracker:
                 forces[self._names[index]] = force
         self._largest[:] = 0.0
         self._forces = forces
-        events = []
-        for pair in sorted(forces.keys() | self._reported.keys()):
-            force = forces.get(pair, 0.0)
-            before = self._reported.get(pair)
-            if before is None or force == 0.0 or abs(force - before) > DEADBAND:
-                events.append(Contact(*pair, force))
-                if force > 0.0:
-                    self._reported[pair] = force
-                else:
-                    del self._reported[pair]
-        return tuple(events)
+        return self._changes.update(forces)

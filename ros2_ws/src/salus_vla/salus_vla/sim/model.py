@@ -20,11 +20,11 @@ from salus_vla.frames import FloatArray, Pose
 from salus_vla.profiles import Distractor
 from salus_vla.scene import Scene
 from salus_vla.sim.assets import Mesh, load_meshes, panda_file
+from salus_vla.sim.shapes import FLOOR_RGBA, FLOOR_Z, SUN_DIRECTION, Box, bin_boxes, table_boxes
 
 PREFIX = "panda_"
 TCP_SITE = "panda_TCP"  # between the finger pads, in panda_hand.xml
 SUN, SKY = "sun", "sky"
-FLOOR_Z = -0.7
 PARKING = (3.0, 3.0)  # on the floor behind every camera, for distractors that are not drawn [m]
 HULL_VERTICES = 64  # of a collision hull: contact forces do not need more, and the narrow phase is linear in it
 VISUAL_GROUP, COLLISION_GROUP = 2, 3  # MuJoCo draws groups 0 to 2
@@ -172,7 +172,6 @@ def _set_dynamics(spec: mujoco.MjSpec) -> None:
 
 def _add_ground(spec: mujoco.MjSpec, scene: Scene) -> None:
     table = scene.objects.table
-    width, depth, thickness = table.size
     spec.add_texture(
         name=SKY,
         type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
@@ -187,25 +186,15 @@ def _add_ground(spec: mujoco.MjSpec, scene: Scene) -> None:
         type=mujoco.mjtGeom.mjGEOM_PLANE,
         size=[4.0, 4.0, 0.1],
         pos=[0, 0, FLOOR_Z],
-        rgba=[0.52, 0.54, 0.56, 1],
+        rgba=list(FLOOR_RGBA),
     )
     body = spec.worldbody.add_body(name=TABLE, pos=[*table.center, 0.0])
-    body.add_geom(
-        name="table_top",
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=[width / 2, depth / 2, thickness / 2],
-        pos=[0, 0, -thickness / 2],
-        rgba=[0.70, 0.65, 0.58, 1],
-    )
-    leg = (-FLOOR_Z - thickness) / 2
-    for x in (-1, 1):
-        for y in (-1, 1):
-            body.add_geom(
-                type=mujoco.mjtGeom.mjGEOM_BOX,
-                size=[0.03, 0.03, leg],
-                pos=[x * (width / 2 - 0.05), y * (depth / 2 - 0.05), -thickness - leg],
-                rgba=[0.3, 0.3, 0.32, 1],
-            )
+    for i, box in enumerate(table_boxes(table)):
+        _add_box(body, box, name="table_top" if i == 0 else "")
+
+
+def _add_box(body: mujoco.MjsBody, box: Box, name: str = "") -> None:
+    body.add_geom(name=name, type=mujoco.mjtGeom.mjGEOM_BOX, size=box.half, pos=box.center, rgba=box.rgba)
 
 
 def _add_cube(spec: mujoco.MjSpec, scene: Scene) -> None:
@@ -255,17 +244,9 @@ def parked_pose(index: int, distractor: Distractor) -> Pose:
 def _add_bin(spec: mujoco.MjSpec, scene: Scene) -> None:
     """Five boxes on a mocap body: fixed while stepping, movable by a reset."""
     blue_bin = scene.objects.blue_bin
-    (x, y, z), wall = np.array(blue_bin.outer) / 2.0, blue_bin.wall / 2.0
-    boxes: tuple[tuple[list[float], list[float]], ...] = (
-        ([x, y, wall], [0.0, 0.0, wall]),
-        ([wall, y, z], [x - wall, 0.0, z]),
-        ([wall, y, z], [wall - x, 0.0, z]),
-        ([x, wall, z], [0.0, y - wall, z]),
-        ([x, wall, z], [0.0, wall - y, z]),
-    )
     body = spec.worldbody.add_body(name=BIN, pos=blue_bin.pose().position, mocap=True)
-    for size, position in boxes:
-        body.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, size=size, pos=position, rgba=list(blue_bin.rgba))
+    for box in bin_boxes(blue_bin):
+        _add_box(body, box)
 
 
 def _add_cameras_and_light(spec: mujoco.MjSpec, scene: Scene) -> None:
@@ -282,7 +263,7 @@ def _add_cameras_and_light(spec: mujoco.MjSpec, scene: Scene) -> None:
         name=SUN,
         type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
         pos=[1.0, 1.0, 3.0],
-        dir=[-0.4, -0.35, -1.0],
+        dir=SUN_DIRECTION,
         diffuse=[light.directional_diffuse] * 3,
         specular=[0.1] * 3,
         castshadow=False,

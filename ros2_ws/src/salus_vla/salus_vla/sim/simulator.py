@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 
 from salus_vla.bodies import BIN, CUBE, FINGER_BODIES
+from salus_vla.commands import read_command
 from salus_vla.contract import CAMERAS, ENTITIES, JOINT_DECIMALS, JOINTS
 from salus_vla.errors import SimulatorError
 from salus_vla.frames import FloatArray, Frame, ImageArray, Pose
@@ -22,7 +23,7 @@ from salus_vla.sim.contacts import ContactTracker
 from salus_vla.sim.model import build_model
 from salus_vla.sim.randomise import Randomiser
 from salus_vla.sim.render import CameraRenderer, SegmentArray
-from salus_vla.sim.variation import draw_cube_pose, draw_variation
+from salus_vla.sim.variation import draw_variation, start_poses
 
 # MuJoCo's own handler writes MUJOCO_LOG.TXT into the working folder; a divergence is an exception here.
 mujoco.set_mju_user_warning(lambda message: None)
@@ -101,9 +102,7 @@ class Simulator:
             SimulatorError: an unknown entity, a pose that is not finite or has no orientation, or no place for a
                 distractor; nothing has changed then.
         """
-        chosen = {CUBE: draw_cube_pose(self.scene, self._profile, seed), BIN: self.scene.objects.blue_bin.pose()}
-        for name, pose in (poses or {}).items():
-            chosen[name] = _checked(name, pose)
+        chosen = start_poses(self.scene, self._profile, seed, poses or {})
         self.variation = draw_variation(self.scene, self._profile, seed, chosen)
         self._randomiser.apply(self.variation, self.data)
         if self._renderer is not None and self.variation.light is not None:
@@ -132,20 +131,8 @@ class Simulator:
         Raises:
             SimulatorError: unknown or repeated name, wrong length, or infinite value; no target has changed then.
         """
-        if len(names) != len(positions):
-            raise SimulatorError(f"command has {len(names)} names and {len(positions)} positions")
-        unknown = [name for name in names if name not in self._actuator]
-        if unknown:
-            raise SimulatorError(f"command names unknown joint {unknown[0]!r}; expected {', '.join(JOINTS)}")
-        repeated = [name for i, name in enumerate(names) if name in names[:i]]
-        if repeated:
-            raise SimulatorError(f"command names joint {repeated[0]!r} twice")
-        values = np.asarray(positions, dtype=np.float64)
-        if np.isinf(values).any():
-            raise SimulatorError(f"command for joint {names[int(np.argmax(np.isinf(values)))]!r} is infinite")
-        for name, value in zip(names, values, strict=True):
-            if not np.isnan(value):
-                self.data.ctrl[self._actuator[name]] = value
+        for name, value in read_command(names, positions).items():
+            self.data.ctrl[self._actuator[name]] = value
 
     def step(self) -> Frame:
         """Simulate one frame and return it.
@@ -244,13 +231,3 @@ class Simulator:
 
     def _pose(self, body: int) -> Pose:
         return Pose(self.data.xpos[body].copy(), np.roll(self.data.xquat[body], -1))
-
-
-def _checked(name: str, pose: Pose) -> Pose:
-    if name not in ENTITIES:
-        raise SimulatorError(f"reset names unknown entity {name!r}; expected one of {', '.join(ENTITIES)}")
-    position, quaternion = np.asarray(pose.position, dtype=float), np.asarray(pose.quaternion, dtype=float)
-    norm = float(np.linalg.norm(quaternion))
-    if position.shape != (3,) or quaternion.shape != (4,) or not np.isfinite([*position, norm]).all() or norm < 1e-6:
-        raise SimulatorError(f"reset pose of {name!r}: expected 3 finite numbers and a quaternion x, y, z, w")
-    return Pose(position, quaternion / norm)

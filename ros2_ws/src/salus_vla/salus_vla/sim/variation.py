@@ -12,7 +12,7 @@ from enum import IntEnum, unique
 import numpy as np
 
 from salus_vla.bodies import BIN, CUBE
-from salus_vla.contract import CAMERAS
+from salus_vla.contract import CAMERAS, ENTITIES
 from salus_vla.errors import SimulatorError
 from salus_vla.frames import FloatArray, Pose
 from salus_vla.geometry import rotate
@@ -84,6 +84,28 @@ def draw_cube_pose(scene: Scene, profile: Profile, seed: int) -> Pose:
     random = np.random.default_rng(seed)
     x, y = random.uniform(*spawn.x), random.uniform(*spawn.y)
     return _upright(x, y, cube.edge, random.uniform(*spawn.yaw_deg))
+
+
+def start_poses(scene: Scene, profile: Profile, seed: int, poses: Mapping[str, Pose]) -> dict[str, Pose]:
+    """Where cube and bin start: as drawn and as the scene says, but for the given ones.
+
+    Raises:
+        SimulatorError: an unknown entity, or a pose that is not finite or has no orientation.
+    """
+    chosen = {CUBE: draw_cube_pose(scene, profile, seed), BIN: scene.objects.blue_bin.pose()}
+    for name, pose in poses.items():
+        chosen[name] = _checked(name, pose)
+    return chosen
+
+
+def _checked(name: str, pose: Pose) -> Pose:
+    if name not in ENTITIES:
+        raise SimulatorError(f"reset names unknown entity {name!r}; expected one of {', '.join(ENTITIES)}")
+    position, quaternion = np.asarray(pose.position, dtype=float), np.asarray(pose.quaternion, dtype=float)
+    norm = float(np.linalg.norm(quaternion))
+    if position.shape != (3,) or quaternion.shape != (4,) or not np.isfinite([*position, norm]).all() or norm < 1e-6:
+        raise SimulatorError(f"reset pose of {name!r}: expected 3 finite numbers and a quaternion x, y, z, w")
+    return Pose(position, quaternion / norm)
 
 
 def draw_variation(scene: Scene, profile: Profile, seed: int, poses: Mapping[str, Pose]) -> Variation:

@@ -1,0 +1,181 @@
+"""`salus replay BAG`: plays a bag into the graph, or lets a policy decide on it again and compares."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from salus_vla.cli.options import number_above
+from salus_vla.domains import DISCOVERY_S, private_graph
+from salus_vla.errors import RecordingError
+from salus_vla.recording.info import bags_of, is_run, read_bag
+from salus_vla.replay.comparison import Comparison, compare
+from salus_vla.replay.schedule import PlayedTopic, Schedule
+
+_DESCRIPTION = """\
+Plays a bag into the graph: every message with its recorded QoS, /clock among them, at the pace of the recording. It
+runs on a ROS_DOMAIN_ID of its own unless ROS_DOMAIN_ID is set, and refuses a domain in which somebody else publishes
+one of its topics.
+
+With --recompute nothing is played: the recorded cameras, joints and clock are given to the policy's node once more, in
+lockstep and in a private ROS domain, and each field of the new safety signals is compared with the recorded one.
+"""
+_EPILOG = """\
+exit codes: 0 played, or every decision is the same bit for bit; 1 an error, or decisions differ; 2 wrong arguments;
+130 Ctrl-C
+"""
+# What differs between two loads of the same policy (where it lies does not matter, its hashes do), or is chosen here.
+_NOT_COMPARED = re.compile(r"load_s|member_\d+|param\.(autostart|pacing|model\.(members|devices))")
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `replay`."""
+    parser = subparsers.add_parser(
+        "replay",
+        help="play a bag, or let a policy decide on it again",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("path", metavar="BAG", type=Path, help="folder of a bag; with --recompute also that of a run")
+    add("--rate", metavar="R", type=number_above(0.0), default=1.0, help="recorded seconds per second (default: 1)")
+    add("--loop", action="store_true", help="begin again at the end; the clock then jumps back")
+    add(
+        "--start-offset",
+        metavar="S",
+        type=number_above(0.0, or_equal=True),
+        default=0.0,
+        help="leave out the first S seconds",
+    )
+    add("--topics", metavar="TOPIC", nargs="+", help="play these only, and /clock (default: all)")
+    add(
+        "--delay",
+        metavar="S",
+        type=number_above(0.0, or_equal=True),
+        default=0.0,
+        help=f"wait longer than the {DISCOVERY_S:g} s in which subscribers find the topics (default: 0)",
+    )
+    add("--builtin", action="store_true", help="use the built-in player even where `ros2 bag` is installed")
+    add("--recompute", action="store_true", help="decide on the recorded observations again and compare")
+    add("--model", metavar="MODEL", help="for --recompute: as in `salus collect` (default: the recorded one)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plays or recomputes.
+
+    Raises:
+        SalusError: the bag cannot be read, the policy cannot be loaded, or the domain is in use by a graph.
+    """
+    if arguments.recompute:
+        return _recompute(arguments.path, arguments.model)
+    if arguments.model is not None:
+        raise RecordingError("--model: only --recompute uses a model; without it the bag is played as it is")
+    return _play(arguments)
+
+
+# -- playing -----------------------------------------------------------------------------------------------------------
+
+
+def _play(arguments: argparse.Namespace) -> int:
+    console = Console()
+    if is_run(arguments.path):
+        raise RecordingError(f"{arguments.path}: is a run; give the folder of one of its episodes")
+    schedule = Schedule(
+        arguments.path, rate=arguments.rate, start_offset_s=arguments.start_offset, topics=arguments.topics
+    )
+    with private_graph(os.environ):
+        console.print(f"[dim]to look at the topics: export ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}[/dim]")
+        ros2 = None if arguments.builtin else shutil.which("ros2")
+        if ros2 is not None:
+            sys.stdout.flush()
+            os.execv(ros2, rosbag2_command(ros2, arguments, schedule))
+        from salus_vla.nodes.bag_player import play
+
+        def skipped(topic: PlayedTopic) -> None:
+            console.print(f"{topic.name} is left out: {topic.type} is not installed", markup=False, soft_wrap=True)
+
+        def begin() -> None:
+            console.print(f"playing {schedule.duration_s:.1f} s of {escape(str(arguments.path))}", soft_wrap=True)
+
+        count = play(schedule, loop=arguments.loop, delay_s=arguments.delay, on_begin=begin, on_skipped=skipped)
+        console.print(f"{count} messages on {len(schedule.topics)} topics")
+    return 0
+
+
+def rosbag2_command(ros2: str, arguments: argparse.Namespace, schedule: Schedule) -> list[str]:
+    """The command of rosbag2's own player for the same replay."""
+    command = [ros2, "bag", "play", str(arguments.path), "--rate", f"{arguments.rate:g}"]
+    command += ["--start-offset", f"{arguments.start_offset:g}", "--delay", f"{DISCOVERY_S + arguments.delay:g}"]
+    if arguments.loop:
+        command.append("--loop")
+    if arguments.topics is not None:
+        command += ["--topics", *(topic.name for topic in schedule.topics)]
+    return command
+
+
+# -- recomputing -------------------------------------------------------------------------------------------------------
+
+
+def _recompute(path: Path, model: str | None) -> int:
+    console = Console()
+    different = 0
+    for bag in bags_of(path):
+        from salus_vla.nodes.recompute import FACTS, decide_again
+        from salus_vla.replay.frames import read_story
+
+        recorded = read_story(bag).decisions
+        with console.status(f"{escape(str(bag))}: loading the policy") as status:
+            words = f"{escape(str(bag))}: decision {{}} of {len(recorded)}"
+            repeated = decide_again(bag, model, lambda count, words=words: status.update(words.format(count)))  # type: ignore[misc]
+        result = compare(recorded, repeated.decisions)
+        provenance = read_bag(bag).custom_data
+        before = {key.removeprefix(FACTS): value for key, value in provenance.items() if key.startswith(FACTS)}
+        _print_result(console, bag, result, changed_facts(before, repeated.facts))
+        different += not result.equal
+    return int(different > 0)
+
+
+def changed_facts(before: dict[str, str], now: dict[str, str]) -> list[tuple[str, str, str]]:
+    """What the policy's node said of itself in both runs, where that differs: name, before, now."""
+    names = sorted(name for name in before.keys() & now.keys() if not _NOT_COMPARED.fullmatch(name))
+    return [(name, before[name], now[name]) for name in names if before[name] != now[name]]
+
+
+def _print_result(console: Console, bag: Path, result: Comparison, facts: list[tuple[str, str, str]]) -> None:
+    if result.equal:
+        console.print(f"{escape(str(bag))}: {result.compared} decisions, all equal bit for bit", soft_wrap=True)
+        return
+    console.print(
+        f"[red]{escape(str(bag))}: {result.compared} decisions compared, "
+        f"{len(result.missing)} not made again, {len(result.extra)} that were not recorded[/red]",
+        soft_wrap=True,
+    )
+    for title, stamps in (("not made again", result.missing), ("not recorded", result.extra)):
+        if stamps:
+            shown = ", ".join(f"{stamp * 1e-9:.2f}" for stamp in stamps[:10])
+            console.print(f"{title}: stamps {shown}{' ...' if len(stamps) > 10 else ''} s", soft_wrap=True)
+    if result.differences:
+        table = Table(title="Differences")
+        table.add_column("field")
+        for column in ("decisions", "largest", "first in decision"):
+            table.add_column(column, justify="right")
+        for item in result.differences:
+            table.add_row(item.field, f"{item.count} of {result.compared}", f"{item.largest:.3g}", str(item.first))
+        console.print(table)
+    if facts:
+        table = Table(title="Policy")
+        for column in ("fact", "recorded", "now"):
+            table.add_column(column, overflow="fold")
+        for row in facts:
+            table.add_row(*map(escape, row))
+        console.print(table)

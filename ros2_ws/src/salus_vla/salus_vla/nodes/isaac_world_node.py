@@ -1,0 +1,167 @@
+"""Isaac Sim's part of the topic contract that its graph does not publish: ground truth, commands, resets, pacing.
+
+Runs in Isaac's own Python with Isaac's rclpy: standard messages only, and nothing that needs pydantic or Python 3.12.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CameraInfo, JointState
+from std_msgs.msg import Bool
+
+from salus_vla import contract
+from salus_vla.contract import CAMERAS, ENTITIES
+from salus_vla.errors import SimulatorError
+from salus_vla.frames import Pose
+from salus_vla.isaac.channel import Channel
+from salus_vla.isaac.plan import Plan, draw_from_json
+from salus_vla.isaac.poses import numbers_of
+from salus_vla.isaac.world import GroundTruth, World
+from salus_vla.nodes import standard_messages as messages
+from salus_vla.nodes.qos import interface_class, profile
+from salus_vla.nodes.reset_services import ResetServices
+
+NODE = "isaac_world"
+_SPIN_S = 0.2  # at most, so that a stop is noticed while a frame waits
+_CALLBACKS_PER_FRAME = 5  # command, picture and services are served also when a frame is late
+_PICTURES = contract.camera_info_topic(CAMERAS[0])
+
+
+def run(world: World, plan: Plan, channel: Channel, stop: Callable[[], bool]) -> None:
+    """Steps the world and publishes it until `stop` is true.
+
+    Raises:
+        SimulatorError: sim time stands still, or `isaac_sim` has gone.
+    """
+    # Kit and standalone.py handle the signals.
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    node = IsaacWorldNode(world, plan, channel, stop)
+    try:
+        node.run()
+    finally:
+        node.close()
+        rclpy.try_shutdown()
+
+
+class IsaacWorldNode:
+    """Publishes each frame and waits, in lockstep, for the command that answers it."""
+
+    def __init__(self, world: World, plan: Plan, channel: Channel, stop: Callable[[], bool]) -> None:
+        """Creates publishers, subscriptions and services, and makes the first reset."""
+        self._world = world
+        self._plan = plan
+        self._channel = channel
+        self._stop = stop
+        self.node = rclpy.create_node(NODE)
+        topics = (contract.GRASPED, contract.CUBE_IN_BIN, contract.CONTACT, *map(contract.pose_topic, ENTITIES))
+        self._publishers = {
+            topic.name: self.node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
+            for topic in topics
+        }
+        command = contract.JOINT_COMMAND
+        self.node.create_subscription(JointState, command.name, self._on_command, profile(command.qos))
+        # A subscriber of our own says when the cameras publish; without any, Isaac Sim's publishers are silent.
+        self.node.create_subscription(CameraInfo, _PICTURES.name, self._on_picture, profile(_PICTURES.qos))
+        self._services = ResetServices(self.node, seed=plan.seed, profile=plan.profile, reset=self._reset)
+        self._answered_ns = self._stamp_ns = -1
+        self._engaged = False  # frames wait only between a reset and the moment when commands stop coming
+        self._resets = 0
+        self._rejection = ""
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._start_over(plan.seed, {})
+
+    def run(self) -> None:
+        """Publishes frames until the end.
+
+        Raises:
+            SimulatorError: sim time stands still.
+        """
+        next_wall = time.monotonic()
+        while not self._stop():
+            self._publish(self._world.step())
+            if self._plan.pacing == "lockstep" and self._engaged:
+                self._wait_for_answer()
+                next_wall = time.monotonic()
+            else:
+                next_wall = max(next_wall + self._plan.frame_dt, time.monotonic() - 1.0)
+                self._spin_until(next_wall)
+
+    def close(self) -> None:
+        """Ends the node."""
+        self.node.destroy_node()
+
+    # -- pacing --------------------------------------------------------------------------------------------------------
+
+    def _wait_for_answer(self) -> None:
+        resets, deadline = self._resets, time.monotonic() + self._plan.lockstep_timeout_s
+        while not self._stop() and abs(self._answered_ns - self._stamp_ns) > self._plan.frame_dt_ns // 2:
+            if self._resets != resets:  # what is waited for now is the answer to the reset's frame
+                resets, deadline = self._resets, time.monotonic() + self._plan.lockstep_timeout_s
+            left = deadline - time.monotonic()
+            if left <= 0.0:
+                self._engaged = False
+                self.node.get_logger().info(
+                    f"no {contract.JOINT_COMMAND.name} answered stamp {self._stamp_ns * 1e-9:.2f} s within "
+                    f"{self._plan.lockstep_timeout_s:g} s: running in real time until the next reset"
+                )
+                return
+            self._executor.spin_once(timeout_sec=min(left, _SPIN_S))
+
+    def _spin_until(self, wall: float) -> None:
+        resets = self._resets
+        for _ in range(_CALLBACKS_PER_FRAME):
+            self._executor.spin_once(timeout_sec=0.0)
+        while not self._stop() and self._resets == resets and (left := wall - time.monotonic()) > 0.0:
+            self._executor.spin_once(timeout_sec=min(left, _SPIN_S))
+        if self._resets != resets and self._plan.pacing == "lockstep":
+            self._wait_for_answer()
+
+    # -- from the graph ------------------------------------------------------------------------------------------------
+
+    def _on_command(self, message: JointState) -> None:
+        try:
+            self._world.set_command(message.name, message.position)
+        except SimulatorError as error:
+            if str(error) != self._rejection:  # a stream of them is one line
+                self.node.get_logger().warning(f"{contract.JOINT_COMMAND.name}: {error}; the message is ignored")
+            self._rejection = str(error)
+            return
+        self._rejection = ""
+        self._answered_ns = messages.to_ns(message.header.stamp)
+
+    def _on_picture(self, message: CameraInfo) -> None:
+        self._world.saw_picture(messages.to_ns(message.header.stamp))
+
+    def _reset(self, seed: int, poses: Mapping[str, Pose]) -> int:
+        stamp_ns = self._start_over(seed, poses)
+        self._engaged = True
+        self._resets += 1
+        self._answered_ns = -1
+        return stamp_ns
+
+    def _start_over(self, seed: int, poses: Mapping[str, Pose]) -> int:
+        given = {name: numbers_of(pose) for name, pose in poses.items()}
+        draw = draw_from_json(self._channel.ask("draw", seed=seed, poses=given))
+        return self._world.reset(draw, self._publish).stamp_ns
+
+    # -- to the graph --------------------------------------------------------------------------------------------------
+
+    def _publish(self, frame: GroundTruth) -> None:
+        self._stamp_ns = frame.stamp_ns
+        for entity, pose in frame.poses.items():
+            self._send(contract.pose_topic(entity).name, messages.pose_stamped(frame.stamp_ns, pose))
+        if frame.contacts:
+            self._send(contract.CONTACT.name, messages.contact_array(frame.stamp_ns, frame.contacts))
+        if frame.camera_due:
+            self._send(contract.GRASPED.name, Bool(data=frame.grasped))
+            self._send(contract.CUBE_IN_BIN.name, Bool(data=frame.cube_in_bin))
+
+    def _send(self, topic: str, message: Any) -> None:
+        self._publishers[topic].publish(message)

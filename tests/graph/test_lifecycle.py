@@ -1,0 +1,91 @@
+"""A real `vla_ensemble` through its lifecycle: configuring loads, only an active node commands, deactivating brakes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+
+from salus_msgs.msg import Status
+from salus_vla import contract
+
+from .scripted_simulator import FRAME_NS, ScriptedSimulator, assert_braked, scripted_simulator, speeds
+
+pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
+
+
+class Lifecycle:
+    """The services of the node."""
+
+    def __init__(self, simulator: ScriptedSimulator) -> None:
+        self._simulator = simulator
+        self._change = simulator.node.create_client(ChangeState, "/vla_ensemble/change_state")
+        self._state = simulator.node.create_client(GetState, "/vla_ensemble/get_state")
+        for client in (self._change, self._state):
+            simulator.wait(client.service_is_ready, client.srv_name)
+
+    def change(self, transition: int) -> bool:
+        """Asks for a transition; whether it succeeded."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return bool(self._call(self._change, request).success)
+
+    def state(self) -> int:
+        return int(self._call(self._state, GetState.Request()).current_state.id)
+
+    def _call(self, client: Any, request: Any) -> Any:
+        future = client.call_async(request)
+        self._simulator.wait(future.done, client.srv_name)
+        return future.result()
+
+
+def test_only_an_active_node_commands_and_deactivating_brakes_it() -> None:
+    with scripted_simulator("pacing:=realtime") as simulator:
+        lifecycle = Lifecycle(simulator)
+        assert lifecycle.state() == State.PRIMARY_STATE_ACTIVE  # autostart
+        simulator.start_episode()
+        simulator.commands.clear()
+        simulator.frames(30)
+        assert speeds(simulator)[-1] > 0.05
+        last_ns = simulator.now_ns
+
+        assert lifecycle.change(Transition.TRANSITION_DEACTIVATE)
+        assert lifecycle.state() == State.PRIMARY_STATE_INACTIVE
+        while speeds(simulator)[-1] > 0.0:
+            simulator.frame(without=contract.CAMERAS)
+        assert_braked(simulator, FRAME_NS, last_ns)
+        simulator.wait_for_status(Status.HOLDING, Status.REASON_INACTIVE)
+        at_rest = len(simulator.commands)
+        for _ in range(10):  # a second node could command now: this one is silent
+            simulator.now_ns += FRAME_NS
+            simulator.send()
+        assert lifecycle.state() == State.PRIMARY_STATE_INACTIVE
+        assert len(simulator.commands) == at_rest
+
+        assert lifecycle.change(Transition.TRANSITION_ACTIVATE)
+        simulator.commands.clear()
+        simulator.frames(30)
+        assert speeds(simulator)[-1] > 0.0
+        simulator.wait_for_status(Status.RUNNING)
+
+        assert lifecycle.change(Transition.TRANSITION_DEACTIVATE)
+        assert lifecycle.change(Transition.TRANSITION_CLEANUP)
+        simulator.wait(lambda: not simulator.node.count_publishers(contract.JOINT_TARGET.name), "freed publisher")
+        assert lifecycle.change(Transition.TRANSITION_CONFIGURE)
+        simulator.wait(lambda: simulator.node.count_publishers(contract.JOINT_TARGET.name), "new publisher")
+        assert not lifecycle.change(Transition.TRANSITION_CONFIGURE)  # which it has done: refused, and the node lives
+        assert lifecycle.state() == State.PRIMARY_STATE_INACTIVE
+
+
+def test_configuring_without_a_model_fails_with_its_path_and_may_be_tried_again(tmp_path: Path) -> None:
+    missing = tmp_path / "no_such_model"
+    given = (f"model.members:=[{missing}]", "policy:=ensemble", "autostart:=false")
+    with scripted_simulator(*given, configured=False) as simulator:
+        lifecycle = Lifecycle(simulator)
+        assert lifecycle.state() == State.PRIMARY_STATE_UNCONFIGURED
+        for _ in range(2):
+            assert not lifecycle.change(Transition.TRANSITION_CONFIGURE)
+            status = simulator.wait_for_status(Status.FAILED, Status.REASON_NO_VALID_POLICY)
+            assert f"{missing} is not a folder" in status.detail
+            assert lifecycle.state() == State.PRIMARY_STATE_UNCONFIGURED
+        assert not simulator.node.count_publishers(contract.JOINT_TARGET.name)
