@@ -10,7 +10,7 @@ from salus_vla.faults.disk import fill_disk, refuse_folder
 from salus_vla.faults.graph import watching
 from salus_vla.faults.kills import TARGETS, kill_at_random
 
-pytestmark = [pytest.mark.graph, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.graph, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def test_a_kill_loses_half_a_second_at_most_and_the_run_goes_on(tmp_path: Path) -> None:

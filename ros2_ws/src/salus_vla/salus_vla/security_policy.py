@@ -22,7 +22,8 @@ _OWN_SERVICES = (
     *("set_parameters_atomically", "get_type_description"),
     *("change_state", "get_state", "get_available_states", "get_available_transitions", "get_transition_graph"),
 )
-_TRANSITIONS = {"vla_ensemble": {"/vla_ensemble/transition_event"}}  # rclpy's lifecycle nodes
+_LIFECYCLE = ("bag_recorder", "vla_ensemble", "episode")
+_BROUGHT_UP = ("bag_recorder", "vla_ensemble")  # by the episode node
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,19 @@ def node_access() -> tuple[NodeAccess, ...]:
         "mujoco_sim": _names([contract.JOINT_COMMAND]),
         "vla_ensemble": _names([contract.JOINT_STATES, contract.EPISODE, *map(contract.image_topic, CAMERAS), *poses]),
         "command_gate": _names([contract.JOINT_STATES, contract.JOINT_TARGET]),
-        "episode": _names([contract.JOINT_STATES, contract.CONTACT, contract.STATUS_TOPIC, *poses]),
+        "episode": _names(
+            [contract.JOINT_STATES, contract.CONTACT, contract.STATUS_TOPIC, contract.DIAGNOSTICS, *poses]
+        ),
         "bag_recorder": every_topic,
     }
     names = tuple(service.name for service in SERVICES)
     nodes = [
         NodeAccess(
             name=node,
-            publishes=frozenset(t.name for t in TOPICS if _publishes(node, t)) | _TRANSITIONS.get(node, set()),
+            publishes=frozenset(t.name for t in TOPICS if _publishes(node, t)) | _transitions(node),
             subscribes=topics | {contract.CLOCK.name},
             serves=frozenset(name for name in names if _server(name) == node),
-            calls=frozenset(name for name in names if node == "episode" and _server(name) != "vla_ensemble"),
+            calls=_episode_calls(names) if node == "episode" else frozenset(),
         )
         for node, topics in subscribes.items()
     ]
@@ -91,9 +94,18 @@ def _names(topics: Iterable[Topic]) -> frozenset[str]:
     return frozenset(topic.name for topic in topics)
 
 
+def _transitions(node: str) -> frozenset[str]:
+    return frozenset({f"/{node}/transition_event"} if node in _LIFECYCLE else ())
+
+
+def _episode_calls(names: Iterable[str]) -> frozenset[str]:
+    lifecycle = {f"/{node}/{service}" for node in _BROUGHT_UP for service in ("get_state", "change_state")}
+    return frozenset(name for name in names if _server(name) != "vla_ensemble") | lifecycle
+
+
 def _publishes(node: str, topic: Topic) -> bool:
-    if topic.source is Source.NODES:
-        return topic.name != contract.STATUS_TOPIC.name or node != "mujoco_sim"
+    if topic.source is Source.NODES:  # the simulator has a status only when it cannot start
+        return True
     return node == ("mujoco_sim" if topic.source is Source.SIMULATOR else topic.source.value)
 
 

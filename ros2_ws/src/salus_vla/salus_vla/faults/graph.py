@@ -17,10 +17,10 @@ import psutil
 from salus_vla import contract
 from salus_vla.errors import SalusError
 
-RECORDER, SIMULATOR = "bag_recorder", "mujoco_sim"
+RECORDER, SIMULATOR, POLICY, GATE, EPISODE = "bag_recorder", "mujoco_sim", "vla_ensemble", "command_gate", "episode"
 STARTS_WITHIN_S = 60.0
 ENDS_WITHIN_S = 60.0
-_SHOWN = 4000  # characters
+_SHOWN = 8000  # characters
 DRAIN_S = 0.05  # wall time in which what was published before the nodes stood still arrives here [s]
 
 

@@ -1,4 +1,4 @@
-"""Kill -9 of the recorder, the simulator or everything at random moments of one run that is resumed each time."""
+"""Kill -9 of one node or of everything at random moments of one run that is resumed each time."""
 
 from __future__ import annotations
 
@@ -7,14 +7,32 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from salus_vla.faults.bags import RunChecker
-from salus_vla.faults.graph import RECORDER, SIMULATOR, STARTS_WITHIN_S, Collecting, Seen, Watch
+from salus_vla.faults.graph import (
+    EPISODE,
+    GATE,
+    POLICY,
+    RECORDER,
+    SIMULATOR,
+    STARTS_WITHIN_S,
+    Collecting,
+    Seen,
+    Watch,
+)
 from salus_vla.faults.results import Injection
 from salus_vla.recording.info import read_run
 from salus_vla.recording.recover import recover
 from salus_vla.recording.run_folder import RunFolder
 from salus_vla.task.monitor import Outcome
 
-TARGETS = {"recorder": RECORDER, "simulator": SIMULATOR, "whole graph": "graph"}
+TARGETS = {
+    "recorder": RECORDER,
+    "simulator": SIMULATOR,
+    "policy": POLICY,
+    "gate": GATE,
+    "episode node": EPISODE,
+    "whole graph": "graph",
+}
+_NAMED = {RECORDER, SIMULATOR, POLICY, GATE}  # by the episode node, which cannot miss itself
 SEED = 5
 DECISIONS = 12
 _PERIOD_S = 2.0  # wall time in which each phase of an episode of that length comes by, on a slow machine too [s]
@@ -62,6 +80,8 @@ def _kill_once(out: Path, name: str, resume: bool, after_s: float, watch: Watch,
         collecting.kill_all()
     seen = watch.seen
     problems = [f"exit code {code}"] if code == 0 else []
+    if TARGETS[name] in _NAMED and f"node_lost: /{TARGETS[name]} " not in collecting.output:
+        problems.append(f"nothing said that {TARGETS[name]} was lost: {collecting.output}")
     run = out / _RUN
     before = _next_episode(run)
     interrupted = read_run(run).interrupted

@@ -1,278 +1,86 @@
 """Records every topic of the contract, one rosbag2 bag per episode, without deserializing a message.
 
-All bookkeeping is `recording.EpisodeRecorder`'s; this node subscribes raw, offers start and stop, and reports.
+Configuring opens the run's folder and subscribes, only an active node records, deactivating closes an open bag as
+ABORTED, cleaning up lets go of the run.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-import time
-from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
-from pathlib import Path
-
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.serialization import deserialize_message
-from rclpy.task import Future
 
-from salus_msgs.msg import Episode, Status
-from salus_msgs.srv import StartRecording, StopRecording
-from salus_vla import contract
-from salus_vla.contract import Source, Topic
-from salus_vla.errors import RecordingError
-from salus_vla.nodes import messages
+from salus_msgs.msg import Status
+from salus_vla.nodes.lifecycle import ManagedNode
 from salus_vla.nodes.main import run_node
-from salus_vla.nodes.parameters import make_node, parameter, read_parameters
-from salus_vla.nodes.qos import interface_class
+from salus_vla.nodes.parameters import read_parameters
+from salus_vla.nodes.recorder_parameters import RecorderParameters
 from salus_vla.nodes.status import StatusPublisher
-from salus_vla.nodes.subscribe import subscribe
-from salus_vla.recording.episode_recorder import EpisodeRecorder, State
-from salus_vla.recording.message_types import MessageTypes
-from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta
-from salus_vla.recording.provenance import machine_facts
-from salus_vla.recording.run_folder import RunFolder
-from salus_vla.recording.writer import WriterOptions, open_writer
-from salus_vla.task.monitor import Outcome
-from salus_vla.watch.meters import LatencyMeter, Part, RateMeter, disk
-
-
-@dataclass(frozen=True)
-class RecorderParameters:
-    """Parameters of bag_recorder."""
-
-    out: str = parameter("runs", "folder that holds the runs")
-    run_id: str = parameter("", "name of the run's folder; empty for one made from the date")
-    resume: bool = parameter(False, "continue the run of that name instead of starting a new one")
-    arguments: str = parameter("", "what the run was asked for, a JSON object; kept in run.json")
-    backend: str = parameter(
-        "auto", "rosbag2_py where it is installed, else mcap", choices=("auto", "rosbag2_py", "mcap")
-    )
-    compression: str = parameter("none", "of each mcap chunk", choices=("none", "zstd"))
-    disk_warn_gb: float = parameter(2.0, "disk space left below which it warns [GB]", bounds=(0.0, 1e6))
-    close_timeout_s: float = parameter(
-        5.0, "wall time to wait for the last messages of an episode [s]", bounds=(0.1, 120.0)
-    )
+from salus_vla.nodes.topic_recorder import TopicRecorder
 
 
 class BagRecorderNode:
-    """Wires an `EpisodeRecorder` to the topics."""
+    """Makes and frees a recorder of all topics."""
 
     def __init__(self) -> None:
-        """Opens the run and subscribes.
+        """Reads the parameters.
 
         Raises:
-            SalusError: a parameter is wrong, or the run's folder cannot be written or resumed.
+            SalusError: a parameter is wrong.
         """
-        self.node = make_node("bag_recorder")
-        self._parameters = p = read_parameters(self.node, RecorderParameters)
+        self.node = ManagedNode("bag_recorder", self)
         self._status = StatusPublisher(self.node, "recorder")
-        self._status.add_parameters(p)
-        self._facts: dict[str, dict[str, str]] = {}
-        self._run = self._open_run()
-        topics = [topic for topic in contract.TOPICS if self._installed(topic)]
-        types = MessageTypes()
-        options = WriterOptions(compression=p.compression)  # type: ignore[arg-type]
-        writer = partial(open_writer, backend=p.backend, types=types, options=options)  # type: ignore[arg-type]
-        self._recorder = EpisodeRecorder(self._run, topics, types, writer)
-        self._closing: Future | None = None
-        self._deadline = 0.0
-        self._messages = self._bytes = 0
-        self._writing = LatencyMeter(keep=5000)
-        # Two reports: a turn takes all that waits on one topic, so the clock may be ahead of the others at a report.
-        self._rates = {topic.name: RateMeter(topic.rate_hz or 0.0, patience=2) for topic in topics if judged(topic)}
-        for topic in topics:
-            subscribe(self.node, topic, partial(self._on_message, topic), keep_all=True, raw=True)
-        node = self.node
-        node.create_service(StartRecording, contract.RECORDER_START.name, self._on_start)
-        # A group of its own: while it waits for the last messages, the subscriptions' group must go on.
-        group = MutuallyExclusiveCallbackGroup()
-        node.create_service(StopRecording, contract.RECORDER_STOP.name, self._on_stop, callback_group=group)
+        self._parameters = read_parameters(self.node, RecorderParameters)
+        self._status.add_parameters(self._parameters)
+        self._status.say(Status.STARTING, detail="not configured yet")
+        self._recorder: TopicRecorder | None = None
         self._executor = SingleThreadedExecutor()
-        self._executor.add_node(node)
-        completed = sum(entry.outcome != Outcome.ABORTED.name for entry in self._run.episodes)
-        self._status.add_facts(
-            {
-                "run_id": self._run.run_id,
-                "path": str(self._run.path),
-                "next_episode": str(self._run.next_episode),
-                "completed": str(completed),
-            }
-        )
-        # READY once every topic that the simulator publishes all the time has been heard.
-        self._unheard = {t.name for t in topics if judged(t)}
-        self._status.say(Status.STARTING)
+        self._executor.add_node(self.node)
 
     def run(self) -> None:
         """Records until rclpy shuts down."""
+        if self._parameters.autostart:
+            self.node.start()  # when it fails the status says why, and the node stays for whoever asks
         while self.node.context.ok():
             self._executor.spin_once(timeout_sec=0.1)
-            # Wall time, not sim time: it must also end when the simulator stands still.
-            if self._closing is not None and time.monotonic() > self._deadline:
-                self._close_episode()
-            self._status.diagnose(self._recorder.sim_time_ns or 0, self._diagnostics)
+            if self._recorder is not None:
+                self._recorder.tick()
 
     def close(self) -> None:
-        """Finishes an open bag as ABORTED, so that Ctrl-C loses nothing, and frees the run."""
-        recorder = self._recorder
+        """Finishes an open bag and frees the run."""
         try:
-            if recorder.state is State.RECORDING:
-                end_ns = recorder.sim_time_ns or 0
-                passed = recorder.decision_periods(end_ns)
-                recorder.stop(EpisodeEnd(end_ns, Outcome.ABORTED.name, None, passed, "the recorder was stopped"))
-            if recorder.state is State.STOPPING:
-                recorder.close()
-            else:
-                recorder.abandon()
+            self.cleanup()
         finally:
-            self._run.close()
             self.node.destroy_node()
 
-    def _open_run(self) -> RunFolder:
-        p = self._parameters
-        out = Path(p.out).expanduser()
-        if p.resume:
-            if not p.run_id:
-                raise RecordingError("resume needs run_id, the name of the run to continue")
-            return RunFolder.open_existing(out / p.run_id)
-        run_id = p.run_id or datetime.now().strftime("run_%Y%m%d_%H%M%S")
-        try:
-            arguments = {key: str(value) for key, value in json.loads(p.arguments or "{}").items()}
-        except (ValueError, AttributeError) as error:
-            raise RecordingError(f"parameter 'arguments' is no JSON object: {p.arguments!r}") from error
-        return RunFolder.create(out, run_id, provenance=machine_facts(), arguments=arguments)
+    def configure(self) -> None:
+        """Opens the run and subscribes.
 
-    def _installed(self, topic: Topic) -> bool:
-        try:
-            interface_class(topic)
-        except ImportError:
-            if not topic.optional:
-                raise
-            return False
-        return True
+        Raises:
+            SalusError: the run's folder cannot be written or resumed.
+        """
+        self._recorder = TopicRecorder(self.node, self._executor, self._parameters, self._status)
+        self._status.say(Status.HOLDING, Status.REASON_INACTIVE, "the run is open")
 
-    # -- messages ------------------------------------------------------------------------------------------------------
+    def activate(self) -> None:
+        """Lets episodes be recorded."""
+        assert self._recorder is not None
+        self._recorder.activate()
 
-    def _on_message(self, topic: Topic, cdr: bytes) -> None:
-        self._messages += 1
-        self._bytes += len(cdr)
-        if topic.name in self._unheard:
-            self._unheard.discard(topic.name)
-            if not self._unheard:
-                self._status.say(Status.READY, stamp_ns=self._recorder.sim_time_ns or 0)
-        if topic.name == contract.STATUS_TOPIC.name:
-            self._on_status(cdr)
-        began = time.perf_counter()
-        try:
-            self._recorder.on_message(topic.name, cdr, time.time_ns())
-            self._writing.add((time.perf_counter() - began) * 1e3)
-            if topic.name == contract.EPISODE.name:
-                self._on_episode(cdr)
-            if self._closing is not None and self._recorder.ready_to_close():
-                self._close_episode()
-        except RecordingError as error:
-            self._fail(error)
-        if topic.name in self._rates:
-            self._rates[topic.name].add(self._recorder.sim_time_ns or 0)
-        if topic.name == contract.CLOCK.name:
-            self._status.diagnose(self._recorder.sim_time_ns or 0, self._diagnostics)
+    def deactivate(self) -> None:
+        """Finishes an open bag as ABORTED."""
+        assert self._recorder is not None
+        self._recorder.deactivate()
 
-    def _on_status(self, cdr: bytes) -> None:
-        """Facts of the other nodes become the provenance of the next bags."""
-        status = deserialize_message(cdr, Status)
-        self._facts[status.role] = {item.key: item.value for item in status.facts}
+    def cleanup(self) -> None:
+        """Lets go of the run."""
+        if self._recorder is not None:
+            recorder, self._recorder = self._recorder, None
+            recorder.close()
 
-    def _on_episode(self, cdr: bytes) -> None:
-        episode = deserialize_message(cdr, Episode)
-        if episode.kind == Episode.STARTED and self._recorder.state is State.BUFFERING:
-            self._recorder.begin(messages.to_ns(episode.header.stamp))
-
-    # -- services ------------------------------------------------------------------------------------------------------
-
-    def _on_start(self, request: StartRecording.Request, response: StartRecording.Response) -> StartRecording.Response:
-        facts = {f"{role}.{key}": value for role, pairs in self._facts.items() for key, value in pairs.items()}
-        meta = EpisodeMeta(request.episode, request.seed, request.task, request.policy_source)
-        try:
-            if request.run_id != self._run.run_id:
-                raise RecordingError(f"asked for run '{request.run_id}', this recorder writes '{self._run.run_id}'")
-            response.path = str(self._recorder.start(meta, {**self._run.record.provenance, **facts}))
-        except RecordingError as error:
-            response.success, response.message = False, str(error)
-            return response
-        response.success = True
-        self._status.say(Status.RUNNING, stamp_ns=self._recorder.sim_time_ns or 0)
-        return response
-
-    async def _on_stop(
-        self, request: StopRecording.Request, response: StopRecording.Response
-    ) -> StopRecording.Response:
-        event_ns = messages.to_ns(request.event_stamp)
-        end = EpisodeEnd(
-            messages.to_ns(request.end_stamp),
-            Outcome(request.outcome).name,
-            event_ns or None,
-            request.decisions,
-            request.detail,
-        )
-        try:
-            self._recorder.stop(end)
-            self._closing = Future(executor=self._executor)
-            self._deadline = time.monotonic() + self._parameters.close_timeout_s
-            closing = self._closing
-            if self._recorder.ready_to_close():
-                self._close_episode()
-            finished = await closing
-        except RecordingError as error:
-            response.success, response.message = False, str(error)
-            return response
-        response.success = True
-        response.path, response.gaps = str(finished.path), finished.audit.gaps
-        return response
-
-    def _close_episode(self) -> None:
-        closing, self._closing = self._closing, None
-        assert closing is not None
-        try:
-            waiting = self._recorder.waiting_for()
-            finished = self._recorder.close()
-        except RecordingError as error:
-            closing.set_exception(error)
-            return
-        if waiting:
-            self.node.get_logger().warning(
-                f"{finished.path.name}: closed after {self._parameters.close_timeout_s:g} s without the last messages "
-                f"of {', '.join(waiting)}"
-            )
-        self._status.say(Status.READY, stamp_ns=self._recorder.sim_time_ns or 0)
-        closing.set_result(finished)
-
-    def _fail(self, error: RecordingError) -> None:
-        self._status.say(Status.FAILED, Status.REASON_RECORDING_FAILED, str(error), self._recorder.sim_time_ns or 0)
-        if self._closing is not None:
-            closing, self._closing = self._closing, None
-            closing.set_exception(error)
-
-    def _diagnostics(self) -> list[Part]:
-        now_ns = self._recorder.sim_time_ns or 0
-        state = self._recorder.state
-        values: dict[str, float] = {
-            "recording": float(state is not State.IDLE),
-            "episodes_finished": len(self._run.episodes),
-            "messages": self._messages,
-            "megabytes": round(self._bytes / 1e6, 3),
-        }
-        parts = [Part("write", {**values, **self._writing.values("write")}, message=state.value)]
-        parts += [meter.part(name, now_ns) for name, meter in self._rates.items()]
-        return [*parts, disk(shutil.disk_usage(self._run.path).free, self._parameters.disk_warn_gb)]
-
-
-def judged(topic: Topic) -> bool:
-    """Whether a topic comes all the time, so that its rate says something: what the simulator publishes."""
-    return topic.source is Source.SIMULATOR and topic.rate_hz is not None and not topic.optional
+    def failed(self, error: Exception) -> None:
+        """Says why a transition failed."""
+        self._status.say(Status.FAILED, Status.REASON_RECORDING_FAILED, str(error))
 
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of the `bag_recorder` executable."""
-    return run_node(BagRecorderNode, args)
+    return run_node(BagRecorderNode, args, role="recorder")

@@ -213,4 +213,4 @@ def _measured(message: JointState) -> tuple[list[float], list[float]]:
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of the `command_gate` executable."""
-    return run_node(CommandGateNode, args)
+    return run_node(CommandGateNode, args, role="gate")

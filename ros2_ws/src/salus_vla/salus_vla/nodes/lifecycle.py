@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from lifecycle_msgs.srv import ChangeState
+from rclpy.client import Client
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
@@ -25,7 +26,7 @@ from salus_vla.nodes.subscribe import ClockGuardedNode
 
 
 def destroy(node: Node, made: Iterable[Any]) -> None:
-    """Takes publishers, subscriptions, services and timers from their node.
+    """Takes publishers, subscriptions, services, clients and timers from their node.
 
     Raises:
         TypeError: something else is among them.
@@ -38,6 +39,8 @@ def destroy(node: Node, made: Iterable[Any]) -> None:
                 node.destroy_subscription(item)
             case Service():
                 node.destroy_service(item)
+            case Client():
+                node.destroy_client(item)
             case Timer():
                 node.destroy_timer(item)
             case _:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 import rclpy
+from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 
+from salus_msgs.msg import Status
+from salus_vla.contract import STATUS_TOPIC
 from salus_vla.errors import SalusError
+from salus_vla.nodes.qos import profile
+
+TELLS_WITHIN_S = 5.0  # wall time for the episode node to hear why a node does not start
 
 
 class RunnableNode(Protocol):
@@ -22,8 +29,14 @@ class RunnableNode(Protocol):
         """Frees what the node holds."""
 
 
-def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) -> int:
-    """Runs a node; returns the process's exit code: 0 at the end or on SIGINT, 1 on an error that was reported."""
+def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None, *, role: str = "") -> int:
+    """Runs a node; returns the process's exit code: 0 at the end or on SIGINT, 1 on an error that was reported.
+
+    Args:
+        make: constructs it.
+        args: command line with the ROS arguments; the process's own by default.
+        role: in the graph; a node that cannot be constructed says FAILED on /salus/status in its name.
+    """
     rclpy.init(args=args)
     node: RunnableNode | None = None
     try:
@@ -33,8 +46,25 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None) ->
         return 0
     except SalusError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+        if node is None and role:
+            _say_failed(role, error)
         return 1
     finally:
         if node is not None:
             node.close()
         rclpy.try_shutdown()
+
+
+def _say_failed(role: str, error: SalusError) -> None:
+    """Tells the graph why this node does not start; nobody else would know before it is missed."""
+    try:
+        node = rclpy.create_node(f"{role}_failed")
+        publisher = node.create_publisher(Status, STATUS_TOPIC.name, profile(STATUS_TOPIC.qos))
+        publisher.publish(Status(role=role, state=Status.FAILED, reason=Status.REASON_NOT_STARTED, detail=str(error)))
+        until = time.monotonic() + TELLS_WITHIN_S
+        while not publisher.get_subscription_count() and time.monotonic() < until:
+            rclpy.spin_once(node, timeout_sec=0.1)
+        publisher.wait_for_all_acked(Duration(seconds=1))
+        node.destroy_node()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        return

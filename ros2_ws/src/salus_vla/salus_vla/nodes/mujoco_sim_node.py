@@ -210,4 +210,4 @@ class MujocoSimNode:
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of the `mujoco_sim` executable."""
-    return run_node(MujocoSimNode, args)
+    return run_node(MujocoSimNode, args, role="simulator")

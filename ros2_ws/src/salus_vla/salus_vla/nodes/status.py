@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -91,10 +92,14 @@ class StatusPublisher(DiagnosticsPublisher):
     """
 
     def __init__(self, node: Node, role: str) -> None:
-        """Creates both publishers; `role` is policy, recorder or episode."""
+        """Creates both publishers; `role` is policy, gate, recorder or episode."""
         super().__init__(node)
         self._role = role
-        self._facts: dict[str, str] = {}
+        self._facts = {
+            "node": node.get_fully_qualified_name(),
+            "pid": str(os.getpid()),
+            "host": os.uname().nodename,
+        }
         self._last: tuple[int, str] | None = None
         self.holds: Counter[str] = Counter()
         self.publisher = node.create_publisher(Status, STATUS_TOPIC.name, profile(STATUS_TOPIC.qos))

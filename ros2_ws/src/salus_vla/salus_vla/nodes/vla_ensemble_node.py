@@ -92,4 +92,4 @@ class VlaEnsembleNode:
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of the `vla_ensemble` executable."""
-    return run_node(VlaEnsembleNode, args)
+    return run_node(VlaEnsembleNode, args, role="policy")

@@ -1,0 +1,234 @@
+"""The other nodes as the episode node sees them: their status, their signs of life, their services."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.client import Client
+from rclpy.executors import Executor
+from rclpy.node import Node
+
+from salus_msgs.msg import Status
+from salus_vla import contract
+from salus_vla.contract import Service
+from salus_vla.nodes.lifecycle import destroy
+from salus_vla.nodes.peers import GraphError, Peers
+from salus_vla.nodes.qos import interface_class
+from salus_vla.nodes.subscribe import subscribe
+from salus_vla.watch.roll_call import RollCall
+from salus_vla.watch.watchdog import REASONS
+
+ROLES = ("policy", "recorder", "gate")  # all must be READY before the first episode
+DIAGNOSTICS_PREFIX = "salus/"  # of the names in /diagnostics of the project's own nodes
+_CALLED = (contract.SIM_RESET, contract.SIM_SET_PARAMETERS, contract.RECORDER_START, contract.RECORDER_STOP)
+_TURN_S = 0.2
+_DOWN_S = 5.0  # wall time for each step down of a node that lives
+
+
+class DeactivatedError(GraphError):
+    """The episode node was deactivated while it ran an episode."""
+
+    def __init__(self) -> None:
+        super().__init__(Status.REASON_INACTIVE, "the episode node was deactivated")
+
+
+class Graph:
+    """Watches the other nodes, and calls them."""
+
+    def __init__(
+        self,
+        node: Node,
+        executor: Executor,
+        managed: Sequence[str],
+        *,
+        node_timeout_s: float,
+        service_timeout_s: float,
+        wanted: Callable[[], bool],
+        on_turn: Callable[[], None],
+    ) -> None:
+        """Connects.
+
+        Args:
+            node: gets subscriptions and clients.
+            executor: of that node.
+            managed: lifecycle nodes, in the order in which they come up.
+            node_timeout_s: wall time without a sign of life after which a node is lost [s].
+            service_timeout_s: wall time for an answer of a service [s].
+            wanted: whether waiting goes on; false ends it with `DeactivatedError`.
+            on_turn: called again and again while something is waited for.
+        """
+        self._node, self._executor = node, executor
+        self._own_name = node.get_fully_qualified_name()
+        self._service_timeout_s, self._node_timeout_s = service_timeout_s, node_timeout_s
+        self._wanted, self._on_turn = wanted, on_turn
+        self._roles: dict[str, Status] = {}
+        self._held_since: float | None = None  # by the gate's deadman
+        self._roll = RollCall(node_timeout_s)
+        self._lost = ""
+        self._clients: dict[Service, Client] = {
+            service: node.create_client(interface_class(service), service.name) for service in _CALLED
+        }
+        self._made = [
+            subscribe(node, contract.STATUS_TOPIC, self._on_status, keep_all=True),
+            subscribe(node, contract.DIAGNOSTICS, self._on_diagnostics, keep_all=True),
+        ]
+        self.peers = Peers(node, managed, self.spin, self.check)
+
+    def close(self) -> None:
+        """Disconnects."""
+        destroy(self._node, [*self._made, *self._clients.values()])
+        self.peers.close()
+
+    # -- what the nodes say --------------------------------------------------------------------------------------------
+
+    def not_ready(self) -> list[str]:
+        """What an episode still needs of the other nodes."""
+        need = [f"service {s.name}" for s, client in self._clients.items() if not client.service_is_ready()]
+        for role in ROLES:
+            status = self._roles.get(role)
+            if status is None or status.state != Status.READY:
+                need.append(f"{role} READY")
+            elif self.fact(role, "node", "") not in self._roll.known:
+                need.append(f"{contract.DIAGNOSTICS.name} of {role}")
+        return need
+
+    def policy_rests(self) -> bool:
+        """Whether the policy is READY: it says so when the arm rests after an episode."""
+        self.check()
+        return self._roles["policy"].state == Status.READY
+
+    def begin_watch(self) -> None:
+        """From now on everybody who has been heard must go on giving signs of life."""
+        self._roll.expect_known(time.monotonic())
+
+    def check(self, *, moving: bool = False) -> None:
+        """Whether the graph can go on.
+
+        Args:
+            moving: an episode runs, so that the policy must be active, and the gate may not hold the arm for long.
+
+        Raises:
+            GraphError: a node said that it failed, holds the arm, or gives no sign of life.
+        """
+        for role, status in self._roles.items():
+            reasons = (*REASONS, Status.REASON_INACTIVE) if moving else REASONS
+            # Latched: such a hold does not end by itself.
+            held = status.state == Status.HOLDING and status.reason in reasons
+            if role != "episode" and (held or status.state == Status.FAILED):
+                raise GraphError(status.reason, f"{role}: {status.detail}")
+        self._check_roll()
+        # Longer than it takes to notice that somebody is lost, which would be the better answer.
+        held_s = time.monotonic() - self._held_since if moving and self._held_since is not None else 0.0
+        if held_s > self._node_timeout_s + 1.0:
+            raise GraphError(Status.REASON_DEADMAN, f"gate: {self._roles['gate'].detail}")
+
+    def _check_roll(self) -> None:
+        lost = self._roll.lost(time.monotonic())
+        if lost is None:
+            return
+        self._lost, silent_s = lost
+        self._roll.dismiss()  # it is lost once
+        self.peers.forget(self._lost.removeprefix("/"))
+        raise GraphError(
+            Status.REASON_NODE_LOST,
+            f"{self._lost} has given no {contract.DIAGNOSTICS.name} for {silent_s:.1f} s: it has ended or hangs",
+        )
+
+    def is_lost(self, role: str) -> bool:
+        """Whether the node of a role was lost."""
+        return bool(self._lost) and self.fact(role, "node", "") == self._lost
+
+    def fact(self, role: str, key: str, default: str) -> str:
+        """A fact of a role's status, or `default`."""
+        facts = self._roles[role].facts if role in self._roles else ()
+        return next((item.value for item in facts if item.key == key), default)
+
+    def count(self, role: str, key: str) -> int:
+        """A fact that is a number from 0 on; 0 without it.
+
+        Raises:
+            GraphError: it is something else.
+        """
+        text = self.fact(role, key, "0")
+        if not (text.isascii() and text.isdecimal() and len(text) < 10):
+            raise GraphError(Status.REASON_NO_EPISODE, f"{role} says {key}={text!r}, expected a number")
+        return int(text)
+
+    def _on_status(self, message: Status) -> None:
+        self._roles[message.role] = message
+        if message.role == "gate":
+            held = message.state == Status.HOLDING and message.reason == Status.REASON_DEADMAN
+            self._held_since = time.monotonic() if held else None
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        now = time.monotonic()
+        for name in {s.hardware_id for s in message.status if s.name.startswith(DIAGNOSTICS_PREFIX)}:
+            if name != self._own_name:
+                self._roll.heard(name, now)
+
+    # -- waiting and asking --------------------------------------------------------------------------------------------
+
+    def spin(self, done: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Handles messages until `done`; False when the time is up first.
+
+        Raises:
+            DeactivatedError: nobody wants it any more.
+            KeyboardInterrupt: rclpy was shut down.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not done():
+            if not self._node.context.ok():
+                raise KeyboardInterrupt
+            if not self._wanted():
+                raise DeactivatedError
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            self._executor.spin_once(timeout_sec=_TURN_S)
+            self._on_turn()
+        return True
+
+    def checked(self, service: Service, request: Any, reason: str) -> Any:
+        """Answer of a service that says whether it succeeded.
+
+        Raises:
+            GraphError: it did not, with `reason`, or it did not answer.
+        """
+        answer = self.call(service, request)
+        if not answer.success:
+            raise GraphError(reason, f"{service.name}: {answer.message}")
+        return answer
+
+    def call(self, service: Service, request: Any) -> Any:
+        """Answer of a service.
+
+        Raises:
+            GraphError: it did not answer in time, or a node was lost meanwhile.
+        """
+        future = self._clients[service].call_async(request)
+
+        def answered() -> bool:
+            self._check_roll()
+            return bool(future.done())
+
+        if not self.spin(answered, self._service_timeout_s):
+            raise GraphError(
+                Status.REASON_SIMULATOR_LOST if service.name.startswith("/sim") else Status.REASON_RECORDING_FAILED,
+                f"{service.name} did not answer within {self._service_timeout_s:g} s",
+            )
+        return future.result()
+
+    def take_down(self) -> None:
+        """Takes the managed nodes down in reverse; what goes wrong is logged."""
+        self._report(self.peers.take_down(_DOWN_S))
+
+    def hold(self) -> None:
+        """Deactivates the managed nodes in reverse: the arm is held, and nothing is freed."""
+        self._report(self.peers.hold(_DOWN_S))
+
+    def _report(self, problems: Sequence[str]) -> None:
+        self._roll.dismiss()
+        for problem in problems:
+            self._node.get_logger().warning(problem)
