@@ -40,7 +40,9 @@ POSES = [contract.pose_topic(entity) for entity in ENTITIES]
 # Node -> the topics of which it must refuse messages.
 READS = {
     "vla_ensemble": [contract.CLOCK, contract.JOINT_STATES, contract.EPISODE, *IMAGES, *POSES],
-    "episode": [contract.CLOCK, contract.JOINT_STATES, contract.CONTACT, contract.STATUS_TOPIC, *POSES],
+    "episode": [
+        contract.CLOCK, contract.JOINT_STATES, contract.CONTACT, contract.STATUS_TOPIC, contract.DIAGNOSTICS, *POSES
+    ],
     "command_gate": [contract.JOINT_STATES, contract.JOINT_TARGET],
     "bag_recorder": [
         contract.CLOCK, contract.JOINT_STATES, contract.CONTACT, contract.EPISODE, contract.STATUS_TOPIC, *IMAGES,

@@ -1,12 +1,14 @@
 """Publishes its own name and says whom it heard: to be run many times at once by a test.
 
-Arguments: name; ROS domain, or `own` to claim one; seconds to listen; number of the user to become.
+Arguments: name; ROS domain, or `own` to claim one; seconds to listen; number of the user to become. It goes on for as
+long as its standard input is open, so that nobody leaves before everybody has listened.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import time
 
@@ -36,9 +38,14 @@ def main() -> None:
         publisher = node.create_publisher(String, "/who_is_there", 10)
         node.create_subscription(String, "/who_is_there", lambda message: heard.add(message.data), 10)
         until = time.monotonic() + seconds
-        while time.monotonic() < until:
+        said = ""
+        while time.monotonic() < until or not select.select([sys.stdin], [], [], 0.0)[0]:
             publisher.publish(String(data=name))
             rclpy.spin_once(node, timeout_sec=0.1)
+            known = " ".join(sorted(heard))
+            if known != said:
+                print(known, flush=True)
+                said = known
         print(json.dumps(sorted(heard | set(node.get_node_names()))), flush=True)
         node.destroy_node()
         rclpy.try_shutdown()

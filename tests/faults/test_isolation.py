@@ -25,7 +25,8 @@ NOBODY = 65534
 def start(name: str, domain: str, home: Path, user: int) -> subprocess.Popen[str]:
     command = [sys.executable, str(NODE), name, domain, str(LISTENS_S), str(user)]
     environment = os.environ | {"ROS_LOG_DIR": str(home), "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
 
 
 @pytest.fixture
@@ -48,8 +49,11 @@ def test_four_graphs_hear_only_themselves(homes: list[Path]) -> None:
     # Shows that one who is in the same domain is heard: without it the test would pass in silence too.
     friend = start("friend_of_a", domains[0], homes[0], me)
     shared = [_wait_for_segment(graph.pid) for graph in graphs]
-    heard = {name: json.loads(graph.communicate()[0]) for name, graph in zip("abcd", graphs, strict=True)}
-    friends = json.loads(friend.communicate()[0].splitlines()[1])
+    # Discovery may take seconds in one direction: these two listen until each has heard the other.
+    for process in (graphs[0], friend):
+        _wait_for_line(process, "a friend_of_a")
+    heard = {name: _ended(graph) for name, graph in zip("abcd", graphs, strict=True)}
+    friends = _ended(friend)
     assert len(set(domains)) == 4
     assert heard == {"a": ["a", "friend_of_a"], "b": ["b"], "c": ["c"], "d": ["d"]}
     assert friends == ["a", "friend_of_a"]
@@ -57,6 +61,19 @@ def test_four_graphs_hear_only_themselves(homes: list[Path]) -> None:
     assert all(len(names) == 1 for names in shared)
     assert not any((SHM / name).exists() for names in shared for name in names)
     assert all(process.returncode == 0 for process in (*graphs, friend))
+
+
+def _wait_for_line(process: subprocess.Popen[str], expected: str) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:  # pytest's own time limit ends it
+        if line.strip() == expected:
+            return
+    pytest.fail(f"it ended before it said {expected!r}")
+
+
+def _ended(process: subprocess.Popen[str]) -> list[str]:
+    """What it heard; closing its standard input ends it."""
+    return list(json.loads(process.communicate()[0].splitlines()[-1]))
 
 
 def _wait_for_segment(pid: int) -> frozenset[str]:

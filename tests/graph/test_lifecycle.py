@@ -1,47 +1,22 @@
 """A real `vla_ensemble` through its lifecycle: configuring loads, only an active node commands, deactivating brakes."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from lifecycle_msgs.msg import State, Transition
-from lifecycle_msgs.srv import ChangeState, GetState
 
 from salus_msgs.msg import Status
 from salus_vla import contract
 
-from .scripted_simulator import FRAME_NS, ScriptedSimulator, assert_braked, scripted_simulator, speeds
+from .lifecycle_client import Lifecycle
+from .scripted_simulator import FRAME_NS, assert_braked, scripted_simulator, speeds
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
 
 
-class Lifecycle:
-    """The services of the node."""
-
-    def __init__(self, simulator: ScriptedSimulator) -> None:
-        self._simulator = simulator
-        self._change = simulator.node.create_client(ChangeState, "/vla_ensemble/change_state")
-        self._state = simulator.node.create_client(GetState, "/vla_ensemble/get_state")
-        for client in (self._change, self._state):
-            simulator.wait(client.service_is_ready, client.srv_name)
-
-    def change(self, transition: int) -> bool:
-        """Asks for a transition; whether it succeeded."""
-        request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(self._call(self._change, request).success)
-
-    def state(self) -> int:
-        return int(self._call(self._state, GetState.Request()).current_state.id)
-
-    def _call(self, client: Any, request: Any) -> Any:
-        future = client.call_async(request)
-        self._simulator.wait(future.done, client.srv_name)
-        return future.result()
-
-
 def test_only_an_active_node_commands_and_deactivating_brakes_it() -> None:
     with scripted_simulator("pacing:=realtime") as simulator:
-        lifecycle = Lifecycle(simulator)
+        lifecycle = Lifecycle(simulator.node, "vla_ensemble", simulator.wait)
         assert lifecycle.state() == State.PRIMARY_STATE_ACTIVE  # autostart
         simulator.start_episode()
         simulator.commands.clear()
@@ -81,7 +56,7 @@ def test_configuring_without_a_model_fails_with_its_path_and_may_be_tried_again(
     missing = tmp_path / "no_such_model"
     given = (f"model.members:=[{missing}]", "policy:=ensemble", "autostart:=false")
     with scripted_simulator(*given, configured=False) as simulator:
-        lifecycle = Lifecycle(simulator)
+        lifecycle = Lifecycle(simulator.node, "vla_ensemble", simulator.wait)
         assert lifecycle.state() == State.PRIMARY_STATE_UNCONFIGURED
         for _ in range(2):
             assert not lifecycle.change(Transition.TRANSITION_CONFIGURE)

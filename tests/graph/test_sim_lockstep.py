@@ -48,7 +48,7 @@ def frames_since(client: SimClient, stamp_ns: int) -> int:
 
 
 def test_nothing_depends_on_the_node_name(client: SimClient) -> None:
-    assert "other" in client.node.get_node_names()
+    client.wait(lambda: "other" in client.node.get_node_names(), "the node's name")  # may come after its messages
     assert "mujoco_sim" not in client.node.get_node_names()
     assert client.reset(3).seed == 3
 

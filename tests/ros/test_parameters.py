@@ -13,11 +13,11 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from salus_vla.errors import ConfigError
-from salus_vla.nodes.bag_recorder_node import RecorderParameters
 from salus_vla.nodes.command_gate_node import GateParameters
-from salus_vla.nodes.episode_node import EpisodeParameters
+from salus_vla.nodes.episode_parameters import EpisodeParameters
 from salus_vla.nodes.mujoco_sim_node import SimParameters
 from salus_vla.nodes.parameters import make_node, parameter, parameter_names, read_parameters
+from salus_vla.nodes.recorder_parameters import RecorderParameters
 from salus_vla.nodes.vla_ensemble_node import EnsembleParameters
 
 REPOSITORY = Path(__file__).resolve().parents[2]
