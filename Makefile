@@ -1,7 +1,7 @@
 # Every target sets up what it needs first; `make setup` alone is not required.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test faults lint format bench lock clean
+.PHONY: help setup build demo test faults load lint format bench lock clean
 
 ARGS ?=
 IN_ENV := source tools/env.sh &&
@@ -24,6 +24,9 @@ test: setup ## all tests; ARGS= adds options of pytest
 
 faults: setup ## kill processes and fill disks, 100 times, about 25 minutes; ARGS= adds options
 	@$(IN_ENV) python -m salus_vla.faults --report docs/reliability.md $(ARGS)
+
+load: setup ## 640x480 at 30 Hz, four graphs, 500 episodes, about 15 minutes; ARGS= adds options
+	@$(IN_ENV) python -m salus_vla.load --report docs/reliability.md $(ARGS)
 
 lint: setup ## ruff, mypy, codespell
 	@$(IN_ENV) ruff check

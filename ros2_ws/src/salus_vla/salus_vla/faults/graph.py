@@ -123,19 +123,22 @@ def watching() -> Iterator[Watch]:
 class Collecting:
     """A running `salus collect`."""
 
-    def __init__(self, out: Path, options: Sequence[str], log: Path | None = None) -> None:
+    def __init__(self, out: Path, options: Sequence[str], log: Path | None = None, *, own_domain: bool = False) -> None:
         """Start it.
 
         Args:
             out: folder of the runs.
             options: of `salus collect`, without --out.
             log: where its output goes, beside `out` by default.
+            own_domain: it claims a ROS domain, instead of using the one of this process.
         """
+        left_out = {"ROS_DOMAIN_ID", "ROS_AUTOMATIC_DISCOVERY_RANGE"} if own_domain else set()
+        environment = {name: value for name, value in os.environ.items() if name not in left_out}
         self.output_file = log or out.with_name(f"{out.name}.log")
         command = [sys.executable, "-m", "salus_vla.cli", "collect", "--out", str(out), *options]
         with self.output_file.open("wb") as output:
             self._popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=dict(os.environ)
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
             )
 
     @property
@@ -176,6 +179,12 @@ class Collecting:
         except subprocess.TimeoutExpired:
             self.kill_all()
             raise SalusError(f"salus collect did not end within {ENDS_WITHIN_S:g} s: {self.output}") from None
+
+    def wait_at_most(self, seconds: float) -> bool:
+        """Wait for its end for so long [s]; whether it has ended."""
+        with suppress(subprocess.TimeoutExpired):
+            self._popen.wait(seconds)
+        return self.ended
 
     def kill_all(self) -> None:
         """Kill -9 of every process at once, and wait until they are gone."""

@@ -53,25 +53,29 @@ def table(injections: Iterable[Injection]) -> str:
 
 
 def write_table(file: Path, injections: Sequence[Injection], heading: str) -> None:
-    """Replace what is between the markers of a Markdown file.
+    """Replace the table of faults in a Markdown file; `heading`, a line about the command, goes above it.
 
-    Args:
-        file: the file with the markers.
-        injections: what was measured.
-        heading: a line about the command, above the table.
+    Raises:
+        ConfigError: as `replace_marked`.
+    """
+    replace_marked(file, BEGIN, END, f"{heading}\n\n{table(injections)}")
+
+
+def replace_marked(file: Path, begin: str, end: str, text: str) -> None:
+    """Replace what is between two marker lines of a Markdown file.
 
     Raises:
         ConfigError: the file cannot be read or written, or lacks the markers.
     """
     try:
-        text = file.read_text(encoding="utf-8")
+        content = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read ({error})") from error
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ConfigError(f"{file}: expected the lines {BEGIN} and {END}, the table goes between them")
+    before, found_begin, rest = content.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found_begin or not found_end:
+        raise ConfigError(f"{file}: expected the lines {begin} and {end}, the table goes between them")
     try:
-        file.write_text(f"{before}{BEGIN}\n{heading}\n\n{table(injections)}\n{END}{after}", encoding="utf-8")
+        file.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{file}: cannot be written ({error})") from error
