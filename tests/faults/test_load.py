@@ -43,6 +43,6 @@ def test_a_row_says_whether_it_passed() -> None:
 @pytest.mark.graph
 @pytest.mark.timeout(120)
 def test_a_recorder_loses_no_large_picture(tmp_path: Path) -> None:
-    result = run_images(tmp_path, 1)
+    result = run_images(tmp_path, 1, late_s=60.0)  # a busy machine takes longer, and may lose nothing either
     assert result.passed, result
     assert result.seen.startswith(f"{3 * HZ} pictures")

@@ -22,11 +22,16 @@ from salus_vla.load.results import Result
 WIDTH, HEIGHT, HZ = 640, 480, 30
 STARTS_WITHIN_S = 60.0
 _RUN, _STAMP_AT = "run", 4  # CDR header
-_LATE_S = 0.5  # wall time by which the publisher itself may fall behind before the measurement says nothing
+_LATE_S = 0.5
 
 
-def run_images(folder: Path, seconds: int) -> Result:
+def run_images(folder: Path, seconds: int, late_s: float = _LATE_S) -> Result:
     """Publishes three cameras to a real `bag_recorder` and counts what is in the bag.
+
+    Args:
+        folder: empty folder for the run.
+        seconds: of pictures.
+        late_s: wall time by which publishing itself may fall behind before the measurement says nothing [s].
 
     Raises:
         SalusError: the recorder did not start, or this machine cannot publish that fast.
@@ -41,7 +46,7 @@ def run_images(folder: Path, seconds: int) -> Result:
     try:
         with subprocess.Popen(command, env=dict(os.environ)) as process:
             try:
-                published, took_s = _Cameras(process).record(seconds)
+                published, took_s = _Cameras(process).record(seconds, late_s)
                 process.send_signal(signal.SIGINT)
                 code = process.wait(STARTS_WITHIN_S)
             finally:
@@ -90,7 +95,7 @@ class _Cameras:
             for camera in CAMERAS
         }
 
-    def record(self, seconds: int) -> tuple[Counter[str], float]:
+    def record(self, seconds: int, late_s: float) -> tuple[Counter[str], float]:
         """Pictures published by topic, and the wall time it took [s]."""
         from salus_msgs.srv import StartRecording, StopRecording
         from salus_vla.nodes.messages import header, to_time
@@ -114,11 +119,13 @@ class _Cameras:
             while (left := until - time.monotonic()) > 0.0:
                 self._rclpy.spin_once(self._node, timeout_sec=left)
         took_s = time.monotonic() - began
-        if took_s > seconds + _LATE_S:
+        if took_s > seconds + late_s:
             raise SalusError(
                 f"publishing {seconds} s of pictures took {took_s:.1f} s: this machine is too slow or busy"
             )
         end_ns = start_ns + (count - 1) * step_ns
+        over = self._episode_type(header=header(end_ns), kind=self._episode_type.ENDED, run_id=_RUN)
+        self._publishers[contract.EPISODE.name].publish(over)
         end = StopRecording.Request(end_stamp=to_time(end_ns), outcome=int(Outcome.TIMEOUT), decisions=0)
         self._call(self._stop, end)
         self._node.destroy_node()
