@@ -83,12 +83,13 @@ if [ ! -d "$out/trained/model" ]; then
   salus train --data "$out/data" --out "$out/trained" --steps "$steps" --device "$device" --workers "$((workers / 2))" "${resume[@]}"
 fi
 model=$out/trained/model
+some() { echo "$(($1 < 1 ? 1 : $1))"; }
 rollout eval --policy ensemble --model "$model" --profile eval --episodes "$eval" --seed 500000 --no-images
 for member in "$model"/member_*; do
-  rollout "eval_$(basename "$member")" --policy ensemble --model "$member" --profile eval --episodes "$((eval / 4))" --seed 500000 --no-images
+  rollout "eval_$(basename "$member")" --policy ensemble --model "$member" --profile eval --episodes "$(some $((eval / 4)))" --seed 500000 --no-images
 done
 for profile in far_cube dark camera_moved slippery heavy distractor other_color; do
-  rollout "$profile" --policy ensemble --model "$model" --profile "$profile" --episodes "$((eval / 5))" --seed 600000 --no-images
+  rollout "$profile" --policy ensemble --model "$model" --profile "$profile" --episodes "$(some $((eval / 5)))" --seed 600000 --no-images
 done
 runs=()
 for run in "$out"/runs/*; do

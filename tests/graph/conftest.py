@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from salus_vla.policy.registry import BUILTIN_TINY
 from salus_vla.recording.info import RunInfo, read_run
 
 SEED = 7
@@ -36,7 +37,7 @@ def salus(*arguments: object, timeout: float = 100.0) -> subprocess.CompletedPro
 def collected(tmp_path_factory: pytest.TempPathFactory) -> Collected:
     """Two episodes with the tiny ensemble in lockstep, through real processes."""
     out = tmp_path_factory.mktemp("runs")
-    options = ["--seed", SEED, "--max-decisions", DECISIONS, "--out", out, "--run-id", "run"]
+    options = ["--model", BUILTIN_TINY, "--seed", SEED, "--max-decisions", DECISIONS, "--out", out, "--run-id", "run"]
     result = salus("collect", "--episodes", EPISODES, *options)
     log = out / "run" / "graph.log"
     assert result.returncode == 0, result.stdout + result.stderr + (log.read_text() if log.is_file() else "")

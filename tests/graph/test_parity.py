@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from salus_vla.control.controller import make_controller
-from salus_vla.policy.registry import make_policy
+from salus_vla.policy.registry import BUILTIN_TINY, make_policy
 from salus_vla.rollout import EpisodeResult, run_episode
 from salus_vla.scene import load_scene
 from salus_vla.signals import NAMES
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.graph, pytest.mark.timeout(200)]
 def in_process() -> list[EpisodeResult]:
     scene = load_scene()
     torch.set_num_threads(1)  # model.threads of config/salus.yaml: the number of threads changes the last digits
-    controller = make_controller(make_policy("ensemble"), scene)
+    controller = make_controller(make_policy("ensemble", members=[BUILTIN_TINY]), scene)
     with Simulator(scene) as simulator:
         return [
             run_episode(simulator, controller, SEED + number, max_decisions=DECISIONS) for number in range(EPISODES)

@@ -24,7 +24,8 @@ ENDLESS = 2000  # decisions: longer than any test takes
 def recording_graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A graph that is recording an episode; the folder of its run."""
     out = tmp_path_factory.mktemp("watched")
-    options = ["--episodes", 1, "--seed", 31, "--max-decisions", ENDLESS, "--out", out, "--run-id", "run"]
+    options = ["--episodes", 1, "--model", "builtin:tiny", "--seed", 31, "--max-decisions", ENDLESS]
+    options += ["--out", out, "--run-id", "run"]
     command = [sys.executable, "-m", "salus_vla.cli", "collect", *map(str, options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:

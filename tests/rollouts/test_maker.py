@@ -8,7 +8,7 @@ from salus_vla.control.controller import Decision, make_controller
 from salus_vla.control.disturbance import Disturbance
 from salus_vla.errors import ConfigError, ModelError
 from salus_vla.frames import Observation
-from salus_vla.policy.registry import make_policy
+from salus_vla.policy.registry import BUILTIN_TINY, make_policy
 from salus_vla.rollout import run_episode
 from salus_vla.rollouts.maker import EpisodeMaker
 from salus_vla.rollouts.settings import RolloutSettings
@@ -20,7 +20,7 @@ from salus_vla.sim.simulator import Simulator
     "settings",
     [
         RolloutSettings(policy="hold", max_decisions=3, profile="dark", task="wave"),
-        RolloutSettings(policy="ensemble", max_decisions=2, images=False),
+        RolloutSettings(policy="ensemble", model=BUILTIN_TINY, max_decisions=2, images=False),
         RolloutSettings(policy="expert", max_decisions=15, profile="train", disturb=True, images=False),
     ],
     ids=["hold", "ensemble without images", "disturbed expert"],
@@ -32,7 +32,7 @@ def test_a_stored_episode_is_what_run_episode_gives(settings: RolloutSettings) -
     def keep(observation: Observation, decision: Decision) -> None:
         seen.append(observation)
 
-    policy = make_policy(settings.policy, scene=scene)
+    policy = make_policy(settings.policy, scene=scene, members=[settings.model])
     controller = make_controller(policy, scene, disturbance=Disturbance() if settings.disturb else None)
     with Simulator(scene, profile=settings.profile) as simulator:
         result = run_episode(

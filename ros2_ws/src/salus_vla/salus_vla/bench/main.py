@@ -22,6 +22,7 @@ from salus_vla.bench import parts
 from salus_vla.bench.timing import Timing
 from salus_vla.contract import DECISION_HZ
 from salus_vla.domains import private_graph
+from salus_vla.policy.registry import BUILTIN_TINY
 from salus_vla.recording.info import read_run
 from salus_vla.scene import load_scene
 
@@ -87,7 +88,7 @@ def graph_rates(episodes: int, decisions: int) -> list[float]:
     """Decisions per second of wall time in each episode of a run through the whole graph, lockstep."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "salus_vla.cli", "collect", "--episodes", str(episodes), "--run-id", "bench"]
-        command += ["--max-decisions", str(decisions), "--out", out]
+        command += ["--model", BUILTIN_TINY, "--max-decisions", str(decisions), "--out", out]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         entries = read_run(Path(out) / "bench").record.episodes
     return [entry.decisions / entry.wall_s for entry in entries if entry.wall_s]

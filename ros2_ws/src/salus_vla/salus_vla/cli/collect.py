@@ -26,7 +26,7 @@ from salus_vla.errors import RecordingError, SalusError
 from salus_vla.isaac.checks import find_install
 from salus_vla.launching.process import end_with_parent
 from salus_vla.params_file import check_params_file
-from salus_vla.policy.registry import BUILTIN_TINY, MODES
+from salus_vla.policy.registry import DEFAULT_MODEL, MODES
 from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.recording.info import read_run
 from salus_vla.recording.run_folder import RUN_FILE
@@ -51,7 +51,7 @@ _DEFAULTS = {
     "profile": DEFAULT_PROFILE,
     "policy": "ensemble",
     "disturb": "false",
-    "model": BUILTIN_TINY,
+    "model": DEFAULT_MODEL,
     "device": "cpu",
     "devices": "",
     "mode": "auto",

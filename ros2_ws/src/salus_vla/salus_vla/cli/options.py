@@ -9,7 +9,7 @@ from pathlib import Path
 
 from salus_vla.contract import DEFAULT_TASK
 from salus_vla.errors import RecordingError
-from salus_vla.policy.registry import BUILTIN_TINY, POLICIES
+from salus_vla.policy.registry import DEFAULT_MODEL, POLICIES
 from salus_vla.profiles import DEFAULT_PROFILE
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -74,8 +74,8 @@ def add_episode_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         metavar="MODEL",
         type=some_text,
-        help="model folder, member folders or Hub names separated by commas, or builtin:compact, the trained ensemble "
-        f"(default: {BUILTIN_TINY}, untrained)",
+        help="model folder, member folders or Hub names separated by commas, or builtin:tiny, untrained and fast "
+        f"(default: {DEFAULT_MODEL}, the trained ensemble)",
     )
     add("--device", type=some_text, help="device of the ensemble: cpu, cuda:0, ... (default: cpu)")
     add("--task", metavar="TEXT", type=some_text, help=f"instruction (default: {DEFAULT_TASK!r})")

@@ -17,6 +17,7 @@ from rich.console import Console
 from salus_vla.cli.options import at_least
 from salus_vla.errors import TrainingError
 from salus_vla.policy.vlm_sizes import SIZES
+from salus_vla.training.settings import PRECISIONS, STAGES
 
 if TYPE_CHECKING:
     from salus_vla.training.trainer import Metrics
@@ -40,7 +41,6 @@ examples:
   salus collect --policy ensemble --model trained/model --episodes 3
   salus train --data data/demos --out tuned --from lerobot/smolvla_base --stage experts   # downloads it
 """
-_STAGES = ("vlm", "experts")
 _EXPERTS_STEPS = 0.5  # of the first stage's, unless told otherwise
 
 
@@ -56,7 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add = parser.add_argument
     add("--data", metavar="DIR", type=Path, required=True, help="a LeRobotDataset v3")
     add("--out", metavar="DIR", type=Path, required=True, help="folder of the training")
-    add("--stage", choices=(*_STAGES, "all"), default="all", help="default: both, one after the other")
+    add("--stage", choices=(*STAGES, "all"), default="all", help="default: both, one after the other")
     add("--size", choices=tuple(SIZES), default="compact", help="of the policy with new weights (default: compact)")
     add("--from", dest="base", metavar="MODEL", help="begin with this policy instead: a folder or a Hub name")
     add("--members", metavar="K", type=int, default=5, help="members of the ensemble (default: 5)")
@@ -74,7 +74,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--keep-experts", action="store_true", help="members begin with the first stage's expert and some noise")
     add("--seed", metavar="S", type=int, default=0, help="of everything (default: 0)")
     add("--device", help="cpu, cuda:0, ... (default: cuda if there is one)")
-    add("--precision", choices=("auto", "fp32", "bf16"), default="auto", help="of the products (default: bf16 on CUDA)")
+    add("--precision", choices=PRECISIONS, default="auto", help="of the products (default: bf16 on CUDA)")
     add("--threads", metavar="N", type=at_least(1), help="CPU threads of torch")
     add("--workers", metavar="N", type=at_least(0), default=0, help="processes that decode images (default: none)")
     add("--compile", action="store_true", help="compile the step first; for long runs on a GPU")
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     console = Console(highlight=False, soft_wrap=True)
-    stages = _STAGES if arguments.stage == "all" else (arguments.stage,)
+    stages = STAGES if arguments.stage == "all" else (arguments.stage,)
     settings = {stage: _settings(arguments, stage) for stage in stages}
     accelerator = _accelerator(arguments)
     main = accelerator.is_main_process

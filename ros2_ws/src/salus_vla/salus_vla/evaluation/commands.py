@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from salus_vla.contract import DEFAULT_TASK
 from salus_vla.evaluation.runs import ROLLOUT, Run
-from salus_vla.policy.registry import BUILTIN_TINY
+from salus_vla.policy.registry import DEFAULT_MODEL
 
 # Settings whose usual value is not worth a word, as run.json writes them.
 _USUAL = {
     "sim": "mujoco",
-    "model": BUILTIN_TINY,
+    "model": DEFAULT_MODEL,
     "device": "cpu",
     "task": DEFAULT_TASK,
     "disturb": "false",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from salus_vla.nodes.mujoco_sim_node import LOCKSTEP, REALTIME
 from salus_vla.nodes.parameters import parameter
-from salus_vla.policy.registry import BUILTIN_TINY, DTYPES, MODES, POLICIES
+from salus_vla.policy.registry import DEFAULT_MODEL, DTYPES, MODES, POLICIES
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class EnsembleParameters:
         choices=(LOCKSTEP, REALTIME),
     )
     members: tuple[str, ...] = parameter(
-        (BUILTIN_TINY,), "folders or Hub names of the ensemble's members", name="model.members"
+        (DEFAULT_MODEL,), "folders or Hub names of the ensemble's members", name="model.members"
     )
     device: str = parameter("cpu", "where all members run: cpu, cuda:0, ...", name="model.device")
     devices: tuple[str, ...] = parameter((), "spreads the members over these devices instead", name="model.devices")

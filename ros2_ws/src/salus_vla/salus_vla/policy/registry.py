@@ -16,6 +16,7 @@ MODES = ("auto", "eager", "compile", "cuda_graph")
 DTYPES = ("auto", "stored", "fp32")
 BUILTIN_TINY = "builtin:tiny"
 BUILTIN_COMPACT = "builtin:compact"
+DEFAULT_MODEL = BUILTIN_COMPACT
 MANIFEST = "salus_model.json"
 _TINY_MEMBERS, _TINY_SEED = 5, 0
 
@@ -24,7 +25,7 @@ def make_policy(
     name: str,
     *,
     scene: Scene | None = None,
-    members: Sequence[str] = (BUILTIN_TINY,),
+    members: Sequence[str] = (DEFAULT_MODEL,),
     device: str = "cpu",
     devices: Sequence[str] = (),
     mode: str = "auto",

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 
 from salus_vla.contract import DEFAULT_TASK
 from salus_vla.errors import RecordingError
-from salus_vla.policy.registry import BUILTIN_TINY
+from salus_vla.policy.registry import DEFAULT_MODEL
 from salus_vla.profiles import DEFAULT_PROFILE
 
 
@@ -27,7 +27,7 @@ class RolloutSettings:
     """
 
     policy: str = "ensemble"
-    model: str = BUILTIN_TINY
+    model: str = DEFAULT_MODEL
     device: str = "cpu"
     task: str = DEFAULT_TASK
     profile: str = DEFAULT_PROFILE
