@@ -228,7 +228,7 @@ class ScriptedSimulator:
 def velocities(simulator: ScriptedSimulator) -> np.ndarray:
     """Commanded velocities of the arm (n, 7) [rad/s]; the stream must have one command per frame."""
     stamps, positions = zip(*simulator.commands, strict=True)
-    assert set(np.diff(stamps)) == {FRAME_NS}
+    assert set(np.diff(stamps)) == {FRAME_NS}, np.diff(stamps) // FRAME_NS
     return np.diff(np.array(positions)[:, :7], axis=0) / DT
 
 

@@ -38,6 +38,7 @@ def test_only_an_active_node_commands_and_deactivating_brakes_it() -> None:
         assert len(simulator.commands) == at_rest
 
         assert lifecycle.change(Transition.TRANSITION_ACTIVATE)
+        simulator.frame()  # the silent frames may still have been on their way
         simulator.commands.clear()
         simulator.frames(30)
         assert speeds(simulator)[-1] > 0.0
