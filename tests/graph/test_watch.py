@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from salus_vla.contract import CAMERAS, CLOCK, JOINT_STATES, image_topic
+from salus_vla.domains import private_graph
 from salus_vla.live import viewer
 
 from .conftest import salus
@@ -84,6 +85,8 @@ def in_rerun(file: Path) -> str:
 
 
 def test_a_silent_domain_is_an_error_that_names_it() -> None:
-    result = salus("watch", "--once", "--seconds", "0.5", "--domain", "101")
+    with private_graph({}) as environment:  # nobody else takes it meanwhile
+        domain = environment["ROS_DOMAIN_ID"]
+        result = salus("watch", "--once", "--seconds", "0.5", "--domain", domain)
     assert result.returncode == 1
-    assert "nothing heard on ROS_DOMAIN_ID=101" in result.stderr
+    assert f"nothing heard on ROS_DOMAIN_ID={domain}" in result.stderr
