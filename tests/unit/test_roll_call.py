@@ -12,7 +12,7 @@ def watched(*names: str) -> RollCall:
     call = RollCall(TIMEOUT_S)
     for name in names:
         call.heard(name, 0.0)
-    call.expect_known(10.0)
+    call.begin(10.0)
     return call
 
 
@@ -38,17 +38,18 @@ def test_the_one_that_is_silent_is_named_and_not_the_others() -> None:
     assert look(watched("/a", "/b", "/c"), 10.0, 20.0, ("/a", "/c")) == ("/b", 5.5)
 
 
-def test_who_was_never_heard_before_the_watch_is_not_expected() -> None:
+def test_who_is_heard_later_is_expected_from_then_on() -> None:
     call = watched("/a")
-    call.heard("/late", 10.5)
-    assert look(call, 10.5, 30.0, ("/a",)) is None
+    call.heard("/late", 12.0)
+    assert look(call, 10.0, 17.0, ("/a",)) is None
+    assert look(call, 17.0, 30.0, ("/a",)) == ("/late", 5.5)
 
 
 def test_nobody_is_expected_before_the_watch_or_after_it() -> None:
     call = RollCall(TIMEOUT_S)
     call.heard("/a", 0.0)
     assert call.lost(100.0) is None
-    call.expect_known(100.0)
+    call.begin(100.0)
     call.dismiss()
     assert look(call, 100.0, 200.0) is None
 

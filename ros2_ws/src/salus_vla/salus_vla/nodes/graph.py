@@ -25,6 +25,7 @@ ROLES = ("policy", "recorder", "gate")  # all must be READY before the first epi
 DIAGNOSTICS_PREFIX = "salus/"  # of the names in /diagnostics of the project's own nodes
 _CALLED = (contract.SIM_RESET, contract.SIM_SET_PARAMETERS, contract.RECORDER_START, contract.RECORDER_STOP)
 _TURN_S = 0.2
+_HEARD_WITHIN_S = 3.0  # two periods of /diagnostics
 _DOWN_S = 5.0  # wall time for each step down of a node that lives
 
 
@@ -102,7 +103,15 @@ class Graph:
 
     def begin_watch(self) -> None:
         """From now on everybody who has been heard must go on giving signs of life."""
-        self._roll.expect_known(time.monotonic())
+        # The simulator has no status; it is known by its publisher. Others may publish there, and be silent.
+        self.spin(self._all_heard, _HEARD_WITHIN_S)
+        self._roll.begin(time.monotonic())
+
+    def _all_heard(self) -> bool:
+        self.check()
+        publishers = self._node.get_publishers_info_by_topic(contract.DIAGNOSTICS.name)
+        names = {f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in publishers}
+        return names - {self._own_name} <= self._roll.known
 
     def check(self, *, moving: bool = False) -> None:
         """Whether the graph can go on.

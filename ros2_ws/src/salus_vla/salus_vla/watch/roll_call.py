@@ -12,7 +12,7 @@ class RollCall:
         """Nobody is expected yet; `timeout_s` of silence makes a node lost."""
         self._timeout_s = timeout_s
         self._heard: dict[str, float] = {}
-        self._expected: frozenset[str] = frozenset()
+        self._watching = False
         self._looked: float | None = None
 
     @property
@@ -24,15 +24,15 @@ class RollCall:
         """A node gave a sign of life."""
         self._heard[name] = wall_s
 
-    def expect_known(self, wall_s: float) -> None:
-        """From now on everyone who has been heard so far must go on."""
-        self._expected = self.known
+    def begin(self, wall_s: float) -> None:
+        """From now on everyone who has ever been heard, or will be, must go on."""
+        self._watching = True
         self._heard = dict.fromkeys(self._heard, wall_s)
         self._looked = wall_s
 
     def dismiss(self) -> None:
         """Nobody is expected any more."""
-        self._expected = frozenset()
+        self._watching = False
 
     def lost(self, wall_s: float) -> tuple[str, float] | None:
         """The node that has been silent longest, and for how long [s], if that is too long.
@@ -43,7 +43,7 @@ class RollCall:
         self._looked = wall_s
         if nap_s > LONGEST_NAP_S:
             self._heard = {name: heard + nap_s for name, heard in self._heard.items()}
-        silences = {name: wall_s - self._heard[name] for name in self._expected}
+        silences = {name: wall_s - heard for name, heard in self._heard.items()} if self._watching else {}
         name = max(silences, key=silences.__getitem__, default=None)
         if name is None or silences[name] <= self._timeout_s:
             return None
