@@ -1,0 +1,99 @@
+"""What the episode node makes of facts, and the recorder of outcomes, that cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import rclpy
+from diagnostic_msgs.msg import KeyValue
+from hypothesis import given
+from hypothesis import strategies as st
+from rclpy.executors import SingleThreadedExecutor
+
+from salus_msgs.msg import Status
+from salus_vla.errors import RecordingError
+from salus_vla.nodes.graph import DeactivatedError, Graph
+from salus_vla.nodes.peers import GraphError
+from salus_vla.nodes.topic_recorder import outcome_name
+from salus_vla.task.monitor import Outcome
+
+StartRos = Callable[..., None]
+
+
+class Wanted:
+    """Whether the graph is wanted."""
+
+    value = True
+
+
+@pytest.fixture
+def wanted() -> Wanted:
+    return Wanted()
+
+
+@pytest.fixture
+def graph(start_ros: StartRos, wanted: Wanted) -> Iterator[Graph]:
+    start_ros()
+    node, executor = rclpy.create_node("episode"), SingleThreadedExecutor()
+    executor.add_node(node)
+    made = Graph(
+        node, executor, [], node_timeout_s=5.0, service_timeout_s=0.1, wanted=lambda: wanted.value, on_turn=lambda: None
+    )
+    yield made
+    made.close()
+    node.destroy_node()
+
+
+def say(graph: Graph, role: str, state: int, reason: str = "", **facts: str) -> None:
+    pairs = [KeyValue(key=key, value=value) for key, value in facts.items()]
+    graph._on_status(Status(role=role, state=state, reason=reason, detail="in words", facts=pairs))
+
+
+@pytest.mark.parametrize("text", ["-1", "3.5", "many", "", " 3", "٣", "1" * 10, "0x3"])
+def test_a_fact_that_is_no_number_names_role_and_key(graph: Graph, text: str) -> None:
+    say(graph, "recorder", Status.READY, next_episode=text)
+    with pytest.raises(GraphError, match="recorder says next_episode="):
+        graph.count("recorder", "next_episode")
+
+
+def test_a_fact_that_is_missing_is_zero(graph: Graph) -> None:
+    assert graph.count("recorder", "next_episode") == 0
+    say(graph, "recorder", Status.READY, next_episode="7")
+    assert graph.count("recorder", "next_episode") == 7
+
+
+def test_a_hold_that_ends_by_itself_does_not_end_the_run_and_a_latched_one_does(graph: Graph) -> None:
+    say(graph, "policy", Status.HOLDING, Status.REASON_NO_DECISION_YET)
+    graph.check(moving=True)
+    say(graph, "policy", Status.HOLDING, Status.REASON_STALE_CAMERA)
+    with pytest.raises(GraphError, match="stale_camera: policy: in words"):
+        graph.check()
+
+
+def test_a_policy_that_is_deactivated_ends_an_episode_but_not_the_wait_for_one(graph: Graph) -> None:
+    say(graph, "policy", Status.HOLDING, Status.REASON_INACTIVE)
+    graph.check()
+    with pytest.raises(GraphError, match="inactive: policy"):
+        graph.check(moving=True)
+
+
+def test_what_the_episode_node_says_of_itself_ends_nothing(graph: Graph) -> None:
+    say(graph, "episode", Status.FAILED, Status.REASON_NO_EPISODE)
+    graph.check(moving=True)
+
+
+def test_nobody_waits_for_what_is_not_wanted(graph: Graph, wanted: Wanted) -> None:
+    assert not graph.spin(lambda: False, 0.01)
+    wanted.value = False
+    with pytest.raises(DeactivatedError):
+        graph.spin(lambda: False, None)
+
+
+@given(st.integers(-(2**31), 2**31))
+def test_an_outcome_is_one_of_the_contract_or_an_error_that_lists_them(number: int) -> None:
+    if number in {int(outcome) for outcome in Outcome}:
+        assert outcome_name(number) == Outcome(number).name
+        return
+    with pytest.raises(RecordingError, match=f"outcome is {number}, expected one of .* SUCCESS"):
+        outcome_name(number)
