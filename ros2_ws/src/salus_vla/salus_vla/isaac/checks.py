@@ -20,7 +20,7 @@ _IMPORT_S = 120.0
 _PROBE = """
 import importlib.metadata, importlib.util, json, os, sys
 spec = importlib.util.find_spec("isaacsim")
-folder = os.path.dirname(os.path.realpath(spec.origin)) if spec and spec.origin else None
+folder = os.path.dirname(os.path.abspath(spec.origin)) if spec and spec.origin else None
 if folder and os.path.basename(os.path.dirname(folder)) == "python_packages":
     folder = os.path.dirname(os.path.dirname(folder))
 version = None
