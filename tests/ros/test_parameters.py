@@ -16,6 +16,7 @@ from salus_vla.errors import ConfigError
 from salus_vla.nodes.bag_recorder_node import RecorderParameters
 from salus_vla.nodes.command_gate_node import GateParameters
 from salus_vla.nodes.episode_node import EpisodeParameters
+from salus_vla.nodes.isaac_sim_node import IsaacParameters
 from salus_vla.nodes.mujoco_sim_node import SimParameters
 from salus_vla.nodes.parameters import make_node, parameter, parameter_names, read_parameters
 from salus_vla.nodes.vla_ensemble_node import EnsembleParameters
@@ -26,6 +27,7 @@ LAUNCH = REPOSITORY / "launch" / "salus.launch.xml"
 # Executable and default node name -> its parameters.
 NODES = {
     "mujoco_sim": SimParameters,
+    "isaac_sim": IsaacParameters,
     "command_gate": GateParameters,
     "vla_ensemble": EnsembleParameters,
     "episode": EpisodeParameters,
