@@ -107,7 +107,8 @@ class World:
             The first camera frame after that, published as well.
 
         Raises:
-            SimulatorError: no picture has come yet, so no frame is known to be a camera frame; or sim time stands still.
+            SimulatorError: no picture has come yet, so that no frame is known to be a camera frame, or sim time stands
+                still.
         """
         if not self.knows_cameras:
             raise SimulatorError("the cameras have not published yet; expected a reset after the first pictures")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,7 +184,7 @@ def _cube_places(resets: Sequence[ResetSeen]) -> Iterator[Verdict]:
         bool(same) and max(same) <= SAME_PLACE,
     )
     firsts = [found[0] for found in by_seed.values()]
-    other = [_distance(first, again) for first, again in zip(firsts, firsts[1:], strict=False)]
+    other = [_distance(first, again) for first, again in pairwise(firsts)]
     yield Verdict(
         "reset with another seed",
         f"the cube more than {OTHER_PLACE:g} m away",
