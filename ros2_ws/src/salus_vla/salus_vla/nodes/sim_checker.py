@@ -30,7 +30,7 @@ _FRAME_NS = round(1e9 / FRAME_HZ)
 _WINDOW_FRAMES = 100
 _LATER_FRAMES = 15  # in which three camera frames pass
 _LIMIT_S = 10.0  # wall time for anything that a simulator that works does within a second
-_PICTURES_S = 30.0  # a software renderer draws its first picture late
+_PICTURES_S = 15.0  # a software renderer draws its first picture late
 _IDENTITY = (0.0, 0.0, 0.0, 1.0)
 _FIRST = (contract.CLOCK.name, JOINT_STATES.name)
 
@@ -52,6 +52,7 @@ class SimChecker:
             for service in (contract.SIM_RESET, contract.SIM_SET_PARAMETERS)
         }
         self._answer: tuple[tuple[str, float], ...] | None = None  # what each frame is answered with
+        self._heard: frozenset[str] = frozenset()  # topics that came while nothing was commanded
         listener.on_joints = self._answer_frame
 
     def heard(self) -> bool:
@@ -65,17 +66,11 @@ class SimChecker:
         hears.until(lambda: due <= hears.counts.keys(), _PICTURES_S)
         hears.forget()
         self._pass(_WINDOW_FRAMES)
-        stamps = {name: list(values) for name, values in hears.stamps.items()}
+        stamps, counts, joints = hears.stamps, hears.counts, hears.joints
+        pictures, lenses, poses = hears.pictures, hears.lenses, hears.poses
+        hears.forget()  # begins new containers
+        self._heard = frozenset(counts)
         clock = stamps.get(contract.CLOCK.name) or [0]
-        window = {
-            "stamps": stamps,
-            "counts": dict(hears.counts),
-            "window_ns": max(clock) - min(clock),
-            "joints": list(hears.joints),
-            "pictures": {camera: list(found) for camera, found in hears.pictures.items()},
-            "lenses": {camera: list(found) for camera, found in hears.lenses.items()},
-            "poses": {entity: list(found) for entity, found in hears.poses.items()},
-        }
         hears.until(self._everything_known, DISCOVERY_S)
         publishers, readers, services = hears.publishers(), hears.command_readers(), hears.services()
         (seed, pose), *others = RESETS
@@ -95,13 +90,19 @@ class SimChecker:
             command_readers=readers,
             services=services,
             installed=hears.installed,
+            window_ns=max(clock) - min(clock),
+            counts=counts,
+            stamps=stamps,
             all_stamps=hears.all_stamps,
+            joints=joints,
+            pictures=pictures,
+            lenses=lenses,
+            poses=poses,
             resets=resets,
             moves=moves,
             home=home,
             moved=moved,
             cube=cube,
-            **window,
         )
 
     # -- frames --------------------------------------------------------------------------------------------------------
@@ -154,7 +155,8 @@ class SimChecker:
         words = answer.message if answer is not None else f"{contract.SIM_RESET.name} gave no answer"
         first_ns = _first_stamp(words)
         near = _near(first_ns)
-        hears.until(lambda: _find(hears.joints, near) and all(_find(hears.poses[e], near) for e in ENTITIES), _LIMIT_S)
+        expected = [e for e in ENTITIES if contract.pose_topic(e).name in self._heard]
+        hears.until(lambda: _find(hears.joints, near) and all(_find(hears.poses[e], near) for e in expected), _LIMIT_S)
         joints, poses = _find(hears.joints, near), {e: _find(hears.poses[e], near) for e in ENTITIES}
         hears.flags.clear()
         self._answer = self._idle()
@@ -203,9 +205,9 @@ class SimChecker:
         """The next picture of each camera, while frames are answered."""
         hears = self._hears
         since_ns = hears.newest.get(JOINT_STATES.name, 0)
-        fresh: Callable[[str], bool] = lambda camera: camera in hears.pixels and hears.pixels[camera][0] >= since_ns  # noqa: E731
-        hears.until(lambda: all(map(fresh, CAMERAS)), _LIMIT_S)
-        return {camera: hears.pixels[camera][1] for camera in CAMERAS if fresh(camera)}
+        cameras = [camera for camera in CAMERAS if camera in hears.pixels]  # the others sent nothing readable so far
+        hears.until(lambda: all(hears.pixels[camera][0] >= since_ns for camera in cameras), _LIMIT_S)
+        return {camera: hears.pixels[camera][1] for camera in cameras if hears.pixels[camera][0] >= since_ns}
 
     def _everything_known(self) -> bool:
         publishers = self._hears.publishers()

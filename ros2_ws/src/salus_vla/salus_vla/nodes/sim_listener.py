@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -112,17 +114,17 @@ class SimListener:
         return True
 
     def _reader(self, topic: Topic) -> Callable[[Any], None]:
-        takes: dict[str, Callable[[Any], None]] = {contract.JOINT_STATES.name: self._take_joints}
-        takes[contract.CONTACT.name] = lambda message: self.contacts.append(_touched(message))
+        takes: dict[str, Callable[[Any], None]] = {
+            contract.JOINT_STATES.name: self._take_joints,
+            contract.CONTACT.name: lambda message: self.contacts.append(_touched(message)),
+        }
         for flag in (contract.GRASPED.name, contract.CUBE_IN_BIN.name):
-            takes[flag] = lambda message, name=flag: self.flags.update({name: message.data})
+            takes[flag] = partial(self._take_flag, flag)
         for entity in ENTITIES:
-            kept = contract.pose_topic(entity).name
-            takes[kept] = lambda message, name=entity: self.poses[name].append(_placed(message))
+            takes[contract.pose_topic(entity).name] = partial(self._take_pose, entity)
         for camera in CAMERAS:
-            takes[contract.image_topic(camera).name] = lambda message, name=camera: self._take_image(name, message)
-            info = contract.camera_info_topic(camera).name
-            takes[info] = lambda message, name=camera: self.lenses[name].append(_lens(message))
+            takes[contract.image_topic(camera).name] = partial(self._take_image, camera)
+            takes[contract.camera_info_topic(camera).name] = partial(self._take_lens, camera)
         take = takes.get(topic.name)
 
         def read(message: Any) -> None:
@@ -151,6 +153,15 @@ class SimListener:
         self.joints.append(joints)
         self.on_joints(joints)
 
+    def _take_flag(self, topic: str, message: Any) -> None:
+        self.flags[topic] = message.data
+
+    def _take_pose(self, entity: str, message: Any) -> None:
+        self.poses[entity].append(_placed(message))
+
+    def _take_lens(self, camera: str, message: Any) -> None:
+        self.lenses[camera].append(_lens(message))
+
     def _take_image(self, camera: str, message: Any) -> None:
         stamp_ns = to_ns(message.header.stamp)
         self.pictures[camera].append(
@@ -165,10 +176,8 @@ class SimListener:
                 len(message.data),
             )
         )
-        try:
+        with contextlib.suppress(MessageError):  # the rule of its form says so
             self.pixels[camera] = (stamp_ns, to_array(message))
-        except MessageError:  # the rule of its form says so
-            self.pixels.pop(camera, None)
 
 
 def _endpoint(info: Any) -> Endpoint:

@@ -195,9 +195,8 @@ def _cube_places(resets: Sequence[ResetSeen]) -> Iterator[Verdict]:
 
 def _colored(image: ImageArray, channel: int) -> NDArray[np.bool_]:
     """Pixels in which one channel is by far the strongest, shape (height, width)."""
-    values = image.astype(np.float64)
-    others = np.delete(values, channel, axis=2).max(axis=2)
-    strongest = values[:, :, channel]
+    first, second = (image[:, :, other] for other in range(3) if other != channel)
+    strongest, others = image[:, :, channel], np.maximum(first, second)
     return np.asarray((strongest >= COLOR_LEAST) & (strongest > COLOR_RATIO * others))
 
 

@@ -27,13 +27,13 @@ class Experiment:
     frames: int
 
 
-_FIRST, _FOURTH = ARM_JOINTS[0], ARM_JOINTS[3]
+_FIRST, _SECOND, _FOURTH = ARM_JOINTS[0], ARM_JOINTS[1], ARM_JOINTS[3]
 UNKNOWN_JOINT = "elbow"
 SUBSET = Experiment("subset", (((_FOURTH, -2.1), (_FIRST, 0.3)),), SETTLE_FRAMES)
 HELD = Experiment("held", (), SETTLE_FRAMES // 2)
 KEPT = Experiment("nan", (((_FIRST, math.nan), (_FOURTH, -2.2)),), SETTLE_FRAMES)
 UNKNOWN = Experiment("unknown", (((_FIRST, 0.0), (UNKNOWN_JOINT, 0.0)),), SETTLE_FRAMES // 2)
-NEWEST = Experiment("newest", (*(((_FIRST, 0.6),),) * 9, ((_FIRST, 0.1),)), NEWEST_FRAMES)
+NEWEST = Experiment("newest", (*(((_SECOND, -0.5),),) * 9, ((_SECOND, -0.95),)), NEWEST_FRAMES)
 EXPERIMENTS = (SUBSET, HELD, KEPT, UNKNOWN, NEWEST)  # one after the other, from home
 
 # The cube is put where all cameras see it, beside the arm at home; then a seed draws its place, twice the same.
