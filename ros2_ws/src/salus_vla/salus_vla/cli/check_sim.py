@@ -38,6 +38,7 @@ exit codes: 0 every rule is kept, 1 a rule is broken or the simulator could not 
 3 no simulator was heard
 """
 SILENT = 3
+_ERROR = "] error: "  # of a node, behind its name
 _START_S = {"mujoco": 60.0, "isaac": 660.0, "external": 60.0}
 
 
@@ -84,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
             with console.status(f"waiting for a simulator on ROS domain {os.environ['ROS_DOMAIN_ID']}"):
                 listener.until(lambda: checker.heard() or _has_ended(process), wait_s)
             if process is not None and _has_ended(process):
-                raise SimulatorError(f"the simulator ended before it published:\n{_end_of(process)}")
+                raise SimulatorError(f"the simulator ended before it published: {_end_of(process)}")
             if not checker.heard():
                 console.print(
                     f"[red]no simulator was heard[/red] within {wait_s:g} s on ROS domain {os.environ['ROS_DOMAIN_ID']}"
@@ -137,4 +138,7 @@ def _has_ended(started: _Started | None) -> bool:
 
 
 def _end_of(started: _Started) -> str:
-    return "\n".join(tail(started.log))
+    """The error that the simulator printed, or else the end of its output."""
+    lines = tail(started.log)
+    errors = [line.partition(_ERROR)[2] for line in lines if _ERROR in line]
+    return errors[-1] if errors else "\n".join(["", *lines])
