@@ -70,7 +70,8 @@ def find_install(environment: Mapping[str, str]) -> Install:
     marked = [line for line in result.stdout.splitlines() if line.startswith(_MARK)]
     if result.returncode != 0 or not marked:
         raise SimulatorError(
-            f"{PYTHON_ENV}={named}: expected a Python, but it ended with exit code {result.returncode} and said: {_end(result)}"
+            f"{PYTHON_ENV}={named}: expected a Python, but it ended with exit code {result.returncode} and said: "
+            f"{_end(result)}"
         )
     found = json.loads(marked[-1].removeprefix(_MARK))
     major, minor = found["python"]
