@@ -4,6 +4,7 @@ It is the embedded one with deliberate mistakes in what it sends and in how it r
 """
 
 import sys
+from collections import deque
 from typing import Any
 
 from sensor_msgs.msg import JointState
@@ -33,6 +34,7 @@ BROKEN = {
     "camera_info top",
     "side pose",
     "command unknown",
+    "command newest",
     "reset with another seed",
 }
 
@@ -41,6 +43,7 @@ class WrongSimNode(MujocoSimNode):
     """The embedded simulator with mistakes."""
 
     def __init__(self) -> None:
+        self._waiting: deque[JointState] = deque()
         super().__init__()
         self._sent = self._lost_s = 0
         bin_pose = contract.pose_topic("blue_bin")
@@ -48,18 +51,29 @@ class WrongSimNode(MujocoSimNode):
         self._publishers[bin_pose.name] = self.node.create_publisher(
             interface_class(bin_pose), bin_pose.name, profile(contract.LATCHED)
         )
+        command = contract.JOINT_COMMAND
+        self.node.create_subscription(JointState, command.name, self._queue, profile(command.qos, depth=10))
 
     def _on_command(self, message: JointState) -> None:
+        """Nothing: commands are read below, one per frame from a long queue."""
+
+    def _queue(self, message: JointState) -> None:
+        self._waiting.append(message)
+
+    def _obey(self, message: JointState) -> None:
         known = [(name, value) for name, value in zip(message.name, message.position, strict=True) if name in JOINTS]
         names, positions = zip(*known, strict=True)
         super()._on_command(JointState(header=message.header, name=names, position=positions))
 
     def _reset(self, seed: int, poses: dict[str, Pose]) -> int:
         self._lost_s += BACK_S
+        self._waiting.clear()
         return super()._reset(2, poses)
 
     def _send(self, topic: Topic, message: Any) -> None:
         if topic == contract.CLOCK:
+            if self._waiting:
+                self._obey(self._waiting.popleft())
             message.clock.sec += 10 * BACK_S - self._lost_s
         elif topic == contract.JOINT_STATES:
             message.position[0] += 1e-6

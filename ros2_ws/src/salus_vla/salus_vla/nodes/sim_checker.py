@@ -17,7 +17,7 @@ from salus_vla import contract
 from salus_vla.bodies import CUBE
 from salus_vla.contract import CAMERAS, ENTITIES, FRAME_HZ, JOINT_STATES, SIMULATOR_TOPICS, Service
 from salus_vla.domains import DISCOVERY_S
-from salus_vla.frames import ImageArray
+from salus_vla.frames import FloatArray, ImageArray
 from salus_vla.nodes.messages import header
 from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.nodes.sim_listener import SimListener
@@ -196,9 +196,13 @@ class SimChecker:
         if experiment is not NEWEST:
             self._send(stamp_ns, self._answer)
         passed = self._pass(experiment.frames)
-        return Move(before, self._position() if passed else None)
+        after = self._position() if passed else None
+        if before is not None and after is not None and experiment.goes:
+            gone = (p for p in (found.position for found in hears.joints) if _apart(p, before) >= experiment.goes)
+            after = next(gone, after)
+        return Move(before, after)
 
-    def _position(self) -> np.ndarray | None:
+    def _position(self) -> FloatArray | None:
         return self._hears.joints[-1].position if self._hears.joints else None
 
     def _look(self) -> dict[str, ImageArray]:
@@ -222,6 +226,10 @@ def _first_stamp(answer: str) -> int | None:
         return int(json.loads(answer)["stamp_ns"])
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def _apart(position: FloatArray, other: FloatArray) -> float:
+    return float(np.abs(position - other).max()) if position.shape == other.shape else 0.0
 
 
 def _near(stamp_ns: int | None) -> Callable[[Any], bool]:

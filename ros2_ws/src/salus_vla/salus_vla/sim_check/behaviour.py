@@ -115,8 +115,8 @@ def command_verdicts(seen: Observed, scene: Scene) -> Iterator[Verdict]:
     went = move.after[joint] - move.before[joint] if move.before is not None and move.after is not None else None
     yield Verdict(
         f"command {NEWEST.name}",
-        "only the newest of many counts: the joint goes back",
-        NOTHING if went is None else f"{went:+.4f} rad after {NEWEST.frames} frames",
+        "only the newest of many counts: a negative way",
+        NOTHING if went is None else f"it went {went:+.4f} rad first",
         went is not None and bool(went < 0.0),
     )
 

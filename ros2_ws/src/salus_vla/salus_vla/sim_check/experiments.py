@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from salus_vla.contract import ARM_JOINTS
 
-SETTLE_FRAMES = 40  # in which the arm reaches a target that is 0.3 rad away
-NEWEST_FRAMES = 8  # fewer than the commands of the burst: a simulator that takes one per frame still obeys an older one
+SETTLE_FRAMES = 60  # in which the arm reaches a target that is 0.3 rad away, also where we hear it late
+# A simulator that takes one command per frame has gone this far the wrong way before it comes to the newest; one that
+# has read the first alone, because it came a frame earlier, has not [rad].
+NEWEST_GOES = 0.1
 HELD_JOINT = ARM_JOINTS[6]  # what commands name that only answer a frame: the joint's place at home
 
 
@@ -20,11 +22,13 @@ class Experiment:
         name: of the move in `Observed.moves`.
         commands: of pairs of a joint and its target [rad], in the order of the message.
         frames: that pass afterwards.
+        goes: look at the first frame in which a joint has gone this far instead [rad]; 0 for the last frame.
     """
 
     name: str
     commands: tuple[tuple[tuple[str, float], ...], ...]
     frames: int
+    goes: float = 0.0
 
 
 _FIRST, _SECOND, _FOURTH = ARM_JOINTS[0], ARM_JOINTS[1], ARM_JOINTS[3]
@@ -33,7 +37,7 @@ SUBSET = Experiment("subset", (((_FOURTH, -2.1), (_FIRST, 0.3)),), SETTLE_FRAMES
 HELD = Experiment("held", (), SETTLE_FRAMES // 2)
 KEPT = Experiment("nan", (((_FIRST, math.nan), (_FOURTH, -2.2)),), SETTLE_FRAMES)
 UNKNOWN = Experiment("unknown", (((_FIRST, 0.0), (UNKNOWN_JOINT, 0.0)),), SETTLE_FRAMES // 2)
-NEWEST = Experiment("newest", (*(((_SECOND, -0.5),),) * 9, ((_SECOND, -0.95),)), NEWEST_FRAMES)
+NEWEST = Experiment("newest", (*(((_SECOND, -0.5),),) * 9, ((_SECOND, -0.95),)), SETTLE_FRAMES, NEWEST_GOES)
 EXPERIMENTS = (SUBSET, HELD, KEPT, UNKNOWN, NEWEST)  # one after the other, from home
 
 # The cube is put where all cameras see it, beside the arm at home; then a seed draws its place, twice the same.
