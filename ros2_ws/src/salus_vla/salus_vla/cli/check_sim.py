@@ -100,7 +100,11 @@ def run(arguments: argparse.Namespace) -> int:
 def print_table(console: Console, found: Sequence[Verdict]) -> None:
     """Prints a line per rule, and how many are broken."""
     words = {True: "ok", False: "[bold red]BROKEN[/bold red]", None: "[dim]not judged[/dim]"}
-    table = Table("rule", "expected", "seen", "verdict", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("rule", no_wrap=True)
+    for name in ("expected", "seen"):  # nothing is cut off in a narrow terminal
+        table.add_column(name, overflow="fold")
+    table.add_column("verdict", no_wrap=True)
     for verdict in found:
         table.add_row(escape(verdict.rule), escape(verdict.expected), escape(verdict.seen), words[verdict.kept])
     console.print(table)
