@@ -22,7 +22,18 @@ from salus_vla.nodes.messages import header
 from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.nodes.sim_listener import SimListener
 from salus_vla.scene import Scene
-from salus_vla.sim_check.experiments import EXPERIMENTS, HELD, HELD_JOINT, NEWEST, RESETS, UNKNOWN, Experiment
+from salus_vla.sim_check.behaviour import newest_went
+from salus_vla.sim_check.experiments import (
+    EXPERIMENTS,
+    HELD,
+    HELD_JOINT,
+    NEWEST,
+    NEWEST_TRIES,
+    RESETS,
+    SETTLE_FRAMES,
+    UNKNOWN,
+    Experiment,
+)
 from salus_vla.sim_check.observed import Joints, Move, Observed, ResetSeen
 
 NODE = "salus_check_sim"
@@ -79,7 +90,7 @@ class SimChecker:
         cube = hears.poses[CUBE][-1].position if hears.poses[CUBE] else None
         moves, moved = {}, {}
         for experiment in EXPERIMENTS:
-            moves[experiment.name] = self._try(experiment)
+            moves[experiment.name] = self._try_newest() if experiment is NEWEST else self._try(experiment)
             if experiment is HELD:
                 moved = self._look()
         resets += [self._reset(*other) for other in others]
@@ -195,12 +206,24 @@ class SimChecker:
         self._answer = experiment.commands[-1] if again else self._idle()
         if experiment is not NEWEST:
             self._send(stamp_ns, self._answer)
-        passed = self._pass(experiment.frames)
-        after = self._position() if passed else None
-        if before is not None and after is not None and experiment.goes:
-            gone = (p for p in (found.position for found in hears.joints) if _apart(p, before) >= experiment.goes)
-            after = next(gone, after)
-        return Move(before, after)
+        if before is None or not experiment.goes:
+            return Move(before, self._position() if self._pass(experiment.frames) else None)
+        gone = lambda: next((f.position for f in hears.joints if _apart(f.position, before) >= experiment.goes), None)  # noqa: E731
+        last_ns = stamp_ns + experiment.frames * _FRAME_NS
+        hears.until(lambda: gone() is not None or hears.newest.get(JOINT_STATES.name, 0) > last_ns, _LIMIT_S)
+        after = gone()
+        return Move(before, self._position() if after is None else after)
+
+    def _try_newest(self) -> Move:
+        """The burst of commands, again from home where an older one of them was obeyed first."""
+        joint = NEWEST.commands[-1][0][0]
+        for _ in range(NEWEST_TRIES):
+            move = self._try(NEWEST)
+            went = newest_went(move)
+            if went is None or went < 0.0:
+                break
+            self._try(Experiment("back", (((joint, self._home[joint]),),), SETTLE_FRAMES))
+        return move
 
     def _position(self) -> FloatArray | None:
         return self._hears.joints[-1].position if self._hears.joints else None

@@ -110,15 +110,21 @@ def command_verdicts(seen: Observed, scene: Scene) -> Iterator[Verdict]:
         error = _distance(after, np.array([place[joint] for joint in JOINTS])) if after is not None else float("inf")
         text = f"{error:.4f} rad off" if after is not None else NOTHING
         yield Verdict(f"command {experiment.name}", expected, text, error <= REACHED)
-    move = seen.moves.get(NEWEST.name, Move(None, None))
-    joint = JOINTS.index(NEWEST.commands[-1][0][0])
-    went = move.after[joint] - move.before[joint] if move.before is not None and move.after is not None else None
+    went = newest_went(seen.moves.get(NEWEST.name, Move(None, None)))
     yield Verdict(
         f"command {NEWEST.name}",
         "only the newest of many counts: a negative way",
         NOTHING if went is None else f"it went {went:+.4f} rad first",
-        went is not None and bool(went < 0.0),
+        went is not None and went < 0.0,
     )
+
+
+def newest_went(move: Move) -> float | None:
+    """How far the joint of the burst went first [rad]: below 0 where its newest command counted."""
+    joint = JOINTS.index(NEWEST.commands[-1][0][0])
+    if move.before is None or move.after is None or not len(move.before) == len(move.after) == len(JOINTS):
+        return None
+    return float(move.after[joint] - move.before[joint])
 
 
 def view_verdicts(seen: Observed, scene: Scene) -> Iterator[Verdict]:
