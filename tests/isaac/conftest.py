@@ -77,9 +77,12 @@ def make_isaac(tmp_path: Path) -> Callable[..., Isaac]:
         (folder / "python_packages" / "isaacsim").symlink_to(STAND_IN / "isaacsim")
         (folder / "bin").mkdir()
         (folder / "VERSION").write_text(f"{version}-rc.7+main.1\n", encoding="utf-8")
-        _script(folder / "bin" / "nvidia-smi", 'echo "GPU 0: stand-in"')
-        packages = folder / "python_packages"
-        _script(folder / "python.sh", f'export PYTHONPATH="{packages}" EXP_PATH="{folder}/apps"\n{sys.executable} "$@"')
+        no_gpu = 'if [ -n "$STAND_IN_NO_GPU" ]; then echo "No devices were found"; exit 6; fi'
+        _script(folder / "bin" / "nvidia-smi", f'{no_gpu}\necho "GPU 0: stand-in"')
+        packages, apps = folder / "python_packages", folder / "apps"
+        apps.mkdir()
+        (apps / "isaacsim.exp.base.zero_delay.kit").touch()
+        _script(folder / "python.sh", f'export PYTHONPATH="{packages}" EXP_PATH="{apps}"\n{sys.executable} "$@"')
         return Isaac(folder, version, extra)
 
     return make

@@ -42,7 +42,7 @@ def test_a_program_that_is_no_python_is_said(tmp_path: Path) -> None:
     program = tmp_path / "program"
     program.write_text("#!/bin/sh\necho 'what?' >&2\nexit 3\n", encoding="utf-8")
     program.chmod(0o755)
-    with pytest.raises(SimulatorError, match=r"expected a Python, but it ended with exit code 3: what\?"):
+    with pytest.raises(SimulatorError, match=r"expected a Python, but it ended with exit code 3 and said: what\?"):
         checks.find_install({"ISAAC_PYTHON": str(program), "PATH": os.environ["PATH"]})
 
 

@@ -15,6 +15,7 @@ from rclpy.parameter import Parameter
 from salus_vla.errors import ConfigError
 from salus_vla.nodes.command_gate_node import GateParameters
 from salus_vla.nodes.episode_parameters import EpisodeParameters
+from salus_vla.nodes.isaac_sim_node import IsaacParameters
 from salus_vla.nodes.mujoco_sim_node import SimParameters
 from salus_vla.nodes.parameters import make_node, parameter, parameter_names, read_parameters
 from salus_vla.nodes.recorder_parameters import RecorderParameters
@@ -26,6 +27,7 @@ LAUNCH = REPOSITORY / "launch" / "salus.launch.xml"
 # Executable and default node name -> its parameters.
 NODES = {
     "mujoco_sim": SimParameters,
+    "isaac_sim": IsaacParameters,
     "command_gate": GateParameters,
     "vla_ensemble": EnsembleParameters,
     "episode": EpisodeParameters,

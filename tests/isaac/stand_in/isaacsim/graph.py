@@ -1,5 +1,6 @@
 """OmniGraph: keeps what `Controller.edit` was given and publishes, frame by frame, what such a graph publishes."""
 
+import os
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ class Graph:
         return SimpleNamespace(get=lambda: self._simulation.time)
 
     def tick(self) -> None:
+        if os.environ.get("STAND_IN_SILENT"):
+            return
         if self._node is None:
             self._open()
         from builtin_interfaces.msg import Time
@@ -113,7 +116,19 @@ class Graph:
     def _camera_info(self, name: str, stamp: Any) -> Any:
         from sensor_msgs.msg import CameraInfo
 
-        return self._stamped(CameraInfo(width=256, height=256), name, stamp) if self._due(name) else None
+        if not self._due(name):
+            return None
+        render = name.replace("Info", "Render")
+        width, height = (self.values[f"{render}.inputs:{side}"] for side in ("width", "height"))
+        (prim,) = self.values[f"{render}.inputs:cameraPrim"]
+        lens = self._simulation.stage.GetPrimAtPath(prim.removeprefix("Path(").removesuffix(")")).attributes
+        # As Isaac Sim: fy is fx, and both come from the horizontal aperture.
+        focal = width * lens["focalLength"].value / lens["horizontalAperture"].value
+        k = [focal, 0.0, width / 2, 0.0, focal, height / 2, 0.0, 0.0, 1.0]
+        p = [*k[:3], 0.0, *k[3:6], 0.0, *k[6:], 0.0]
+        message = CameraInfo(width=width, height=height, distortion_model="plumb_bob", d=[0.0] * 5, k=k, p=p)
+        message.r = np.eye(3).ravel()
+        return self._stamped(message, name, stamp)
 
     def _stamped(self, message: Any, name: str, stamp: Any) -> Any:
         message.header.stamp, message.header.frame_id = stamp, self.values[f"{name}.inputs:frameId"]

@@ -20,7 +20,9 @@ def install(major: int) -> Simulation:
 
 
 def _common(simulation: Simulation) -> dict[str, dict[str, Any]]:
-    timeline = SimpleNamespace(play=simulation.play, stop=simulation.stop)
+    timeline = SimpleNamespace(
+        play=simulation.play, stop=simulation.stop, set_end_time=lambda end_s: record("set_end_time", end_s)
+    )
     manager = SimpleNamespace(set_extension_enabled_immediate=_enable)
     keys = SimpleNamespace(CREATE_NODES="CREATE_NODES", CONNECT="CONNECT", SET_VALUES="SET_VALUES")
     graph = simulation.graph

@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from salus_vla.cli.bag import print_run
+from salus_vla.cli.graph_process import LAUNCH_FILE, end_graph, start_graph, tail
 from salus_vla.cli.launch import find_launch_file, launch_command
 from salus_vla.cli.options import add_episode_options, add_run_options, check_run_id, some_text
 from salus_vla.cli.progress import RunProgress
@@ -24,7 +25,6 @@ from salus_vla.contract import DEFAULT_TASK
 from salus_vla.domains import private_graph
 from salus_vla.errors import RecordingError, SalusError
 from salus_vla.isaac.checks import find_install
-from salus_vla.launching.process import end_with_parent
 from salus_vla.params_file import check_params_file
 from salus_vla.policy.registry import DEFAULT_MODEL, MODES
 from salus_vla.profiles import DEFAULT_PROFILE
@@ -43,7 +43,6 @@ ROS_AUTOMATIC_DISCOVERY_RANGE are set. Its output goes to graph.log in the run's
 
 exit codes: 0 every episode recorded, 1 the graph failed (the reason is printed), 2 wrong arguments, 130 Ctrl-C
 """
-LAUNCH_FILE = "salus.launch.xml"
 # What a run is made with; a resumed run keeps it. 0 decisions stand for the scene's number.
 _DEFAULTS = {
     "seed": "0",
@@ -129,13 +128,13 @@ def run(arguments: argparse.Namespace) -> int:
         environment.setdefault("ROS_DOMAIN_ID", "0")
     with private_graph(environment):
         console.print(f"[dim]to look at the topics: export ROS_DOMAIN_ID={environment['ROS_DOMAIN_ID']}[/dim]")
-        graph = _start(command, environment, log)
+        graph = start_graph(command, environment, log)
         try:
             with _graceful_stop(graph) as interrupted:
                 progress = RunProgress(console, arguments.episodes, environment, log if arguments.verbose else None)
                 progress.follow(graph)
         finally:
-            _end(graph)
+            end_graph(graph)
             log = _keep_log(log, folder)
     if (folder / RUN_FILE).is_file():
         console.print()
@@ -149,7 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
     # `ros2 launch` ends with 0 also when a node that the graph needs has failed, so the episodes count as well.
     if graph.returncode != 0 or _completed(folder) < arguments.episodes:
         console.print(f"[red]the graph failed (exit code {graph.returncode})[/red]; the end of its output:")
-        console.print("\n".join(_tail(log)), markup=False, highlight=False, soft_wrap=True)
+        console.print("\n".join(tail(log)), markup=False, highlight=False, soft_wrap=True)
         if (free := shutil.disk_usage(out).free) < _DISK_FULL:  # the nodes' own message may have found no room either
             console.print(
                 f"{out}: the disk is full, {free} bytes are left", markup=False, highlight=False, soft_wrap=True
@@ -180,31 +179,6 @@ def _graceful_stop(graph: subprocess.Popen[bytes]) -> Iterator[_Flag]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _start(command: list[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    with log.open("wb") as output:
-        # A session of its own: the terminal's Ctrl-C reaches the graph through us only, once.
-        return subprocess.Popen(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=end_with_parent(os.getpid()),
-        )
-
-
-def _end(graph: subprocess.Popen[bytes]) -> None:
-    """Ends the graph if it still runs; the runner itself escalates from SIGINT to SIGKILL for its nodes."""
-    if graph.poll() is None:
-        graph.send_signal(signal.SIGINT)
-    try:
-        graph.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        graph.kill()
-        graph.wait()
 
 
 def _settings(arguments: argparse.Namespace, stored: Mapping[str, str]) -> dict[str, str]:
@@ -273,7 +247,3 @@ def _keep_log(log: Path, folder: Path) -> Path:
     kept = folder / (GRAPH_LOG if number == 0 else f"{number}.{GRAPH_LOG}")
     log.rename(kept)
     return kept
-
-
-def _tail(log: Path, lines: int = 25) -> list[str]:
-    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]

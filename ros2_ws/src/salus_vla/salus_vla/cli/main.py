@@ -10,9 +10,38 @@ import sys
 from collections.abc import Sequence
 
 from salus_vla import __version__
-from salus_vla.cli import bag, collect, dataset, evaluate, launch, model, replay, report, rollout, train, view, watch
+from salus_vla.cli import (
+    bag,
+    check_sim,
+    collect,
+    dataset,
+    evaluate,
+    launch,
+    model,
+    replay,
+    report,
+    rollout,
+    train,
+    view,
+    watch,
+)
 from salus_vla.errors import SalusError
 
+_COMMANDS = (
+    collect,
+    rollout,
+    launch,
+    check_sim,
+    bag,
+    watch,
+    view,
+    replay,
+    dataset,
+    train,
+    evaluate,
+    report,
+    model,
+)
 _DESCRIPTION = """\
 SALUS watches a vision-language-action policy drive a robot arm, says how unsure it is, and records everything.
 """
@@ -23,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="salus", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"salus {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (collect, rollout, launch, bag, watch, view, replay, dataset, train, evaluate, report, model):
+    for module in _COMMANDS:
         module.add_parser(commands)
     return parser
 

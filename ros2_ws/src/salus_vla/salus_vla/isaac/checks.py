@@ -20,7 +20,7 @@ _IMPORT_S = 120.0
 _PROBE = """
 import importlib.metadata, importlib.util, json, os, sys
 spec = importlib.util.find_spec("isaacsim")
-folder = os.path.dirname(os.path.realpath(spec.origin)) if spec and spec.origin else None
+folder = os.path.dirname(os.path.abspath(spec.origin)) if spec and spec.origin else None
 if folder and os.path.basename(os.path.dirname(folder)) == "python_packages":
     folder = os.path.dirname(os.path.dirname(folder))
 version = None
@@ -70,12 +70,16 @@ def find_install(environment: Mapping[str, str]) -> Install:
     marked = [line for line in result.stdout.splitlines() if line.startswith(_MARK)]
     if result.returncode != 0 or not marked:
         raise SimulatorError(
-            f"{PYTHON_ENV}={named}: expected a Python, but it ended with exit code {result.returncode}: {_end(result)}"
+            f"{PYTHON_ENV}={named}: expected a Python, but it ended with exit code {result.returncode} and said: "
+            f"{_end(result)}"
         )
     found = json.loads(marked[-1].removeprefix(_MARK))
     major, minor = found["python"]
     if found["folder"] is None or found["version"] is None:
-        raise SimulatorError(f"{PYTHON_ENV}={named}: Python {major}.{minor} without the package isaacsim")
+        raise SimulatorError(
+            f"{PYTHON_ENV}={named}: Python {major}.{minor} without the package isaacsim; expected the Python that has "
+            "Isaac Sim"
+        )
     install = Install(python, Path(found["folder"]), found["version"])
     wanted = install.release.python
     if (major, minor) != wanted:

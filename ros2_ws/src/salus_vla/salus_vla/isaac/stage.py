@@ -27,6 +27,8 @@ from salus_vla.isaac.stage_build import SKY_INTENSITY, SUN_INTENSITY, StageBuild
 from salus_vla.isaac.versions import Release
 
 BRIDGE = "isaacsim.ros2.bridge"
+# Isaac Sim's own timeline ends after a million frames, 20,000 s at 50 Hz; a night of episodes is longer.
+TIMELINE_END_S = 1e7
 _EXTENSIONS = {
     5: (BRIDGE, "isaacsim.core.nodes", "isaacsim.core.experimental.prims"),
     6: (
@@ -59,6 +61,7 @@ class IsaacStage:
         self._enable(_EXTENSIONS[release.major])
         self._usd_stage = import_module("omni.usd").get_context().get_stage()
         self._timeline = import_module("omni.timeline").get_timeline_interface()
+        self._timeline.set_end_time(TIMELINE_END_S)
         self._set_time_steps(release.major)
         StageBuilder(self._usd_stage, plan, release).build(_asset_root())
         self._graph = import_module("omni.graph.core").Controller

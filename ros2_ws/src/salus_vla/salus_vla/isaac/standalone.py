@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = "salus_vla"
+ZERO_DELAY = "isaacsim.exp.base.zero_delay.kit"
 
 
 def _load_package() -> None:
@@ -115,7 +116,11 @@ def _start_app(plan: Plan, release: Release) -> Any:
     experience = ""
     if plan.pacing == "lockstep":
         # A frame waits for the answer to its picture, which must not come a frame later.
-        experience = os.path.join(os.environ.get("EXP_PATH", ""), "isaacsim.exp.base.zero_delay.kit")
+        experience = os.path.join(os.environ.get("EXP_PATH", ""), ZERO_DELAY)
+        if not os.path.isfile(experience):
+            raise SimulatorError(
+                f"{experience}: missing; expected the experience that comes with Isaac Sim, in $EXP_PATH"
+            )
     config = {"headless": True, "renderer": release.renderer, "width": plan.lens.width, "height": plan.lens.height}
     return simulation_app(config, experience=experience)
 

@@ -91,8 +91,13 @@ class World:
             cube_in_bin=in_hollow(self._plan.bin_outer, self._plan.bin_wall, poses[BIN], poses[CUBE].position),
         )
 
+    def begin(self, draw: Draw) -> None:
+        """Puts everything where it starts; for the frames before the first reset, in which the cameras wake up."""
+        self._stage.put(draw)
+        self._changes.clear()
+
     def reset(self, draw: Draw, publish: Callable[[GroundTruth], None]) -> GroundTruth:
-        """Starts over in place; the clock goes on. The frames of the cameras must be known.
+        """Starts over in place; the clock goes on.
 
         Args:
             draw: the scene after the reset.
@@ -100,9 +105,14 @@ class World:
 
         Returns:
             The first camera frame after that, published as well.
+
+        Raises:
+            SimulatorError: no picture has come yet, so that no frame is known to be a camera frame, or sim time stands
+                still.
         """
-        self._stage.put(draw)
-        self._changes.clear()
+        if not self.knows_cameras:
+            raise SimulatorError("the cameras have not published yet; expected a reset after the first pictures")
+        self.begin(draw)
         for _ in range(SETTLE_FRAMES):
             publish(self.step())
         while not (frame := self.step()).camera_due:

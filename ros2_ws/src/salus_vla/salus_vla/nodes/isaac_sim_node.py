@@ -188,4 +188,4 @@ def _serve(connection: socket.socket, answers: Mapping[str, Any]) -> None:
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of the `isaac_sim` executable."""
-    return run_node(IsaacSimNode, args)
+    return run_node(IsaacSimNode, args, role="simulator")

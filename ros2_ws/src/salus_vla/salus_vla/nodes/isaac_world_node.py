@@ -20,7 +20,7 @@ from salus_vla.contract import CAMERAS, ENTITIES
 from salus_vla.errors import SimulatorError
 from salus_vla.frames import Pose
 from salus_vla.isaac.channel import Channel
-from salus_vla.isaac.plan import Plan, draw_from_json
+from salus_vla.isaac.plan import Draw, Plan, draw_from_json
 from salus_vla.isaac.poses import numbers_of
 from salus_vla.isaac.world import GroundTruth, World
 from salus_vla.nodes import standard_messages as messages
@@ -53,7 +53,7 @@ class IsaacWorldNode:
     """Publishes each frame and waits, in lockstep, for the command that answers it."""
 
     def __init__(self, world: World, plan: Plan, channel: Channel, stop: Callable[[], bool]) -> None:
-        """Creates publishers, subscriptions and services, and makes the first reset."""
+        """Creates publishers and subscriptions, and puts the scene of the first seed in place."""
         self._world = world
         self._plan = plan
         self._channel = channel
@@ -68,14 +68,14 @@ class IsaacWorldNode:
         self.node.create_subscription(JointState, command.name, self._on_command, profile(command.qos))
         # A subscriber of our own says when the cameras publish; without any, Isaac Sim's publishers are silent.
         self.node.create_subscription(CameraInfo, _PICTURES.name, self._on_picture, profile(_PICTURES.qos))
-        self._services = ResetServices(self.node, seed=plan.seed, profile=plan.profile, reset=self._reset)
+        self._services: ResetServices | None = None
         self._answered_ns = self._stamp_ns = -1
         self._engaged = False  # frames wait only between a reset and the moment when commands stop coming
         self._resets = 0
         self._rejection = ""
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
-        self._start_over(plan.seed, {})
+        world.begin(self._draw(plan.seed, {}))
 
     def run(self) -> None:
         """Publishes frames until the end.
@@ -85,7 +85,13 @@ class IsaacWorldNode:
         """
         next_wall = time.monotonic()
         while not self._stop():
-            self._publish(self._world.step())
+            if self._services is None and self._world.knows_cameras:
+                # A reset ends on a camera frame, so none is offered before.
+                plan = self._plan
+                self._services = ResetServices(self.node, seed=plan.seed, profile=plan.profile, reset=self._reset)
+                self._start_over(plan.seed, {})
+            else:
+                self._publish(self._world.step())
             if self._plan.pacing == "lockstep" and self._engaged:
                 self._wait_for_answer()
                 next_wall = time.monotonic()
@@ -147,9 +153,11 @@ class IsaacWorldNode:
         return stamp_ns
 
     def _start_over(self, seed: int, poses: Mapping[str, Pose]) -> int:
+        return self._world.reset(self._draw(seed, poses), self._publish).stamp_ns
+
+    def _draw(self, seed: int, poses: Mapping[str, Pose]) -> Draw:
         given = {name: numbers_of(pose) for name, pose in poses.items()}
-        draw = draw_from_json(self._channel.ask("draw", seed=seed, poses=given))
-        return self._world.reset(draw, self._publish).stamp_ns
+        return draw_from_json(self._channel.ask("draw", seed=seed, poses=given))
 
     # -- to the graph --------------------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None, *,
     Args:
         make: constructs it.
         args: command line with the ROS arguments; the process's own by default.
-        role: in the graph; a node that cannot be constructed says FAILED on /salus/status in its name.
+        role: in the graph; a node that ends by an error says FAILED on /salus/status in its name.
     """
     rclpy.init(args=args)
     node: RunnableNode | None = None
@@ -46,7 +46,7 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None, *,
         return 0
     except SalusError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        if node is None and role:
+        if role:
             _say_failed(role, error)
         return 1
     finally:
@@ -56,7 +56,7 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None, *,
 
 
 def _say_failed(role: str, error: SalusError) -> None:
-    """Tells the graph why this node does not start; nobody else would know before it is missed."""
+    """Tells the graph why this node ends; nobody else would know, and it would be missed only later."""
     try:
         node = rclpy.create_node(f"{role}_failed")
         publisher = node.create_publisher(Status, STATUS_TOPIC.name, profile(STATUS_TOPIC.qos))

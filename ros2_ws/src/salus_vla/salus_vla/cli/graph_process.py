@@ -1,0 +1,45 @@
+"""The graph as one child process: start it, end it, show the end of its output."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from salus_vla.launching.process import end_with_parent
+
+LAUNCH_FILE = "salus.launch.xml"
+_END_S = 20.0
+
+
+def start_graph(command: list[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """Starts the command of a launch; its output goes to the file."""
+    with log.open("wb") as output:
+        # A session of its own: the terminal's Ctrl-C reaches the graph through us only, once.
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=end_with_parent(os.getpid()),
+        )
+
+
+def end_graph(graph: subprocess.Popen[bytes]) -> None:
+    """Ends the graph if it still runs; the runner itself escalates from SIGINT to SIGKILL for its nodes."""
+    if graph.poll() is None:
+        graph.send_signal(signal.SIGINT)
+    try:
+        graph.wait(timeout=_END_S)
+    except subprocess.TimeoutExpired:
+        graph.kill()
+        graph.wait()
+
+
+def tail(log: Path, lines: int = 25) -> list[str]:
+    """The last lines of a log."""
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]

@@ -1,0 +1,94 @@
+"""A simulator that breaks rules of the topic contract, to show that `salus check-sim` says so.
+
+It is the embedded one with deliberate mistakes in what it sends and in how it reads commands.
+"""
+
+import sys
+from collections import deque
+from typing import Any
+
+from sensor_msgs.msg import JointState
+
+from salus_vla import contract
+from salus_vla.contract import JOINTS, Topic
+from salus_vla.frames import Pose
+from salus_vla.nodes.images import to_array, to_message
+from salus_vla.nodes.main import run_node
+from salus_vla.nodes.mujoco_sim_node import MujocoSimNode
+from salus_vla.nodes.qos import interface_class, profile
+
+BACK_S = 1000  # what its clock loses at each reset
+# Rules that it breaks and nothing else; `test_check_sim.py` compares.
+BROKEN = {
+    "topic /ground_truth/blue_bin/pose",
+    "rate /ground_truth/grasped",
+    "monotonic /clock",
+    "stamps are sim time",
+    "reset clock goes on",
+    "joints rounded",
+    "image front",
+    "front sees cube",
+    "front sees bin",
+    "front sees robot",
+    "front pose",
+    "camera_info top",
+    "side pose",
+    "command unknown",
+    "command newest",
+    "reset with another seed",
+}
+
+
+class WrongSimNode(MujocoSimNode):
+    """The embedded simulator with mistakes."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[JointState] = deque()
+        super().__init__()
+        self._sent = self._lost_s = 0
+        bin_pose = contract.pose_topic("blue_bin")
+        self.node.destroy_publisher(self._publishers[bin_pose.name])
+        self._publishers[bin_pose.name] = self.node.create_publisher(
+            interface_class(bin_pose), bin_pose.name, profile(contract.LATCHED)
+        )
+        command = contract.JOINT_COMMAND
+        self.node.create_subscription(JointState, command.name, self._queue, profile(command.qos, depth=10))
+
+    def _on_command(self, message: JointState) -> None:
+        """Nothing: commands are read below, one per frame from a long queue."""
+
+    def _queue(self, message: JointState) -> None:
+        self._waiting.append(message)
+
+    def _obey(self, message: JointState) -> None:
+        known = [(name, value) for name, value in zip(message.name, message.position, strict=True) if name in JOINTS]
+        names, positions = zip(*known, strict=True)
+        super()._on_command(JointState(header=message.header, name=names, position=positions))
+
+    def _reset(self, seed: int, poses: dict[str, Pose]) -> int:
+        self._lost_s += BACK_S
+        self._waiting.clear()
+        return super()._reset(2, poses)
+
+    def _send(self, topic: Topic, message: Any) -> None:
+        if topic == contract.CLOCK:
+            if self._waiting:
+                self._obey(self._waiting.popleft())
+            message.clock.sec += 10 * BACK_S - self._lost_s
+        elif topic == contract.JOINT_STATES:
+            message.position[0] += 1e-6
+        elif topic == contract.GRASPED:
+            self._sent += 1
+            if self._sent % 2:
+                return
+        elif topic == contract.camera_info_topic("top"):
+            message.k[0] *= 1.1
+        elif topic == contract.image_topic("front"):
+            message.encoding = "bgr8"
+        elif topic == contract.image_topic("side"):
+            message = to_message(to_array(message)[:, ::-1], message.header.stamp, message.header.frame_id)
+        super()._send(topic, message)
+
+
+if __name__ == "__main__":
+    sys.exit(run_node(WrongSimNode))

@@ -1,0 +1,61 @@
+"""`isaac_sim` as a user starts it, on the stand-in: from the first check to the end of Isaac's process."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ament_index_python.packages import get_package_prefix
+
+from graph.conftest import salus
+from salus_vla.contract import CAMERAS
+
+from .conftest import LIMIT_S, Isaac
+
+pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
+
+# The stand-in renders nothing; its pictures are black.
+UNSEEN = {f"{camera} {what}" for camera in CAMERAS for what in ("sees cube", "sees bin", "sees robot", "pose")}
+
+
+def test_the_stand_in_keeps_every_rule_but_those_of_pictures(
+    make_isaac: Callable[..., Isaac], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    isaac = make_isaac("6.0.1")
+    for name, value in {**isaac.environment, "COLUMNS": "400"}.items():
+        monkeypatch.setenv(name, value)
+    result = salus("check-sim", "--sim", "isaac")
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    broken = {line.split("  ")[0].strip() for line in lines if line.endswith("BROKEN")}
+    assert broken == UNSEEN, result.stdout + result.stderr
+    assert result.returncode == 1
+    assert len(isaac.calls("close")) == 1  # Isaac Sim was ended, and not killed
+
+
+FAILURES = {
+    "no asset root": ({"STAND_IN_NO_ASSETS": "1"}, "Isaac Sim's assets cannot be reached"),
+    "no licence": ({"STAND_IN_NO_LICENCE": "1"}, "NVIDIA's licence was not accepted (EULA)"),
+    "no GPU": ({"STAND_IN_NO_GPU": "1"}, "no NVIDIA GPU: nvidia-smi says No devices were found"),
+    "no frames": (
+        {"STAND_IN_SILENT": "1"},
+        "nothing on /clock, /joint_states, /camera_front/image_raw, /camera_side/image_raw, /camera_top/image_raw, "
+        "/ground_truth/cube_in_bin within 3 s (frames_timeout_s)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", FAILURES)
+def test_what_is_missing_ends_the_node_with_one_line(make_isaac: Callable[..., Isaac], what: str) -> None:
+    extra, message = FAILURES[what]
+    executable = Path(get_package_prefix("salus_vla"), "lib", "salus_vla", "isaac_sim")
+    result = subprocess.run(
+        [str(executable), "--ros-args", "-p", "frames_timeout_s:=3.0"],
+        env=make_isaac("6.0.1", **extra).environment,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("error: ")
+    assert message in result.stderr.splitlines()[-1]
