@@ -16,7 +16,7 @@ from salus_vla.contract import STATUS_TOPIC
 from salus_vla.errors import SalusError
 from salus_vla.nodes.qos import profile
 
-TELLS_WITHIN_S = 5.0  # wall time for the episode node to hear why a node does not start
+TELLS_WITHIN_S = 3.0  # wall time for the episode node to hear why a node does not start
 
 
 class RunnableNode(Protocol):
