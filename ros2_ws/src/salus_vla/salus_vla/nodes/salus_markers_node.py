@@ -64,7 +64,9 @@ class SalusMarkersNode:
         self.node = make_node("salus_markers")
         self._parameters = p = read_parameters(self.node, MarkerParameters)
         if not p.low < p.high:
-            raise ConfigError(f"salus_markers: parameter 'low' is {p.low}, expected less than 'high', which is {p.high}")
+            raise ConfigError(
+                f"salus_markers: parameter 'low' is {p.low}, expected less than 'high', which is {p.high}"
+            )
         scene = load_scene()
         self._kinematics = Kinematics(build_model(scene), scene.robot.home_position[:ARM_DOF])
         self._unit = SIGNALS[NAMES.index(p.signal)].unit
