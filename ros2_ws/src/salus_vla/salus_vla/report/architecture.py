@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from salus_vla.contract import TOPICS, Topic
+from salus_vla.contract import CLOCK, DIAGNOSTICS, STATUS_TOPIC, TOPICS, Topic
 from salus_vla.errors import ConfigError, SalusError
 from salus_vla.launching.document import Element, read_launch_file
 from salus_vla.security_policy import SERVICES, TOOLS, NodeAccess, node_access
 
 LAUNCH = Path("launch") / "salus.launch.xml"
-# What every node has or the recorder alone reads is no wire between two nodes: it is said in a line below.
-_SAID_BELOW = frozenset({"/clock", "/salus/status", "/diagnostics"})
-_LEFT, _COLUMN, _TOP, _ROW, _BOTTOM = 330, 152, 96, 34, 62  # px
+# What has the ends of nearly every node would be lines across the whole picture: it is said in words below.
+_SAID_BELOW = (CLOCK, STATUS_TOPIC, DIAGNOSTICS)
+_EVERY_TOPIC = frozenset(topic.name for topic in TOPICS)
+_LEFT, _COLUMN, _TOP, _ROW, _BOTTOM = 330, 152, 96, 34, 112  # px
 _BOX = (132, 46)
 _STYLE = """\
     text { font: 13px system-ui, sans-serif; fill: #1f2328 }
@@ -72,11 +73,13 @@ class Wire:
 def nodes_of(launch: Path) -> tuple[Node, ...]:
     """The columns: nodes of the launch file in its order; simulators are alternatives of one column.
 
+    Who hears every topic stands last, so that the lines between the others are short.
+
     Raises:
         LaunchError: the file cannot be read.
         ConfigError: a node is not known to the contract.
     """
-    access = {node.name for node in node_access()}
+    access = {node.name: node for node in node_access()}
     started = list(_nodes(read_launch_file(launch)))
     choices = [name for name, condition in started if condition]
     simulator = [name for name in choices if name in access]
@@ -84,14 +87,15 @@ def nodes_of(launch: Path) -> tuple[Node, ...]:
     if unknown or len(simulator) != 1:
         raise ConfigError(f"{launch}: nodes {unknown or choices} are not those of security_policy.node_access")
     others = tuple(name for name in choices if name not in access)
-    return tuple(Node(name, others if name in simulator else ()) for name, _ in started if name in access)
+    nodes = [Node(name, others if name in simulator else ()) for name, _ in started if name in access]
+    return tuple(sorted(nodes, key=lambda node: access[node.name].subscribes >= _EVERY_TOPIC))
 
 
 def wires() -> tuple[Wire, ...]:
     """The rows: topics, then services, those with the same ends together."""
     access = [node for node in node_access() if node.name != TOOLS]
     rows: list[Wire] = []
-    for topic in (topic for topic in TOPICS if topic.name not in _SAID_BELOW):
+    for topic in (topic for topic in TOPICS if topic not in _SAID_BELOW):
         (start,) = (node.name for node in access if topic.name in node.publishes)
         ends = tuple(node.name for node in access if topic.name in node.subscribes)
         wire = Wire(topic.name, _note(topic), start, ends, service=False)
@@ -128,9 +132,9 @@ def picture(launch: Path) -> str:
         lines += _row(wire, _TOP + _ROW * i + _ROW // 2, at)
     people = ", ".join(service.name for service in SERVICES if service.name not in {wire.label for wire in rows})
     notes = (
-        f"● publishes or calls, ▶ hears or serves. Every node reads /clock of the simulator and publishes "
-        f"{' and '.join(sorted(_SAID_BELOW - {'/clock'}, reverse=True))}.",
-        f"Dashed: services. For people: {people}. The recorder hears every topic.",
+        "● publishes or calls, ▶ hears or serves, dashed: services",
+        *(f"Not drawn: {_in_words(topic)}" for topic in _SAID_BELOW),
+        f"For people: {people}",
     )
     lines += [_text(16, foot + 24 + 18 * i, "note", words) for i, words in enumerate(notes)]
     return "\n".join([*lines, "</svg>", ""])
@@ -147,6 +151,20 @@ def _nodes(element: Element) -> Iterator[tuple[str, str]]:
 def _note(topic: Topic) -> str:
     rate = "on event" if topic.rate_hz is None else f"{topic.rate_hz:g} Hz"
     return f"{topic.type.replace('/msg/', '/')}, {rate}" + (", optional" if topic.optional else "")
+
+
+def _in_words(topic: Topic) -> str:
+    """`/diagnostics, from every node to bag_recorder`."""
+    access = [node for node in node_access() if node.name != TOOLS]
+
+    def names(what: str) -> str:
+        having = [node.name for node in access if topic.name in getattr(node, what)]
+        lacking = [node.name for node in access if node.name not in having]
+        if len(having) <= len(lacking):
+            return " and ".join(having)
+        return "every node" + (f" but {' and '.join(lacking)}" if lacking else "")
+
+    return f"{topic.name}, from {names('publishes')} to {names('subscribes')}"
 
 
 def _joined(above: Wire, wire: Wire) -> Wire | None:
