@@ -10,7 +10,21 @@ import sys
 from collections.abc import Sequence
 
 from salus_vla import __version__
-from salus_vla.cli import bag, collect, dataset, evaluate, launch, model, replay, report, rollout, train, view, watch
+from salus_vla.cli import (
+    bag,
+    collect,
+    completion,
+    dataset,
+    evaluate,
+    launch,
+    model,
+    replay,
+    report,
+    rollout,
+    train,
+    view,
+    watch,
+)
 from salus_vla.errors import SalusError
 
 _DESCRIPTION = """\
@@ -23,7 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="salus", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"salus {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (collect, rollout, launch, bag, watch, view, replay, dataset, train, evaluate, report, model):
+    ordered = (collect, rollout, launch, bag, watch, view, replay, dataset, train, evaluate, report, model, completion)
+    for module in ordered:
         module.add_parser(commands)
     return parser
 
