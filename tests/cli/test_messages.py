@@ -10,7 +10,7 @@ from salus_vla.cli.main import main
 from salus_vla.cli.options import MOST_DOMAINS
 
 NO_FOLDER = "salus: error: {}; expected the folder of a run or of a bag"
-# Command lines, and the end of what is said on stderr. `run` is the folder of a run, `file` a file, `nothing` is not there.
+# Command lines, and the end of what is said: `run` is the folder of a run, `file` a file, `nothing` is not there.
 REFUSED = {
     "collect --episodes many": "argument --episodes: 'many': expected a whole number",
     "replay run --rate fast": "argument --rate: 'fast': expected a number",
