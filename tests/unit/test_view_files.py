@@ -110,7 +110,7 @@ def test_rqt_has_the_cameras_each_signal_once_and_the_plugins_that_it_starts() -
 
 
 def test_the_tree_of_diagnostics_has_a_branch_for_each_node() -> None:
-    parameters = yaml.safe_load(TREE.read_text(encoding="utf-8"))["diagnostic_aggregator"]["ros__parameters"]
+    parameters = yaml.safe_load(TREE.read_text(encoding="utf-8"))["/**"]["ros__parameters"]
     branches = {name: value for name, value in parameters.items() if isinstance(value, dict)}
     nodes = {node.name for node in node_access() if contract.DIAGNOSTICS.name in node.publishes}
     assert set(branches) == nodes
