@@ -25,6 +25,8 @@ REFUSED = {
     "bag export run nothing --csv out": NO_FOLDER.format("nothing: does not exist"),
     "replay nothing": NO_FOLDER.format("nothing: does not exist"),
     "replay --recompute file": NO_FOLDER.format("file: is no folder"),
+    "model init file/new": "salus: error: file/new: file is a file, expected a folder",
+    "train --data nothing --out file": "salus: error: file: file is a file, expected a folder",
     "view nothing": NO_FOLDER.format("nothing: does not exist"),
 }
 

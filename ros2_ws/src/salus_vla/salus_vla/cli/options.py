@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from salus_vla.contract import DEFAULT_TASK
-from salus_vla.errors import RecordingError
+from salus_vla.errors import ConfigError, RecordingError
 from salus_vla.policy.registry import BUILTIN_TINY, POLICIES
 from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.recording.info import is_run
@@ -120,6 +120,13 @@ def check_is_folder(path: Path) -> None:
     if not path.is_dir():
         what = "is no folder" if path.exists() else "does not exist"
         raise RecordingError(f"{path}: {what}; expected the folder of a run or of a bag")
+
+
+def check_can_be_folder(path: Path) -> None:
+    """Raises ConfigError where a file stands in the way of a new folder, or of one that holds it."""
+    existing = next(place for place in (path, *path.parents) if place.exists())
+    if not existing.is_dir():
+        raise ConfigError(f"{path}: {existing} is a file, expected a folder")
 
 
 def check_is_no_run(path: Path) -> None:
