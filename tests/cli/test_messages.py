@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from salus_vla.cli.collect import reason_of_failure
 from salus_vla.cli.main import main
 from salus_vla.cli.options import MOST_DOMAINS
 
@@ -46,3 +47,16 @@ def test_a_mistake_is_named(
     assert code in (1, 2)
     assert capsys.readouterr().err.splitlines()[-1].endswith(REFUSED[line])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_ends_for_what_the_first_node_said_that_could_not_start() -> None:
+    lines = [
+        "[INFO] [vla_ensemble-4]: process started with pid [3]",
+        "[episode-5] [ERROR] [1795440845.3] [episode]: simulator_lost: first",
+        "[episode-5] [ERROR] [1795440846.3] [episode]: simulator_lost: last",
+        "[vla_ensemble-4] [ERROR] [1795440845.1] [vla_ensemble]: no_valid_policy: of one node",
+    ]
+    assert reason_of_failure(lines[:1]) is None
+    assert reason_of_failure(lines) == "simulator_lost: last"
+    died = ["[bag_recorder-3] error: no room", "[episode-5] error: later"]
+    assert reason_of_failure([*lines, *died]) == "no room"
