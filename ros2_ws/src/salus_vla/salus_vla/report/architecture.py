@@ -6,12 +6,12 @@ it cannot tell anything else than they do: `python -m salus_vla.report.architect
 
 from __future__ import annotations
 
+import html
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 from salus_vla.contract import CLOCK, DIAGNOSTICS, STATUS_TOPIC, TOPICS, Topic
 from salus_vla.errors import ConfigError, SalusError
@@ -229,7 +229,7 @@ def _row(wire: Wire, y: int, at: dict[str, int]) -> list[str]:
 
 
 def _text(x: int, y: int, style: str, words: str) -> str:
-    return f'  <text x="{x}" y="{y}" class="{style}">{escape(words)}</text>'
+    return f'  <text x="{x}" y="{y}" class="{style}">{html.escape(words, quote=False)}</text>'
 
 
 def main(words: Sequence[str]) -> int:
