@@ -52,7 +52,7 @@ def least(words: Words, given: str = "") -> list[str]:
         if action.option_strings and action.required and action.option_strings[-1] != given:
             arguments += [action.option_strings[-1], "1"]
         elif not action.option_strings and action.nargs != "*":
-            arguments.append("x")
+            arguments.append(next(iter(action.choices)) if action.choices else "x.png")
     for group in PARSERS[words]._mutually_exclusive_groups:
         if group.required:
             arguments += [group._group_actions[0].option_strings[-1], "1"]

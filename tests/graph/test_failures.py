@@ -18,6 +18,7 @@ def test_a_missing_model_ends_the_run_with_its_path(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert f"{missing} is not a folder" in result.stdout
     assert "no_valid_policy" in result.stdout
+    assert result.stderr.splitlines()[-1].startswith("salus: error: no_valid_policy: policy: model.members: ")
     assert not list((tmp_path / "runs" / "run").glob("*episode_*"))
 
 
@@ -29,6 +30,9 @@ def test_a_key_that_no_node_reads_ends_the_run_with_its_name(tmp_path: Path) -> 
     )
     assert result.returncode == 1
     assert "vla_ensemble: unknown parameter 'model.nois_samples'" in result.stdout
+    assert result.stderr.splitlines()[-1].startswith(
+        "salus: error: vla_ensemble: unknown parameter 'model.nois_samples'"
+    )
 
 
 def test_a_simulator_that_does_not_wait_aborts_the_episode_with_the_reason(tmp_path: Path) -> None:
@@ -60,7 +64,7 @@ def test_a_folder_that_is_a_file_is_refused_before_anything_starts(tmp_path: Pat
     [
         (["collect"], "--episodes"),
         (["collect", "--episodes", "0"], "0 is below 1"),
-        (["collect", "--episodes", "many"], "invalid"),
+        (["collect", "--episodes", "many"], "expected a whole number"),
         (["collect", "--episodes", "1", "--sim", "gazebo"], "choose from"),
         (["collect", "--episodes", "1", "--seed", "-1"], "-1 is below 0"),
         (["frobnicate"], "choose from"),

@@ -25,6 +25,7 @@ ROS_PACKAGES = (
     "std_msgs",
     "std_srvs",
     "tf2_msgs",
+    "visualization_msgs",
 )
 NEEDS_ROS = ("salus_vla.nodes.",)
 

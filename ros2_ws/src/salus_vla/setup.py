@@ -50,6 +50,7 @@ setup(
             "vla_ensemble = salus_vla.nodes.vla_ensemble_node:main",
             "episode = salus_vla.nodes.episode_node:main",
             "bag_recorder = salus_vla.nodes.bag_recorder_node:main",
+            "salus_markers = salus_vla.nodes.salus_markers_node:main",
         ],
     },
 )

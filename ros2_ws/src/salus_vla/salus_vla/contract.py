@@ -61,6 +61,9 @@ class Source(Enum):
     GATE = "command_gate"
     EPISODE = "episode"
     NODES = "every SALUS node"
+    MARKERS = "salus_markers"
+    DESCRIPTION = "robot_state_publisher"
+    AGGREGATOR = "diagnostic_aggregator"
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,16 @@ SIMULATOR_TOPICS: Final = (
 )
 SALUS_TOPICS: Final = (JOINT_TARGET, JOINT_COMMAND, SAFETY_SIGNALS, EPISODE, STATUS_TOPIC, DIAGNOSTICS)
 TOPICS: Final = SIMULATOR_TOPICS + SALUS_TOPICS
+
+# For people's eyes, started by view.launch.xml: drawn from the topics above, so neither recorded nor watched.
+MARKERS: Final = Topic(
+    "/salus/markers", "visualization_msgs/msg/MarkerArray", STATUS, Source.MARKERS, DECISION_HZ, WORLD_FRAME
+)
+ROBOT_DESCRIPTION: Final = Topic("/robot_description", "std_msgs/msg/String", STATUS, Source.DESCRIPTION)
+DIAGNOSTICS_TREE: Final = Topic(
+    "/diagnostics_agg", "diagnostic_msgs/msg/DiagnosticArray", Qos(depth=1), Source.AGGREGATOR, 1.0
+)
+VIEW_TOPICS: Final = (MARKERS, ROBOT_DESCRIPTION, DIAGNOSTICS_TREE)
 
 # -- services ----------------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from salus_vla.cli.options import check_is_folder, check_is_no_run, named
 from salus_vla.recording.info import BagInfo, RunInfo, bags_of, is_run, read_bag, read_run
 from salus_vla.recording.recover import Recovered, recover
 
@@ -52,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         )
         command.add_argument("path", metavar="PATH", type=Path, help="folder of a run or of a bag")
         if run is run_picture:
-            command.add_argument("output", metavar="FILE", type=Path, help="PNG or SVG to write")
+            command.add_argument("output", metavar="FILE", type=named(".png", ".svg"), help="PNG or SVG to write")
         command.set_defaults(run=run)
     export = commands.add_parser("export", help="write signals and joints as CSV or Parquet", description=_EXPORT)
     export.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="folders of runs or of bags")
@@ -69,6 +70,7 @@ def run_info(arguments: argparse.Namespace) -> int:
         RecordingError: it is neither a run nor a finished bag.
     """
     console = Console()
+    check_is_folder(arguments.path)
     if is_run(arguments.path):
         print_run(console, read_run(arguments.path))
     else:
@@ -97,6 +99,7 @@ def run_picture(arguments: argparse.Namespace) -> int:
     Raises:
         RecordingError: it is no bag of an episode, or the picture cannot be written.
     """
+    check_is_no_run(arguments.path)
     from salus_vla.report.episode_picture import draw_episode  # matplotlib: a second
 
     draw_episode(arguments.path, arguments.output)
@@ -109,6 +112,8 @@ def run_export(arguments: argparse.Namespace) -> int:
     Raises:
         RecordingError: a bag cannot be read, or a file exists already or cannot be written.
     """
+    for path in arguments.paths:
+        check_is_folder(path)
     from salus_vla.recording.export import export_tables  # pyarrow: half a second
 
     console = Console()

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from salus_vla.cli.graph_process import LAUNCH_FILE, end_graph, start_graph, tail
+from salus_vla.cli.graph_process import LAUNCH_FILE, TAIL, end_graph, output_lines, start_graph
 from salus_vla.cli.launch import find_launch_file, launch_command
 from salus_vla.cli.options import number_above
 from salus_vla.domains import private_graph
@@ -143,6 +143,6 @@ def _has_ended(started: _Started | None) -> bool:
 
 def _end_of(started: _Started) -> str:
     """The error that the simulator printed, or else the end of its output."""
-    lines = tail(started.log)
+    lines = output_lines(started.log)[-TAIL:]
     errors = [line.partition(_ERROR)[2] for line in lines if _ERROR in line]
     return errors[-1] if errors else "\n".join(["", *lines])

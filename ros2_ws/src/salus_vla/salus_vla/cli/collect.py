@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 
 from salus_vla.cli.bag import print_run
-from salus_vla.cli.graph_process import LAUNCH_FILE, end_graph, start_graph, tail
+from salus_vla.cli.graph_process import LAUNCH_FILE, TAIL, end_graph, output_lines, start_graph
 from salus_vla.cli.launch import find_launch_file, launch_command
 from salus_vla.cli.options import add_episode_options, add_run_options, check_run_id, some_text
 from salus_vla.cli.progress import RunProgress
@@ -43,6 +45,8 @@ ROS_AUTOMATIC_DISCOVERY_RANGE are set. Its output goes to graph.log in the run's
 
 exit codes: 0 every episode recorded, 1 the graph failed (the reason is printed), 2 wrong arguments, 130 Ctrl-C
 """
+_DIED = re.compile(r"\[[\w-]+\] error: (.+)")
+_FAILED = re.compile(r"\[ERROR\] \[[\d.]+\] \[episode\]: (.+)")
 # What a run is made with; a resumed run keeps it. 0 decisions stand for the scene's number.
 _DEFAULTS = {
     "seed": "0",
@@ -148,13 +152,23 @@ def run(arguments: argparse.Namespace) -> int:
     # `ros2 launch` ends with 0 also when a node that the graph needs has failed, so the episodes count as well.
     if graph.returncode != 0 or _completed(folder) < arguments.episodes:
         console.print(f"[red]the graph failed (exit code {graph.returncode})[/red]; the end of its output:")
-        console.print("\n".join(tail(log)), markup=False, highlight=False, soft_wrap=True)
+        lines = output_lines(log)
+        console.print("\n".join(lines[-TAIL:]), markup=False, highlight=False, soft_wrap=True)
         if (free := shutil.disk_usage(out).free) < _DISK_FULL:  # the nodes' own message may have found no room either
             console.print(
                 f"{out}: the disk is full, {free} bytes are left", markup=False, highlight=False, soft_wrap=True
             )
+        if (reason := reason_of_failure(lines)) is not None:
+            print(f"salus: error: {reason}", file=sys.stderr)
         return 1
     return 0
+
+
+def reason_of_failure(lines: Sequence[str]) -> str | None:
+    """Why a run ended: what the first node that could not start said, else the episode node; from their output."""
+    died = [match[1] for line in lines if (match := _DIED.match(line))]
+    failed = [match[1] for line in lines if (match := _FAILED.search(line))]
+    return died[0] if died else failed[-1] if failed else None
 
 
 class _Flag:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
-from salus_vla.cli.options import at_least
+from salus_vla.cli.options import at_least, named
 from salus_vla.errors import ConfigError
 from salus_vla.evaluation.evaluation import FIRST_DECISIONS, Evaluation, Options, evaluate
 from salus_vla.evaluation.report import write_report
@@ -58,12 +58,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add(
         "--out",
         metavar="FILE",
-        type=_named(*_SUFFIXES),
+        type=named(*_SUFFIXES),
         action="append",
         default=[],
         help="write the report: Markdown (.md) or every number (.json); may be given twice",
     )
-    add("--figure", metavar="FILE", type=_named(".png"), help="draw outcomes and shift detection (.png)")
+    add("--figure", metavar="FILE", type=named(".png"), help="draw outcomes and shift detection (.png)")
     add(
         "--reference",
         metavar="PROFILE",
@@ -177,12 +177,3 @@ def _command(arguments: argparse.Namespace) -> str:
     if arguments.figure:
         parts += ["--figure", str(arguments.figure)]
     return shlex.join(parts)
-
-
-def _named(*suffixes: str) -> type[Path]:
-    def file(text: str) -> Path:
-        if not text.endswith(suffixes):
-            raise argparse.ArgumentTypeError(f"{text!r}: expected a name that ends in {' or '.join(suffixes)}")
-        return Path(text)
-
-    return file  # type: ignore[return-value]  # argparse calls it

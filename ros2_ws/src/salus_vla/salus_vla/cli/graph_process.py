@@ -11,6 +11,7 @@ from pathlib import Path
 from salus_vla.launching.process import end_with_parent
 
 LAUNCH_FILE = "salus.launch.xml"
+TAIL = 25  # lines of output shown after a failure
 _END_S = 20.0
 
 
@@ -40,6 +41,6 @@ def end_graph(graph: subprocess.Popen[bytes]) -> None:
         graph.wait()
 
 
-def tail(log: Path, lines: int = 25) -> list[str]:
-    """The last lines of a log."""
-    return log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+def output_lines(log: Path) -> list[str]:
+    """What the graph has printed."""
+    return log.read_text(encoding="utf-8", errors="replace").splitlines()

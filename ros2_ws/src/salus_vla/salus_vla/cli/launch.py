@@ -23,7 +23,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add the `launch` command."""
     parser = subparsers.add_parser("launch", help="start a launch file", description=__doc__)
     parser.add_argument("file", help=f"path of a launch file, or the name of one in share/{_PACKAGE}/launch")
-    parser.add_argument("arguments", nargs="*", metavar="name:=value", help="launch arguments")
+    parser.add_argument("arguments", nargs="*", default=[], metavar="name:=value", help="launch arguments")
     parser.add_argument("-s", "--show-args", action="store_true", help="show the arguments of the launch file and exit")
     parser.add_argument("-p", "--print", action="store_true", help="print the commands of the processes and exit")
     parser.add_argument("--builtin", action="store_true", help="use the built-in runner even where ros2 is installed")

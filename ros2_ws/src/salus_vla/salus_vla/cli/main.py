@@ -14,6 +14,7 @@ from salus_vla.cli import (
     bag,
     check_sim,
     collect,
+    completion,
     dataset,
     evaluate,
     launch,
@@ -41,6 +42,7 @@ _COMMANDS = (
     evaluate,
     report,
     model,
+    completion,
 )
 _DESCRIPTION = """\
 SALUS watches a vision-language-action policy drive a robot arm, says how unsure it is, and records everything.

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from salus_vla.cli.options import at_least
+from salus_vla.cli.options import at_least, check_can_be_folder
 from salus_vla.errors import ModelError
 from salus_vla.frames import FloatArray
 from salus_vla.policy.base import Policy
@@ -88,8 +88,9 @@ def run_init(arguments: argparse.Namespace) -> int:
     """Builds the model and prints its members.
 
     Raises:
-        ModelError: the folder is in use, or the number of members is below one.
+        SalusError: the folder is in use or cannot be one, or the number of members is below one.
     """
+    check_can_be_folder(arguments.folder)
     from salus_vla.policy.model_init import init_model  # torch and lerobot: seconds
 
     for folder in init_model(arguments.folder, size=arguments.size, members=arguments.members, seed=arguments.seed):

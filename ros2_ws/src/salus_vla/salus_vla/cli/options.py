@@ -8,10 +8,13 @@ import re
 from pathlib import Path
 
 from salus_vla.contract import DEFAULT_TASK
-from salus_vla.errors import RecordingError
+from salus_vla.errors import ConfigError, RecordingError
 from salus_vla.policy.registry import DEFAULT_MODEL, POLICIES
 from salus_vla.profiles import DEFAULT_PROFILE
+from salus_vla.recording.info import is_run
 
+# DDS computes ports from it; Fast DDS ends the process for a larger one.
+MOST_DOMAINS = 232
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -19,7 +22,10 @@ def at_least(smallest: int, largest: int = 2**31 - 1) -> type[int]:
     """An argparse type: whole numbers from this one on; every number has to end somewhere."""
 
     def whole_number(text: str) -> int:
-        value = int(text)
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r:.40}: expected a whole number") from None
         if value < smallest:
             raise argparse.ArgumentTypeError(f"{value} is below {smallest}")
         if value > largest:
@@ -33,12 +39,26 @@ def number_above(limit: float, *, or_equal: bool = False) -> type[float]:
     """An argparse type: finite numbers above a limit, or from it on."""
 
     def number(text: str) -> float:
-        value = float(text)
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r:.40}: expected a number") from None
         if not math.isfinite(value) or value < limit or (value == limit and not or_equal):
             raise argparse.ArgumentTypeError(f"{text} is not {'at least' if or_equal else 'above'} {limit:g}")
         return value
 
     return number  # type: ignore[return-value]  # argparse calls it and shows its name
+
+
+def named(*suffixes: str) -> type[Path]:
+    """An argparse type: files whose names end in one of these."""
+
+    def file(text: str) -> Path:
+        if not text.endswith(suffixes):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a name that ends in {' or '.join(suffixes)}")
+        return Path(text)
+
+    return file  # type: ignore[return-value]  # argparse calls it
 
 
 def some_text(text: str) -> str:
@@ -53,7 +73,7 @@ def add_domain_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--domain",
         metavar="N",
-        type=at_least(0),
+        type=at_least(0, MOST_DOMAINS),
         help="ROS domain of the graph (default: $ROS_DOMAIN_ID, else that of the one `salus collect` on this machine)",
     )
 
@@ -93,6 +113,27 @@ def add_run_options(parser: argparse.ArgumentParser, resumed: str) -> None:
     add("--out", metavar="DIR", type=Path, default=Path("runs"), help="folder that holds the runs (default: runs)")
     add("--run-id", metavar="NAME", type=some_text, help="name of the run's folder (default: made from the date)")
     add("--resume", action="store_true", help=f"continue the run --run-id, or {resumed}")
+
+
+def check_is_folder(path: Path) -> None:
+    """Raises RecordingError unless it is a folder; what is in it is told apart later."""
+    if not path.is_dir():
+        what = "is no folder" if path.exists() else "does not exist"
+        raise RecordingError(f"{path}: {what}; expected the folder of a run or of a bag")
+
+
+def check_can_be_folder(path: Path) -> None:
+    """Raises ConfigError where a file stands in the way of a new folder, or of one that holds it."""
+    existing = next(place for place in (path, *path.parents) if place.exists())
+    if not existing.is_dir():
+        raise ConfigError(f"{path}: {existing} is a file, expected a folder")
+
+
+def check_is_no_run(path: Path) -> None:
+    """Raises RecordingError for a run where the folder of one bag is wanted."""
+    check_is_folder(path)
+    if is_run(path):
+        raise RecordingError(f"{path}: is a run; give the folder of one of its episodes")
 
 
 def check_run_id(run_id: str) -> None:

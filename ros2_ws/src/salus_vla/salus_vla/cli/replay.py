@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from salus_vla.cli.options import number_above
+from salus_vla.cli.options import check_is_folder, check_is_no_run, number_above
 from salus_vla.domains import DISCOVERY_S, private_graph
 from salus_vla.errors import RecordingError
-from salus_vla.recording.info import bags_of, is_run, read_bag
+from salus_vla.recording.info import bags_of, read_bag
 from salus_vla.replay.comparison import Comparison, compare
 from salus_vla.replay.schedule import PlayedTopic, Schedule
 
@@ -77,6 +77,7 @@ def run(arguments: argparse.Namespace) -> int:
         SalusError: the bag cannot be read, the policy cannot be loaded, or the domain is in use by a graph.
     """
     if arguments.recompute:
+        check_is_folder(arguments.path)
         return _recompute(arguments.path, arguments.model)
     if arguments.model is not None:
         raise RecordingError("--model: only --recompute uses a model; without it the bag is played as it is")
@@ -88,8 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _play(arguments: argparse.Namespace) -> int:
     console = Console()
-    if is_run(arguments.path):
-        raise RecordingError(f"{arguments.path}: is a run; give the folder of one of its episodes")
+    check_is_no_run(arguments.path)
     schedule = Schedule(
         arguments.path, rate=arguments.rate, start_offset_s=arguments.start_offset, topics=arguments.topics
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from salus_vla.cli.options import at_least
+from salus_vla.cli.options import at_least, check_can_be_folder
 from salus_vla.errors import TrainingError
 from salus_vla.policy.vlm_sizes import SIZES
 from salus_vla.training.settings import PRECISIONS, STAGES
@@ -90,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SalusError: data, settings, checkpoint or device do not go together.
     """
+    check_can_be_folder(arguments.out)
     os.environ.setdefault("HF_HUB_OFFLINE", "0" if arguments.base else "1")
     import torch
 

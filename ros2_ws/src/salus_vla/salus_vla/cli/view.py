@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from salus_vla.cli.options import add_domain_option, at_least
+from salus_vla.cli.options import add_domain_option, at_least, check_is_folder
 from salus_vla.domains import private_graph, watched_domain
 from salus_vla.errors import RecordingError, SalusError
 from salus_vla.live import viewer
@@ -56,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SalusError: rerun is missing, there is no display, or the run or bag cannot be read.
     """
+    if arguments.what != "live":
+        check_is_folder(Path(arguments.what))
     import_rerun()
     if arguments.save is None and not arguments.web:
         viewer.check_display(os.environ)

@@ -1,11 +1,14 @@
 """Find ROS packages, their share folders and executables on AMENT_PREFIX_PATH, as ament_index_python does."""
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from salus_vla.errors import LaunchError
+
+_ROS_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def find_prefix(package: str, environment: Mapping[str, str]) -> Path:
@@ -23,7 +26,7 @@ def find_prefix(package: str, environment: Mapping[str, str]) -> Path:
                 if (prefix / proof).exists():
                     return prefix
     searched = ", ".join(map(str, prefixes)) or "nothing: AMENT_PREFIX_PATH is empty (source the setup file)"
-    raise LaunchError(f"package '{package}' not found; searched {searched}")
+    raise LaunchError(f"package '{package}' not found; searched {searched}{_remedy(package)}")
 
 
 def find_share(package: str, environment: Mapping[str, str]) -> Path:
@@ -50,3 +53,10 @@ def find_executable(package: str, name: str, environment: Mapping[str, str]) -> 
         present = ", ".join(sorted(entry.name for entry in folder.iterdir())) or "none"
         raise LaunchError(f"executable '{name}' not found in {folder} (there: {present})")
     return Path(found)
+
+
+def _remedy(package: str) -> str:
+    """How to install it, if it is one of ROS; ours come with the workspace."""
+    if not _ROS_NAME.fullmatch(package) or package.startswith("salus"):
+        return ""
+    return f"; if it is one of ROS 2: apt install ros-jazzy-{package.replace('_', '-')}"

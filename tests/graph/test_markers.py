@@ -1,0 +1,124 @@
+"""A real `salus_markers` process draws what a simulator and a policy say, for an rviz that comes late."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from ament_index_python.packages import get_package_prefix
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from visualization_msgs.msg import Marker, MarkerArray
+
+from salus_msgs.msg import Episode, SafetySignals
+from salus_vla import contract
+from salus_vla.contract import JOINTS, Topic
+from salus_vla.live.trail import CALM, RISK, UNKNOWN
+from salus_vla.nodes.messages import header
+from salus_vla.nodes.qos import interface_class, profile
+from salus_vla.nodes.salus_markers_node import GRIPPER, TEXT, TRAIL
+
+pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
+
+LIMIT_S, STEP_NS = 30.0, 100_000_000
+HOME = (0.0, -0.7854, 0.0, -2.3562, 0.0, 1.5708, 0.7854, 0.04, 0.04)
+
+
+class Talker:
+    """Publishes as simulator, policy and episode node do, and hears the markers."""
+
+    def __init__(self, context: Context) -> None:
+        self.node = Node("talker", context=context)
+        self._executor = SingleThreadedExecutor(context=context)
+        self._executor.add_node(self.node)
+        self.heard: list[MarkerArray] = []
+        told = (contract.JOINT_STATES, contract.SAFETY_SIGNALS, contract.EPISODE)
+        self._publishers = {topic: self.publisher(topic) for topic in told}
+
+    def publisher(self, topic: Topic) -> Any:
+        return self.node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
+
+    def say(self, topic: Topic, message: Any) -> None:
+        self._publishers[topic].publish(message)
+
+    def wait(self, happened: Callable[[], Any], what: str) -> None:
+        deadline = time.monotonic() + LIMIT_S
+        while not happened():
+            assert time.monotonic() < deadline, what
+            self._executor.spin_once(timeout_sec=0.1)
+
+    def connected(self) -> bool:
+        return all(publisher.get_subscription_count() for publisher in self._publishers.values())
+
+    def listen(self) -> None:
+        """Subscribes as rviz does."""
+        topic = contract.MARKERS
+        self.node.create_subscription(MarkerArray, topic.name, self.heard.append, profile(topic.qos))
+
+    def gripper_turned(self, angle: float) -> bool:
+        """Whether the gripper is drawn at this angle about the world's vertical axis; asks for a picture."""
+        self.say(contract.EPISODE, Episode(kind=Episode.EVENT, seed=7, episode=3))
+        ball = self.newest().get(GRIPPER)
+        return ball is not None and abs(np.arctan2(ball.pose.position.y, ball.pose.position.x) - angle) < 1e-3
+
+    def newest(self) -> dict[str, Marker]:
+        return {marker.ns: marker for marker in self.heard[-1].markers} if self.heard else {}
+
+
+def test_markers_show_the_way_of_the_gripper_by_risk_and_the_outcome() -> None:
+    executable = Path(get_package_prefix("salus_vla"), "lib", "salus_vla", "salus_markers")
+    context = Context()
+    rclpy.init(context=context)
+    with subprocess.Popen([str(executable)]) as process:
+        try:
+            talker = Talker(context)
+            talker.wait(talker.connected, "subscriptions of salus_markers")
+            talker.listen()
+            talker.say(contract.EPISODE, Episode(header=header(STEP_NS), kind=Episode.STARTED, seed=7, episode=3))
+            talker.wait(talker.newest, "a first picture")
+            assert talker.newest()[TRAIL].action == Marker.DELETE  # of an earlier episode
+            for step, risk in enumerate((0.0, 1.0, float("nan")), start=1):
+                stamp = header(step * STEP_NS)
+                position = [HOME[0] + 0.2 * step, *HOME[1:]]
+                talker.say(contract.JOINT_STATES, JointState(header=stamp, name=list(JOINTS), position=position))
+                # Topics are not ordered among each other: the decision comes when the gripper was seen there.
+                talker.wait(lambda step=step: talker.gripper_turned(0.2 * step), "the gripper")  # type: ignore[misc]
+                signals = SafetySignals(header=stamp, decision=step, max_joint_disagreement=risk)
+                talker.say(contract.SAFETY_SIGNALS, signals)
+                words = f"decision {step}\n"
+                talker.wait(lambda words=words: words in talker.newest()[TEXT].text, words)  # type: ignore[misc]
+            talker.say(
+                contract.EPISODE,
+                Episode(header=stamp, kind=Episode.ENDED, seed=7, episode=3, outcome=Episode.DROP, decisions=3),
+            )
+            talker.wait(lambda: "DROP" in talker.newest()[TEXT].text, "the outcome")
+            late = Talker(context)
+            late.listen()
+            late.wait(late.newest, "latched markers")
+            markers = late.newest()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(LIMIT_S) == 0
+        finally:
+            process.kill()
+            rclpy.shutdown(context=context)
+    assert markers[TEXT].text.splitlines() == [
+        "episode 3, seed 7: DROP after 3 decisions",
+        "max_joint_disagreement not known",
+    ]
+    line = markers[TRAIL]
+    assert (line.type, line.action, line.header.frame_id) == (Marker.LINE_STRIP, Marker.ADD, contract.WORLD_FRAME)
+    colors = [(color.r, color.g, color.b) for color in line.colors]
+    np.testing.assert_allclose(colors, [CALM, RISK, UNKNOWN], atol=1e-6)
+    points = np.array([(point.x, point.y, point.z) for point in line.points])
+    # The first joint turns the arm about the world's vertical axis.
+    np.testing.assert_allclose(np.arctan2(points[:, 1], points[:, 0]), [0.2, 0.4, 0.6], atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(points[:, :2], axis=1), np.linalg.norm(points[0, :2]), atol=1e-6)
+    ball = markers[GRIPPER].pose.position
+    np.testing.assert_allclose((ball.x, ball.y, ball.z), points[-1], atol=1e-6)

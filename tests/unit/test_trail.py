@@ -1,0 +1,86 @@
+"""What rviz shows is where the gripper was when the policy looked, and unknown is never drawn as safe."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salus_vla.live.monitor import GraphMonitor
+from salus_vla.live.trail import CALM, DOUBT, RISK, UNKNOWN, Trail, color_of, risk_of, status_text
+from salus_vla.recording.notice import EpisodeNotice, Kind
+from salus_vla.signals import NAMES
+
+SIGNAL = "max_joint_disagreement"
+STARTED = EpisodeNotice(Kind.STARTED, 10**9, "run", 4, 17, "lift", "ensemble", "RUNNING", "", None, 0, "")
+ENDED = EpisodeNotice(Kind.ENDED, 10**9, "run", 4, 17, "lift", "ensemble", "DROP", "DROP", 10**9, 31, "it fell")
+
+
+def at(x: float) -> np.ndarray:
+    return np.array([x, 0.0, 0.0])
+
+
+@given(st.floats(allow_nan=False), st.floats(-10, 10), st.floats(0.001, 10))
+def test_a_risk_lies_between_0_and_1(value: float, low: float, width: float) -> None:
+    assert 0.0 <= risk_of(value, low, low + width) <= 1.0
+
+
+def test_the_bounds_are_0_and_1_and_unknown_stays_unknown() -> None:
+    assert [risk_of(value, 0.01, 0.04) for value in (0.0, 0.01, 0.025, 0.04, 9.0)] == pytest.approx([0, 0, 0.5, 1, 1])
+    assert math.isnan(risk_of(math.nan, 0.01, 0.04))
+
+
+def test_colors_go_from_green_over_yellow_to_red_and_unknown_is_grey() -> None:
+    assert [color_of(risk) for risk in (0.0, 0.5, 1.0)] == [CALM, DOUBT, RISK]
+    assert color_of(math.nan) == UNKNOWN
+    assert all(0.0 <= channel <= 1.0 for risk in np.linspace(0, 1, 21) for channel in color_of(float(risk)))
+
+
+def test_a_decision_is_drawn_where_the_gripper_was_at_its_observation() -> None:
+    trail = Trail(10)
+    assert not trail.decision(0, 0.5)  # nobody knows where yet
+    for frame in range(12):
+        trail.frame(frame * 20, at(float(frame)))
+    assert trail.decision(99, 0.5)  # late: the arm has gone on; frame 5 is nearest
+    assert [(point.position[0], point.risk) for point in trail.points] == [(5.0, 0.5)]
+    assert trail.newest_position is not None
+    assert trail.newest_position[0] == 11.0
+
+
+def test_a_trail_forgets_the_oldest_points_and_all_of_them_when_time_goes_back() -> None:
+    trail = Trail(3)
+    for frame in range(5):
+        trail.frame(frame, at(float(frame)))
+        trail.decision(frame, 0.0)
+    assert [point.position[0] for point in trail.points] == [2.0, 3.0, 4.0]
+    trail.clear()
+    assert not trail.points
+    trail.decision(4, 0.0)
+    trail.frame(1, at(9.0))
+    assert not trail.points
+    trail.decision(1, 0.0)
+    assert trail.points[0].position[0] == 9.0
+
+
+def test_the_text_names_the_episode_the_signal_and_whoever_does_not_run() -> None:
+    monitor = GraphMonitor(0.0)
+    assert status_text(monitor.snapshot(0.0), SIGNAL, "rad") == "no episode yet"
+    monitor.episode(STARTED)
+    monitor.decision(8, 1.0, [0.03125] * len(NAMES))
+    monitor.status("recorder", 2, "", "")
+    monitor.status("policy", 3, "stale_camera", "front: 0.3 s")
+    assert status_text(monitor.snapshot(0.0), SIGNAL, "rad").splitlines() == [
+        "episode 4, seed 17: decision 8",
+        "max_joint_disagreement 0.03125 rad",
+        "policy HOLDING: stale_camera: front: 0.3 s",
+    ]
+    monitor.decision(9, 1.0, [math.nan] * len(NAMES))
+    monitor.status("policy", 2, "", "")
+    monitor.episode(ENDED)
+    assert status_text(monitor.snapshot(0.0), SIGNAL, "rad").splitlines() == [
+        "episode 4, seed 17: DROP after 31 decisions",
+        "max_joint_disagreement not known",
+    ]
