@@ -188,15 +188,18 @@ class Graph:
             KeyboardInterrupt: rclpy was shut down.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while not done():
-            if not self._node.context.ok():
-                raise KeyboardInterrupt
+        while self._is_up() and not done():
             if not self._wanted():
                 raise DeactivatedError
             if deadline is not None and time.monotonic() >= deadline:
                 return False
             self._executor.spin_once(timeout_sec=_TURN_S)
             self._on_turn()
+        return True
+
+    def _is_up(self) -> bool:
+        if not self._node.context.ok():
+            raise KeyboardInterrupt
         return True
 
     def checked(self, service: Service, request: Any, reason: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Protocol
 import rclpy
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
+from rclpy.impl.implementation_singleton import rclpy_implementation
 
 from salus_msgs.msg import Status
 from salus_vla.contract import STATUS_TOPIC
@@ -44,6 +45,10 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None, *,
         return node.run() or 0
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
+    except rclpy_implementation.RCLError:
+        if rclpy.ok():
+            raise
+        return 0  # SIGINT came while the node asked rcl for something
     except SalusError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         if role:
