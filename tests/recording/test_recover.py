@@ -31,8 +31,8 @@ HERE = Path(__file__).resolve().parent
 START = 1_000_000_000
 FRAMES = 50
 TOPICS = (CLOCK, JOINT_STATES, IMAGE, EPISODE)
-# Of the child's load: a chunk of 100 ms and the 250 ms held back, with 5 x (clock, joints) and 3 of the camera frame
-# per decision of 100 ms.
+# Of the child's load: a chunk of 40 ms and the 250 ms held back, rounded up to four decisions of 100 ms, each with
+# 5 x (clock, joints) and 3 of the camera frame.
 LOST_AT_MOST = 4 * 13
 
 

@@ -1,6 +1,6 @@
 """Makes a normal bag of an interrupted one. The interrupted bag is not touched.
 
-Killing the recorder loses what its last, unfinished chunk holds: at most 64 KiB and 100 ms of messages.
+Killing the recorder loses what its last, unfinished chunk holds: at most 64 KiB and 40 ms of messages.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class WriterOptions:
     """
 
     chunk_bytes: int = 64 * 1024
-    chunk_span_ns: int = 100_000_000
+    chunk_span_ns: int = 40_000_000
     compression: Compression = "none"
 
     def __post_init__(self) -> None:
