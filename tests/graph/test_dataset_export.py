@@ -10,6 +10,7 @@ import pytest
 from salus_vla.contract import ARM_DOF
 from salus_vla.dataset.export import export
 from salus_vla.dataset.prepare import Options
+from salus_vla.policy.registry import BUILTIN_TINY
 from salus_vla.recording.run_folder import RunFolder
 from salus_vla.rollouts.maker import EpisodeMaker
 from salus_vla.rollouts.settings import RolloutSettings
@@ -26,7 +27,7 @@ def rollout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first episode of `collected`, made without the graph."""
     run = RunFolder.create(tmp_path_factory.mktemp("rollouts"), "run", provenance={}, arguments={})
     (run.path / EPISODES).mkdir()
-    with EpisodeMaker(RolloutSettings(max_decisions=DECISIONS)) as maker:
+    with EpisodeMaker(RolloutSettings(model=BUILTIN_TINY, max_decisions=DECISIONS)) as maker:
         write_episode(run.path / EPISODES / episode_file(SEED), maker.make(SEED))
     run.close()
     return run.path

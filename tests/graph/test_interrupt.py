@@ -27,6 +27,10 @@ def interrupted(tmp_path: Path) -> Path:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as collect:
         assert collect.stdout is not None
         assert any(line.startswith("episode 0:") for line in collect.stdout), "no episode was finished"
+        deadline = time.monotonic() + 20.0
+        while not (tmp_path / "run" / "episode_000000").is_dir():  # it is said to be over before its bag is closed
+            assert time.monotonic() < deadline, "the bag of episode 0 is not closed"
+            time.sleep(0.02)
         graph = psutil.Process(collect.pid).children(recursive=True)
         assert len(graph) == 6  # the runner and five nodes
         began = time.monotonic()
