@@ -36,7 +36,7 @@ class RolloutProgress:
         self._episodes = episodes
         self._outcomes = Counter(episode.outcome.name for episode in kept)
         self._done = len(kept)
-        self._made = self._decisions = self._workers = 0
+        self._made = self._decisions = 0
         self._began = time.monotonic()
         self._first: float | None = None  # when the first worker was ready
         self._next_line = 0.0
@@ -63,7 +63,6 @@ class RolloutProgress:
         now = time.monotonic()
         match event:
             case Ready():
-                self._workers += 1
                 self._first = self._first or now
             case Lost(seed=seed, reason=reason):
                 again = "" if seed is None else f"; seed {seed} is made again"

@@ -122,11 +122,6 @@ class Gate:
         return self._frames[-1].stamp_ns if self._frames else None
 
     @property
-    def sent_ns(self) -> int | None:
-        """Stamp of what was sent last [ns]; None when nothing is in force."""
-        return self._sent_ns
-
-    @property
     def at_rest(self) -> bool:
         """Whether what was sent last had no velocity left, or nothing is in force: no command is missed then."""
         return self._motion is None or self._motion.at_rest

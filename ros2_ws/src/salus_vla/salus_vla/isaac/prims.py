@@ -12,7 +12,6 @@ FLOOR = f"{ROOT}/floor"
 SUN = f"{ROOT}/sun"
 SKY = f"{ROOT}/sky"
 MATERIALS = f"{ROOT}/materials"
-PHYSICS_SCENE = "/physicsScene"
 _NAMED = frozenset({*ROBOT_BODIES, CUBE, BIN, TABLE})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -93,11 +93,6 @@ def explain_out_of_memory(what: str, device: torch.device, *, needed: int | None
             "(model.noise_samples), checkpoints in bf16, several GPUs (model.devices), fewer members (model.members). "
             f"CUDA says: {str(error).splitlines()[0] if str(error) else 'nothing'}"
         ) from error
-
-
-def total_bytes(tensors: Sequence[Tensor]) -> int:
-    """Memory of tensors [bytes]."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _free_memory(device: torch.device) -> str:
