@@ -210,7 +210,7 @@ def test_bad_messages_are_counted_and_logged_once_and_the_next_good_one_is_taken
 @pytest.mark.usefixtures("ros")
 def test_a_recorder_gets_no_latched_message_that_it_cannot_read() -> None:
     taken: list[bytes] = []
-    listener = Listener(contract.STATUS_TOPIC, taken.append, keep_all=True, raw=True)
+    listener = Listener(contract.STATUS_TOPIC, lambda cdr, _: taken.append(cdr), keep_all=True, raw=True)
     good = serialize_message(good_message(contract.STATUS_TOPIC))
     listener.send(good[:-3])
     listener.send(good)

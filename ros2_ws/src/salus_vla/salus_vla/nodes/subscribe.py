@@ -10,7 +10,7 @@ anybody noticing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -55,7 +55,7 @@ class ClockGuardedNode(Node):
 def subscribe(
     node: Node,
     topic: Topic,
-    callback: Callable[[Any], None],
+    callback: Callable[..., None],
     *,
     keep_all: bool = False,
     raw: bool = False,
@@ -68,32 +68,38 @@ def subscribe(
         topic: of the contract.
         callback: called with each message, in order; one on which it raises a SalusError is refused.
         keep_all: lose no message while the node is busy; otherwise the contract's queue, whose newest messages count.
-        raw: give serialized messages as bytes. Only those of latched topics, which their reader decodes, are checked.
+        raw: give serialized messages as bytes, and the wall time of their publisher at which they were published [ns].
+            Only those of latched topics, which their reader decodes, are checked.
         checked: refuse what `messages.check` refuses; without, the callback judges everything that can be read.
     """
     refusals = _REFUSALS.setdefault(node, Refusals())
     read = not raw or topic.qos.latched
 
-    def take(cdr: bytes) -> None:
+    def take(cdr: bytes, info: Mapping[str, Any]) -> None:
         try:
             message = messages.deserialized(topic, cdr) if read else None
             if checked and read:
                 messages.check(topic, message)
-            callback(cdr if raw else message)
+            if raw:
+                callback(cdr, info["source_timestamp"])
+            else:
+                callback(message)
         except SalusError as error:
             words = str(error) if topic.name in str(error) else f"{topic.name}: {error}"
             if refusals.add(topic.name, words, time.monotonic()):
                 node.get_logger().warning(f"{words}; the message is refused")
 
-    def take_all(cdr: bytes) -> None:
-        take(cdr)
+    def take_all(cdr: bytes, info: Mapping[str, Any]) -> None:
+        take(cdr, info)
         with subscription.handle:
             while (taken := subscription.handle.take_message(subscription.msg_type, True)) is not None:
-                take(taken[0])
+                take(*taken)
 
     depth = (_IMAGE_DEPTH if topic.type == "sensor_msgs/msg/Image" else _DEPTH) if keep_all else None
+    # With two parameters rclpy gives the middleware's information too; its annotations know of one.
+    taker: Callable[..., None] = take_all if keep_all else take
     subscription = node.create_subscription(
-        interface_class(topic), topic.name, take_all if keep_all else take, profile(topic.qos, depth=depth), raw=True
+        interface_class(topic), topic.name, taker, profile(topic.qos, depth=depth), raw=True
     )
     return subscription
 
@@ -103,7 +109,7 @@ def take_waiting(subscription: Subscription) -> None:
     with subscription.handle:
         taken = subscription.handle.take_message(subscription.msg_type, True)
     if taken is not None:
-        subscription.callback(taken[0])
+        subscription.callback(*taken)
 
 
 def refused_messages(node: Node) -> Part | None:

@@ -147,7 +147,7 @@ class TopicRecorder:
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
-    def _on_message(self, topic: Topic, cdr: bytes) -> None:
+    def _on_message(self, topic: Topic, cdr: bytes, sent_ns: int) -> None:
         self._messages += 1
         self._bytes += len(cdr)
         if topic.name in self._unheard:
@@ -158,7 +158,7 @@ class TopicRecorder:
             self._on_status(cdr)
         began = time.perf_counter()
         try:
-            self._recorder.on_message(topic.name, cdr, time.time_ns())
+            self._recorder.on_message(topic.name, cdr, time.time_ns(), sent_ns)
             self._writing.add((time.perf_counter() - began) * 1e3)
             if topic.name == contract.EPISODE.name:
                 self._on_episode(cdr)

@@ -24,6 +24,7 @@ from salus_vla.recording.audit import SECOND_NS, Audit, AuditReport
 from salus_vla.recording.message_types import MessageTypes
 from salus_vla.recording.notice import EpisodeDecoder, Kind
 from salus_vla.recording.open_episode import DECISION_NS, EpisodeEnd, EpisodeMeta, Message, OpenEpisode
+from salus_vla.recording.published_clock import PublishedClock
 from salus_vla.recording.records import EpisodeEntry
 from salus_vla.recording.run_folder import RunFolder, discard_bag
 from salus_vla.recording.stamps import stamp_layout
@@ -33,6 +34,7 @@ LATCHED_KEPT = 10  # messages per latched topic from before an episode: /salus/s
 HOLD_BACK_NS = 250_000_000  # sim time for which a message waits for the episode's end; also lost at kill -9
 # A stamp this far ahead of the clock is not true. More than what a reader's queue holds: the clock may be taken last.
 AHEAD_NS = 60 * SECOND_NS
+_MOST_UNSTAMPED = 4000  # that wait for a /clock
 BUFFER_BYTES = 256 * 1024 * 1024  # about 14 s of three cameras at 30 Hz, 40 s at 10 Hz
 
 
@@ -95,6 +97,9 @@ class EpisodeRecorder:
         self.state = State.IDLE
         self.sim_time_ns: int | None = None
         self._clock_ns: int | None = None
+        self._published = PublishedClock()
+        # Messages without a stamp until their sim time is known, with the wall time at which they were published.
+        self._unstamped: deque[tuple[Topic, bytes, int]] = deque()
         self._topics = {topic.name: topic for topic in topics}
         self._layouts = {
             topic.name: stamp_layout(types.store.fielddefs, types.get(topic.type).name)
@@ -156,8 +161,15 @@ class EpisodeRecorder:
                     self._write(episode, message, episode.place_latched(message))
         self._settle(episode)
 
-    def on_message(self, topic: str, cdr: bytes, receive_time_ns: int) -> None:
-        """Take a serialized message that was received at this wall time [ns].
+    def on_message(self, topic: str, cdr: bytes, receive_time_ns: int, sent_ns: int = 0) -> None:
+        """Take a serialized message.
+
+        Args:
+            topic: its name.
+            cdr: its bytes.
+            receive_time_ns: wall time at which it came [ns].
+            sent_ns: wall time at which it was published [ns]; 0 where that is not known: a message without a stamp then
+                belongs to the newest sim time.
 
         Raises:
             MessageError: the message is damaged or its stamp cannot be true; it is left out, the recorder goes on.
@@ -166,10 +178,31 @@ class EpisodeRecorder:
         """
         if topic not in self._topics:
             raise RecordingError(f"a message on {topic}, which is not recorded")
-        message = self._stamped(self._topics[topic], cdr)
+        if self._episode is not None:
+            self._episode.arrived(receive_time_ns)
+        known = self._topics[topic]
+        if sent_ns and known.source is Source.SIMULATOR and self._layouts[topic] is None:
+            self._unstamped.append((known, cdr, sent_ns))
+        else:
+            message = self._stamped(known, cdr)
+            if sent_ns and topic == CLOCK.name:
+                self._published.tick(sent_ns, message.time_ns)
+            self._take(message)
+        self._release()
+
+    def _release(self, *, everything: bool = False) -> None:
+        """Takes messages without a stamp once the /clock after them, or that of the episode's end, is known."""
+        end_ns = self._episode.end_ns if self._episode is not None else None
+        newest_ns = self._published.newest_ns
+        over = end_ns is not None and newest_ns is not None and newest_ns >= end_ns
+        everything |= over or len(self._unstamped) > _MOST_UNSTAMPED
+        while self._unstamped and (everything or self._published.is_past(self._unstamped[0][2])):
+            topic, cdr, sent_ns = self._unstamped.popleft()
+            time_ns = self._published.at(sent_ns)
+            self._take(Message(topic, cdr, self.sim_time_ns or 0 if time_ns is None else time_ns, time_ns is not None))
+
+    def _take(self, message: Message) -> None:
         episode = self._episode
-        if episode is not None:
-            episode.arrived(receive_time_ns)
         if message.topic.qos.latched:
             self._on_latched(episode, message)
         elif episode is not None:
@@ -189,6 +222,7 @@ class EpisodeRecorder:
         episode.end = end
         episode.end_ns = end.end_stamp_ns
         self.state = State.STOPPING
+        self._release()
         self._settle(episode)
 
     def decision_periods(self, until_ns: int) -> int:
@@ -219,6 +253,7 @@ class EpisodeRecorder:
             RecordingError: no episode was stopped, or the disk refuses; the bag is then left as an interrupted one.
         """
         episode = self._running(State.STOPPING)
+        self._release(everything=True)
         with self._giving_up_on_error(episode):
             episode.writer.close()
         self._episode, self.state = None, State.IDLE
