@@ -20,6 +20,7 @@ def test_it_is_found_by_name_shares_its_vlm_and_decides(observe: Callable[..., O
     policy = make_policy("ensemble", members=[BUILTIN_COMPACT])
     facts = policy.facts()
     assert (facts["members"], facts["shared_vlm"]) == ("5", "true")
+    assert policy.reference is not None, "activation_novelty would not be valid"
     policy.start_episode(1)
     chunks = policy.predict(observe(side=256), 0).chunks
     assert chunks.shape == (5, 2, 16, 8)
