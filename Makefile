@@ -20,7 +20,7 @@ demo: setup ## record 3 episodes with MuJoCo and the trained ensemble; ARGS= add
 
 test: setup ## all tests; ARGS= adds options of pytest
 	@tools/setup.sh browser
-	@$(IN_ENV) python -m pytest tests/ $(ARGS)
+	@$(IN_ENV) tools/run_tests.sh $(ARGS)
 
 faults: setup ## kill processes and fill disks, 100 times, about 25 minutes; ARGS= adds options
 	@$(IN_ENV) python -m salus_vla.faults --report docs/reliability.md $(ARGS)

@@ -69,7 +69,7 @@ def test_the_security_policy_allows_what_the_nodes_do(graph: Collecting, watch: 
     """Live nodes against the policy: one that gets a new topic or service has to be given it there."""
     known = {access.name: access for access in node_access()}
     # The names arrive after the nodes.
-    watch.spin(10.0, lambda: set(watch.node.get_node_names()) >= NODES)
+    watch.spin(20.0, lambda: set(watch.node.get_node_names()) >= NODES | {"salus_collect"})
     for name in sorted(set(watch.node.get_node_names()) - {"salus_collect", "salus_faults"}):
         assert name in known, f"{name} has no enclave in salus_vla/security_policy.py"
         access = known[name]

@@ -103,8 +103,8 @@ def notice_of(message: Episode) -> EpisodeNotice:
     )
 
 
-def _handler(topic: Topic, on_message: Callable[[Topic, Any], None]) -> Callable[[Any], None]:
-    return lambda message: on_message(topic, message)
+def _handler(topic: Topic, on_message: Callable[[Topic, Any], None]) -> Callable[..., None]:
+    return lambda message, *_: on_message(topic, message)  # with raw messages comes when they were sent
 
 
 def _is_installed(topic: Topic) -> bool:
