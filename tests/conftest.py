@@ -17,6 +17,22 @@ def private_ros_domain() -> Iterator[int]:
         yield int(environment["ROS_DOMAIN_ID"])
 
 
+_SECOND_TRIES: list[pytest.TestReport] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remembers why a first try failed."""
+    if report.outcome == "rerun":
+        _SECOND_TRIES.append(report)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows why, also when the second try passed: nothing is hidden by it."""
+    for report in _SECOND_TRIES:
+        terminalreporter.write_sep("_", f"first try of {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that starts processes is tried twice: discovery and scheduling of a busy machine are not what it is about.
 

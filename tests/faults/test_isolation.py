@@ -7,13 +7,14 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from salus_vla.shared_memory import SHM, segments_of
+from waiting import wait_until
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(60)]
 
@@ -48,7 +49,7 @@ def test_four_graphs_hear_only_themselves(homes: list[Path]) -> None:
     domains = [graph.stdout.readline().strip() for graph in graphs if graph.stdout is not None]
     # Shows that one who is in the same domain is heard: without it the test would pass in silence too.
     friend = start("friend_of_a", domains[0], homes[0], me)
-    shared = [_wait_for_segment(graph.pid) for graph in graphs]
+    shared = [wait_until(partial(segments_of, graph.pid), "segment in shared memory", LISTENS_S) for graph in graphs]
     # Discovery may take seconds in one direction: these two listen until each has heard the other.
     for process in (graphs[0], friend):
         _wait_for_line(process, "a friend_of_a")
@@ -74,10 +75,3 @@ def _wait_for_line(process: subprocess.Popen[str], expected: str) -> None:
 def _ended(process: subprocess.Popen[str]) -> list[str]:
     """What it heard; closing its standard input ends it."""
     return list(json.loads(process.communicate()[0].splitlines()[-1]))
-
-
-def _wait_for_segment(pid: int) -> frozenset[str]:
-    until = time.monotonic() + LISTENS_S
-    while not (names := segments_of(pid)) and time.monotonic() < until:
-        time.sleep(0.05)
-    return names

@@ -10,7 +10,7 @@ from salus_vla.faults.disk import fill_disk, refuse_folder
 from salus_vla.faults.graph import watching
 from salus_vla.faults.kills import kill_at_random
 
-KILLED = ("policy", "whole graph")  # all six in `make faults`
+KILLED = ("recorder", "simulator", "policy", "whole graph")  # all six in `make faults`
 
 pytestmark = [pytest.mark.graph, pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from salus_vla.recording.info import read_bag, read_run
+from waiting import wait_until
 
 from .conftest import salus
 
@@ -27,10 +28,8 @@ def interrupted(tmp_path: Path) -> Path:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as collect:
         assert collect.stdout is not None
         assert any(line.startswith("episode 0:") for line in collect.stdout), "no episode was finished"
-        deadline = time.monotonic() + 20.0
-        while not (tmp_path / "run" / "episode_000000").is_dir():  # it is said to be over before its bag is closed
-            assert time.monotonic() < deadline, "the bag of episode 0 is not closed"
-            time.sleep(0.02)
+        # It is said to be over before its bag is closed.
+        wait_until((tmp_path / "run" / "episode_000000").is_dir, "closed bag of episode 0", 20.0)
         graph = psutil.Process(collect.pid).children(recursive=True)
         assert len(graph) == 6  # the runner and five nodes
         began = time.monotonic()

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from salus_vla.contract import CAMERAS, CLOCK, JOINT_STATES, image_topic
 from salus_vla.domains import private_graph
 from salus_vla.live import viewer
+from waiting import wait_until
 
 from .conftest import salus
 
@@ -30,11 +30,12 @@ def recording_graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     command = [sys.executable, "-m", "salus_vla.cli", "collect", *map(str, options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
-            deadline = time.monotonic() + LIMIT_S
-            while not any((out / "run").glob(".episode_*.recording/*/*.mcap")):
+
+            def is_recording() -> bool:
                 assert process.poll() is None, process.stdout.read() if process.stdout else ""
-                assert time.monotonic() < deadline, "no bag is being written"
-                time.sleep(0.1)
+                return any((out / "run").glob(".episode_*.recording/*/*.mcap"))
+
+            wait_until(is_recording, "bag that is being written", LIMIT_S)
             yield out / "run"
         finally:
             process.terminate()
@@ -64,11 +65,12 @@ def test_a_live_recording_for_rerun_ends_with_ctrl_c(recording_graph: Path, tmp_
     command = [sys.executable, "-m", "salus_vla.cli", "view", "live", "--save", str(file)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            deadline = time.monotonic() + LIMIT_S
-            while not all(entity in in_rerun(file) for entity in wanted):
+
+            def has_all() -> bool:
                 assert process.poll() is None, process.stderr.read() if process.stderr else ""
-                assert time.monotonic() < deadline, in_rerun(file)
-                time.sleep(0.2)
+                return all(entity in in_rerun(file) for entity in wanted)
+
+            wait_until(has_all, f"{wanted} in {file.name}", LIMIT_S)
             process.send_signal(signal.SIGINT)
             output, errors = process.communicate(timeout=LIMIT_S)
         finally:

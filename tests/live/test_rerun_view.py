@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from salus_vla.contract import CAMERAS, JOINTS
 from salus_vla.errors import RecordingError, SalusError
 from salus_vla.live import viewer
 from salus_vla.signals import SIGNALS
+from waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -94,11 +94,12 @@ def test_the_viewer_listens_on_the_loopback_only(run: Path, tmp_path: Path, monk
     process = viewer.start_viewer([file], port=port, web_port=web_port)
     try:
         owner = psutil.Process(process.pid)
-        deadline = time.monotonic() + 30.0
-        while {port, web_port} - {item.laddr.port for item in listening(owner)}:
+
+        def listens() -> bool:
             assert process.poll() is None, "the viewer has ended"
-            assert time.monotonic() < deadline, "the viewer does not listen"
-            time.sleep(0.05)
+            return {port, web_port} <= {item.laddr.port for item in listening(owner)}
+
+        wait_until(listens, "viewer that listens", 30.0)
         assert {item.laddr.ip for item in listening(owner)} == {"127.0.0.1"}
         with urllib.request.urlopen(f"http://127.0.0.1:{web_port}", timeout=10.0) as page:
             assert b"erun" in page.read(2000)

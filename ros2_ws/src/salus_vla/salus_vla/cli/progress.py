@@ -15,16 +15,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from salus_vla import contract
+from salus_vla.live.styles import OUTCOME_STYLES
 from salus_vla.task.monitor import Outcome
-
-OUTCOME_STYLES = {
-    "SUCCESS": "green",
-    "COLLISION": "red",
-    "DROP": "red",
-    "MISS": "yellow",
-    "TIMEOUT": "cyan",
-    "ABORTED": "magenta",
-}
 
 
 class RunProgress:

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from salus_vla.cli.progress import OUTCOME_STYLES
+from salus_vla.live.styles import OUTCOME_STYLES
 from salus_vla.rollouts.results import Failed, Lost, Ready
 from salus_vla.rollouts.run import Event
 from salus_vla.rollouts.store import EpisodeSummary

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from itertools import batched, cycle, islice
 from pathlib import Path
 
+from salus_vla.cli.options import at_least
 from salus_vla.domains import private_graph
 from salus_vla.errors import SalusError
 from salus_vla.faults.disk import fill_disk, refuse_folder
@@ -74,15 +75,13 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 no fault did harm, 1 one did, 2 wrong arguments",
     )
     add = parser.add_argument
-    add("--kills", type=_count, default=100, help="kill -9 of recorder, simulator, whole graph in turn (default: 100)")
-    add("--disk", type=_count, default=10, help="disks that fill up; 0 also leaves the read-only one out (default: 10)")
-    add("--seed", type=_count, default=0, help="of the random moments and sizes (default: 0)")
+    add("--kills", type=at_least(0), default=100, help="kill -9 of each node and of the graph in turn (default: 100)")
+    add(
+        "--disk",
+        type=at_least(0),
+        default=10,
+        help="disks that fill up; with 0 none is read-only either (default: 10)",
+    )
+    add("--seed", type=at_least(0), default=0, help="of the random moments and sizes (default: 0)")
     add("--report", type=Path, metavar="FILE", help="Markdown file whose table between markers is replaced")
     return parser
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is below 0")
-    return value

@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from salus_vla.cli.progress import OUTCOME_STYLES
 from salus_vla.live.monitor import Pace, RoleLine, Snapshot, TopicLine
+from salus_vla.live.styles import OUTCOME_STYLES
 from salus_vla.recording.notice import EpisodeNotice, Kind
 from salus_vla.signals import SIGNALS
 

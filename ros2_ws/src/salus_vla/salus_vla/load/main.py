@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from salus_vla.cli.options import at_least
 from salus_vla.domains import private_graph
 from salus_vla.errors import SalusError
 from salus_vla.faults.results import replace_marked
@@ -64,11 +65,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 nothing was lost and no memory grew, 1 something was, 2 wrong arguments",
     )
     add = parser.add_argument
-    add("--episodes", type=int, default=500, help="unattended in one run; 0 leaves it out (default: 500)")
-    add("--graphs", type=int, default=4, help="side by side; 0 leaves it out (default: 4)")
+    add("--episodes", type=at_least(0), default=500, help="unattended in one run; 0 leaves it out (default: 500)")
+    add("--graphs", type=at_least(0), default=4, help="side by side; 0 leaves it out (default: 4)")
     add(
         "--seconds",
-        type=int,
+        type=at_least(0),
         default=20,
         help="of three cameras with 640x480 pixels at 30 Hz; 0 leaves it out (default: 20)",
     )

@@ -29,8 +29,8 @@ from salus_vla.nodes.ensemble_parameters import EnsembleParameters
 from salus_vla.nodes.ensemble_watch import EnsembleWatch
 from salus_vla.nodes.images import to_array
 from salus_vla.nodes.lifecycle import destroy
-from salus_vla.nodes.mujoco_sim_node import LOCKSTEP
 from salus_vla.nodes.qos import profile
+from salus_vla.nodes.sim_parameters import LOCKSTEP
 from salus_vla.nodes.status import StatusPublisher
 from salus_vla.nodes.subscribe import subscribe
 from salus_vla.nodes.worker import Worker

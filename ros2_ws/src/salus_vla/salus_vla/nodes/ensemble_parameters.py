@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from salus_vla.nodes.mujoco_sim_node import LOCKSTEP, REALTIME
 from salus_vla.nodes.parameters import parameter
+from salus_vla.nodes.sim_parameters import LOCKSTEP, REALTIME
 from salus_vla.policy.registry import DEFAULT_MODEL, DTYPES, MODES, POLICIES
 
 

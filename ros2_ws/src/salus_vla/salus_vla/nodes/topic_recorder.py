@@ -64,7 +64,6 @@ class TopicRecorder:
             self._run.close()
             raise
         self._closing: Future | None = None
-        self._ended: EpisodeEnd | None = None  # what the episode node said of the episode that is being recorded
         self._deadline = 0.0
         self._messages = self._bytes = 0
         self._writing = LatencyMeter(keep=5000)
@@ -112,9 +111,7 @@ class TopicRecorder:
     def _finish_open(self, detail: str) -> None:
         recorder = self._recorder
         if recorder.state is State.RECORDING:
-            end_ns = recorder.sim_time_ns or 0
-            aborted = EpisodeEnd(end_ns, Outcome.ABORTED.name, None, recorder.decision_periods(end_ns), detail)
-            recorder.stop(self._ended or aborted)  # it may have ended before its bag was asked for
+            recorder.stop_now(detail)
         if recorder.state is not State.STOPPING:
             recorder.abandon()
         elif self._closing is not None:
@@ -180,15 +177,6 @@ class TopicRecorder:
         episode = deserialize_message(cdr, Episode)
         if episode.kind == Episode.STARTED and self._recorder.state is State.BUFFERING:
             self._recorder.begin(messages.to_ns(episode.header.stamp))
-            self._ended = None
-        elif episode.kind == Episode.ENDED and self._recorder.state is State.RECORDING:
-            self._ended = EpisodeEnd(
-                messages.to_ns(episode.header.stamp),
-                outcome_name(episode.outcome),
-                messages.to_ns(episode.event_stamp) or None,
-                episode.decisions,
-                episode.detail,
-            )
 
     # -- services ------------------------------------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from salus_vla.recording.records import EpisodeEntry
 from salus_vla.recording.run_folder import RunFolder, discard_bag
 from salus_vla.recording.stamps import stamp_layout
 from salus_vla.recording.writer import BagWriter
+from salus_vla.task.monitor import Outcome
 
 LATCHED_KEPT = 10  # messages per latched topic from before an episode: /salus/status has several publishers
 HOLD_BACK_NS = 250_000_000  # sim time for which a message waits for the episode's end; also lost at kill -9
@@ -225,10 +226,20 @@ class EpisodeRecorder:
         self._release()
         self._settle(episode)
 
-    def decision_periods(self, until_ns: int) -> int:
-        """Decision periods that have passed from the episode's start until a stamp [ns], begun ones included."""
-        start_ns = self._episode.start_ns if self._episode is not None else None
-        return 0 if start_ns is None else max(0, -(-(until_ns - start_ns) // DECISION_NS))
+    def stop_now(self, detail: str) -> None:
+        """The episode ends here: as /salus/episode said, or as ABORTED with `detail` while nothing was said.
+
+        Raises:
+            RecordingError: no episode is being recorded, or it never started.
+        """
+        episode = self._running(State.RECORDING)
+        said, now_ns = episode.ended, self.sim_time_ns or 0
+        if said is not None:
+            end = EpisodeEnd(said.stamp_ns, said.outcome, said.event_stamp_ns, said.decisions, said.detail)
+        else:
+            passed = max(0, -(-(now_ns - (episode.start_ns or 0)) // DECISION_NS))  # begun ones included
+            end = EpisodeEnd(now_ns, Outcome.ABORTED.name, None, passed, detail)
+        self.stop(end)
 
     def waiting_for(self) -> tuple[str, ...]:
         """Topics that have not reached the end stamp, and /salus/episode while its ENDED is missing.
@@ -301,7 +312,7 @@ class EpisodeRecorder:
             if episode is None or (notice.run_id, notice.episode) != (self.run.run_id, episode.meta.number):
                 return
             if notice.kind is Kind.ENDED:
-                episode.ended_seen = True
+                episode.ended = notice
                 episode.end_ns = notice.stamp_ns  # known before stop() says it: fewer messages after the end get in
         self._latched[message.topic.name].append(message)
         if episode is not None and self.state is not State.BUFFERING:

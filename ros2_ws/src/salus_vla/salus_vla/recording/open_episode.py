@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from salus_vla.contract import DECISION_HZ, EPISODE, FRAME_HZ, JOINT_COMMAND, JOINT_TARGET, Source, Topic
 from salus_vla.errors import RecordingError
 from salus_vla.recording.audit import SECOND_NS, Audit
+from salus_vla.recording.notice import EpisodeNotice
 from salus_vla.recording.records import EpisodeEntry, EpisodeRecord
 from salus_vla.recording.writer import BagWriter
 
@@ -58,7 +59,7 @@ class OpenEpisode:
         self.start_ns: int | None = None
         self.end_ns: int | None = None
         self.end: EpisodeEnd | None = None
-        self.ended_seen = False
+        self.ended: EpisodeNotice | None = None  # what /salus/episode said last of its end
         self.buffer: deque[Message] = deque()
         self.buffered_bytes = 0
         self.written = 0
@@ -94,7 +95,7 @@ class OpenEpisode:
         """Topics of the simulator and the policy that were seen and have not reached the end, and a missing ENDED."""
         end_ns = self.end_ns or 0
         late = [name for name, (topic, time_ns) in self._latest.items() if time_ns < _last_expected_ns(topic, end_ns)]
-        return tuple(late if self.ended_seen else [*late, EPISODE.name])
+        return tuple(late if self.ended is not None else [*late, EPISODE.name])
 
     def record(self, run_id: str) -> EpisodeRecord:
         """The audit of the finished bag and what goes into run.json.

@@ -1,0 +1,10 @@
+"""How outcomes look on a terminal."""
+
+OUTCOME_STYLES = {
+    "SUCCESS": "green",
+    "COLLISION": "red",
+    "DROP": "red",
+    "MISS": "yellow",
+    "TIMEOUT": "cyan",
+    "ABORTED": "magenta",
+}
