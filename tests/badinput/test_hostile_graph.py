@@ -8,26 +8,21 @@ import random
 import signal
 import struct
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import rclpy
 from ament_index_python.packages import get_package_prefix
 from diagnostic_msgs.msg import DiagnosticArray
 from hostile import good_message
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.serialization import serialize_message
 
+from graph.graph_client import GraphClient
 from salus_msgs.msg import Episode
 from salus_msgs.srv import StartRecording
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, ENTITIES, Topic
-from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.paths import config_dir
 from salus_vla.recording.info import read_run
 from salus_vla.recording.observations import opened_bag
@@ -88,7 +83,7 @@ def wrong_messages(topic: Topic, now_ns: int, chance: random.Random) -> Iterator
     yield serialize_message(message)
 
 
-class Attacker:
+class Attacker(GraphClient):
     """Publishes on every topic what comes to mind, and listens to the diagnostics.
 
     Attributes:
@@ -97,27 +92,14 @@ class Attacker:
     """
 
     def __init__(self, processes: dict[str, subprocess.Popen[bytes]]) -> None:
+        super().__init__("attacker", LIMIT_S)
         self._processes = processes
-        self._context = Context()
-        rclpy.init(context=self._context)
-        self._node = Node("attacker", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
         self.now_ns = 10**9
         self.refused: dict[tuple[str, str], int] = {}
-        topic = contract.DIAGNOSTICS
-        self._node.create_subscription(DiagnosticArray, topic.name, self._on_diagnostics, profile(topic.qos, depth=200))
-        self._publishers = {
-            topic: self._node.create_publisher(interface_class(topic), topic.name, profile(topic.qos, depth=200))
-            for topic in TOPICS
-        }
-        self._start = self._node.create_client(StartRecording, contract.RECORDER_START.name)
+        self.listen_to(contract.DIAGNOSTICS, self._on_diagnostics, depth=200)
+        self._publishers = {topic: self.publisher(topic, depth=200) for topic in TOPICS}
+        self._start = self.node.create_client(StartRecording, contract.RECORDER_START.name)
         self.wait(lambda: all(map(self._is_heard, TOPICS)), "subscriptions of all nodes")
-
-    def close(self) -> None:
-        self._executor.shutdown()
-        self._node.destroy_node()
-        rclpy.shutdown(context=self._context)
 
     def _is_heard(self, topic: Topic) -> bool:
         wanted = sum(topic in READS[name] for name in self._processes) + (topic == contract.DIAGNOSTICS)
@@ -130,13 +112,10 @@ class Attacker:
                 for item in status.values:
                     self.refused[node, item.key.removeprefix("refused ")] = int(item.value)
 
-    def wait(self, condition: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + LIMIT_S
-        while not condition():
-            ended = {name: process.poll() for name, process in self._processes.items() if process.poll() is not None}
-            assert not ended, f"ended: {ended}"
-            assert time.monotonic() < deadline, f"no {what} within {LIMIT_S:g} s"
-            self._executor.spin_once(timeout_sec=0.05)
+    def check(self) -> None:
+        """The nodes are alive."""
+        ended = {name: process.poll() for name, process in self._processes.items() if process.poll() is not None}
+        assert not ended, f"ended: {ended}"
 
     def send(self, topic: Topic, message: Any) -> None:
         self._publishers[topic].publish(message)

@@ -6,19 +6,14 @@ The arm is ideal: what was commanded is measured in the next frame. Everything i
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rclpy
 from ament_index_python.packages import get_package_prefix
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
@@ -30,9 +25,10 @@ from salus_vla.control.limits import PANDA
 from salus_vla.frames import Pose
 from salus_vla.nodes import messages
 from salus_vla.nodes.images import to_message
-from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.paths import config_dir
 from salus_vla.scene import load_scene
+
+from .graph_client import GraphClient
 
 LIMIT_S = 40.0
 FRAME_NS = 20_000_000
@@ -64,7 +60,7 @@ def scripted_simulator(*parameters: str, configured: bool = True) -> Iterator["S
             process.kill()  # does nothing to a process that has ended
 
 
-class ScriptedSimulator:
+class ScriptedSimulator(GraphClient):
     """Publishes frames, one at a time, and collects what the ensemble answers.
 
     Attributes:
@@ -74,12 +70,8 @@ class ScriptedSimulator:
     """
 
     def __init__(self, process: subprocess.Popen[bytes], *, clock_heard: bool = True, configured: bool = True) -> None:
+        super().__init__("scripted_simulator", LIMIT_S)
         self._process = process
-        self._context = Context()
-        rclpy.init(context=self._context)
-        self.node = Node("scripted_simulator", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
         self._period_ns = load_scene(None).rates.decision_dt_ns
         self.now_ns, self._start_ns, self._episode = 1_000_000_000, 1_000_000_000, 0
         self.measured = HOME
@@ -93,10 +85,7 @@ class ScriptedSimulator:
         poses = [contract.pose_topic(entity) for entity in ENTITIES]
         images = [contract.image_topic(camera) for camera in CAMERAS]
         topics = [contract.CLOCK, contract.JOINT_STATES, contract.EPISODE, *poses, *images]
-        self._publishers = {
-            topic.name: self.node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
-            for topic in topics
-        }
+        self._publishers = {topic.name: self.publisher(topic) for topic in topics}
         self._reset_hold = self.node.create_client(Trigger, contract.RESET_HOLD.name)
         if not configured:
             return  # nobody listens
@@ -104,20 +93,9 @@ class ScriptedSimulator:
         heard = [p for name, p in self._publishers.items() if clock_heard or name != contract.CLOCK.name]
         self.wait(lambda: all(publisher.get_subscription_count() for publisher in heard), "all subscriptions")
 
-    def close(self) -> None:
-        """Leaves the graph."""
-        self._executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
-
-    def wait(self, condition: Callable[[], Any], what: str) -> Any:
-        """Handles messages until the condition holds; returns what it gave."""
-        deadline = time.monotonic() + LIMIT_S
-        while not (found := condition()):
-            assert self._process.poll() is None, "vla_ensemble has ended"
-            assert time.monotonic() < deadline, f"no {what} within {LIMIT_S:g} s"
-            self._executor.spin_once(timeout_sec=0.1)
-        return found
+    def check(self) -> None:
+        """The policy is alive."""
+        assert self._process.poll() is None, "vla_ensemble has ended"
 
     def late_statuses(self) -> list[Status]:
         """What a subscriber that joins now hears on /salus/status."""
@@ -216,7 +194,7 @@ class ScriptedSimulator:
         self.commands.append((messages.to_ns(message.header.stamp), self.measured))
 
     def _listen(self, topic: Topic, callback: Callable[[Any], None]) -> None:
-        self.node.create_subscription(interface_class(topic), topic.name, callback, profile(topic.qos, depth=200))
+        self.listen_to(topic, callback, depth=200)
 
     def _send(self, topic: Topic, message: Any) -> None:
         self._publishers[topic.name].publish(message)

@@ -15,21 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from ament_index_python.packages import get_package_prefix
 from rcl_interfaces.msg import Log, Parameter, ParameterType, ParameterValue, SetParametersResult
 from rcl_interfaces.srv import SetParameters
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node, NodeNameNonExistentError
+from rclpy.node import NodeNameNonExistentError
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, Service, Topic
 from salus_vla.nodes.messages import header, to_ns
-from salus_vla.nodes.qos import interface_class, profile
+from salus_vla.nodes.qos import interface_class
 from salus_vla.paths import config_dir
+
+from .graph_client import GraphClient
 
 LIMIT_S = 30.0  # for anything that must happen: far more than it takes, so that a busy machine fails no test
 FRAME_NS = 20_000_000
@@ -72,7 +71,7 @@ class Reset:
     profile: str
 
 
-class SimClient:
+class SimClient(GraphClient):
     """Receives every topic of the simulator (images only when asked to), commands it and calls its services.
 
     Attributes:
@@ -81,11 +80,7 @@ class SimClient:
     """
 
     def __init__(self) -> None:
-        self._context = Context()  # its own, so that rclpy installs no signal handlers in pytest
-        rclpy.init(context=self._context)
-        self.node = Node("contract_client", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
+        super().__init__("contract_client", LIMIT_S)
         self.received: dict[str, list[Any]] = defaultdict(list)
         self.logs: list[Log] = []
         self.node.create_subscription(Log, "/rosout", self.logs.append, 100)
@@ -99,18 +94,11 @@ class SimClient:
             for service in (contract.SIM_RESET, contract.SIM_SET_PARAMETERS)
         }
 
-    def close(self) -> None:
-        """Leaves the graph."""
-        self._executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
-
     # -- receiving -----------------------------------------------------------------------------------------------------
 
     def subscribe(self, topic: Topic) -> Any:
         """Receives a topic from now on, through a queue that loses nothing."""
-        qos = profile(topic.qos, depth=200)
-        return self.node.create_subscription(interface_class(topic), topic.name, self.received[topic.name].append, qos)
+        return self.listen_to(topic, self.received[topic.name].append, depth=200)
 
     @contextmanager
     def watching_cameras(self) -> Iterator[None]:
@@ -127,14 +115,6 @@ class SimClient:
         for messages in self.received.values():
             messages.clear()
         self.logs.clear()
-
-    def wait(self, condition: Callable[[], Any], what: str, limit_s: float = LIMIT_S) -> Any:
-        """Handles messages until the condition holds; returns what it gave."""
-        deadline = time.monotonic() + limit_s
-        while not (found := condition()):
-            assert time.monotonic() < deadline, f"no {what} within {limit_s:g} s"
-            self._executor.spin_once(timeout_sec=0.1)
-        return found
 
     def eventually(self, get: Callable[[], Any], expected: Any) -> None:
         """Waits until `get` gives what is expected; what is known of the graph arrives after its messages."""

@@ -3,26 +3,20 @@
 import contextlib
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import rclpy
 from ament_index_python.packages import get_package_prefix
 from lifecycle_msgs.msg import State, Transition
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 
 from salus_msgs.msg import Status
 from salus_msgs.srv import StartRecording
 from salus_vla import contract
-from salus_vla.nodes.qos import profile
 from salus_vla.paths import config_dir
 from salus_vla.recording.info import read_run
 
+from .graph_client import GraphClient
 from .lifecycle_client import Lifecycle
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
@@ -30,33 +24,16 @@ pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
 LIMIT_S = 40.0
 
 
-class Asker:
+class Asker(GraphClient):
     """Asks the nodes and hears what they say."""
 
     def __init__(self) -> None:
-        self._context = Context()
-        rclpy.init(context=self._context)
-        self.node = Node("asker", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
+        super().__init__("asker", LIMIT_S)
         self.statuses: dict[str, list[Status]] = {}
-        topic = contract.STATUS_TOPIC
-        self.node.create_subscription(Status, topic.name, self._on_status, profile(topic.qos, depth=10))
+        self.listen_to(contract.STATUS_TOPIC, self._on_status, depth=10)
 
     def _on_status(self, message: Status) -> None:
         self.statuses.setdefault(message.role, []).append(message)
-
-    def close(self) -> None:
-        self._executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
-
-    def wait(self, condition: Callable[[], Any], what: str) -> Any:
-        deadline = time.monotonic() + LIMIT_S
-        while not (found := condition()):
-            assert time.monotonic() < deadline, f"no {what} within {LIMIT_S:g} s; heard {self.statuses}"
-            self._executor.spin_once(timeout_sec=0.05)
-        return found
 
     def wait_for(self, role: str, state: int, reason: str = "") -> Status:
         """The newest status of a role, once it is this one."""
@@ -65,7 +42,9 @@ class Asker:
             newest = self.statuses.get(role, [])[-1:]
             return newest[0] if newest and (newest[0].state, newest[0].reason) == (state, reason) else None
 
-        return self.wait(said, f"{role} {state} {reason!r}")
+        status = self.wait(said, f"{role} {state} {reason!r}; heard {self.statuses}")
+        assert isinstance(status, Status)
+        return status
 
     def start_recording(self) -> StartRecording.Response:
         client = self.node.create_client(StartRecording, contract.RECORDER_START.name)

@@ -15,23 +15,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 from ament_index_python.packages import get_package_prefix
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 
 from salus_msgs.msg import Status
 from salus_vla import contract
-from salus_vla.contract import JOINTS, Topic
+from salus_vla.contract import JOINTS
 from salus_vla.nodes import messages
-from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.paths import config_dir
 
 from .conftest import EPISODES, Collected
+from .graph_client import GraphClient
 from .test_collect import messages_of, stamp_ns
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
@@ -74,43 +69,21 @@ rclpy.spin(node)
 """
 
 
-class Bench:
+class Bench(GraphClient):
     """The simulator's side of a gate: frames out, commands in."""
 
     def __init__(self) -> None:
-        self._context = Context()
-        rclpy.init(context=self._context)
-        self.node = Node("bench", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
+        super().__init__("bench", LIMIT_S)
         self.pose, self.speed, self.stamp = HOME.copy(), np.zeros(9), 10**9
         self.sent: list[tuple[int, np.ndarray]] = []
         self.statuses: list[Status] = []
         self.diagnostics: list[DiagnosticArray] = []
-        self._listen(contract.JOINT_COMMAND, self._on_command, 100)
-        self._listen(contract.STATUS_TOPIC, self.statuses.append)
-        self._listen(contract.DIAGNOSTICS, self.diagnostics.append)
-        self._joints = self._publisher(contract.JOINT_STATES)
-        self._targets = self._publisher(contract.JOINT_TARGET)
+        self.listen_to(contract.JOINT_COMMAND, self._on_command, depth=100)
+        self.listen_to(contract.STATUS_TOPIC, self.statuses.append)
+        self.listen_to(contract.DIAGNOSTICS, self.diagnostics.append)
+        self._joints = self.publisher(contract.JOINT_STATES, depth=200)
+        self._targets = self.publisher(contract.JOINT_TARGET, depth=200)
         self.wait(lambda: self._joints.get_subscription_count() and self._targets.get_subscription_count(), "gate")
-
-    def _listen(self, topic: Topic, callback: Callable[[Any], None], depth: int | None = None) -> None:
-        self.node.create_subscription(interface_class(topic), topic.name, callback, profile(topic.qos, depth=depth))
-
-    def _publisher(self, topic: Topic) -> Any:
-        qos: QoSProfile = profile(topic.qos, depth=200)
-        return self.node.create_publisher(interface_class(topic), topic.name, qos)
-
-    def close(self) -> None:
-        self._executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
-
-    def wait(self, condition: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + LIMIT_S
-        while not condition():
-            assert time.monotonic() < deadline, f"no {what} within {LIMIT_S:g} s"
-            self._executor.spin_once(timeout_sec=0.1)
 
     def _on_command(self, message: JointState) -> None:
         assert list(message.name) == list(JOINTS)

@@ -18,6 +18,7 @@ from .conftest import salus
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
 
 ENDS_WITHIN_S = 3.0
+THREE_OBSERVATIONS = 3 * 3 * 256 * 256 * 3  # bytes of three cameras: by then decisions were made
 
 
 @pytest.fixture
@@ -30,6 +31,7 @@ def interrupted(tmp_path: Path) -> Path:
         assert any(line.startswith("episode 0:") for line in collect.stdout), "no episode was finished"
         # It is said to be over before its bag is closed.
         wait_until((tmp_path / "run" / "episode_000000").is_dir, "closed bag of episode 0", 20.0)
+        wait_until(lambda: recorded_bytes(tmp_path / "run") > THREE_OBSERVATIONS, "second episode under way", 20.0)
         graph = psutil.Process(collect.pid).children(recursive=True)
         assert len(graph) == 6  # the runner and five nodes
         began = time.monotonic()
@@ -41,6 +43,11 @@ def interrupted(tmp_path: Path) -> Path:
     assert took < ENDS_WITHIN_S
     assert not any(process.is_running() for process in graph)
     return tmp_path / "run"
+
+
+def recorded_bytes(run: Path) -> int:
+    """What is on disk of the episode that is being recorded."""
+    return sum(path.stat().st_size for path in run.glob(".episode_000001.recording/*/*.mcap"))
 
 
 def test_an_interrupted_run_has_every_bag_closed_and_can_be_resumed(interrupted: Path) -> None:

@@ -2,18 +2,13 @@
 
 import signal
 import subprocess
-import time
-from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 from ament_index_python.packages import get_package_prefix
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from visualization_msgs.msg import Marker, MarkerArray
 
@@ -22,45 +17,34 @@ from salus_vla import contract
 from salus_vla.contract import JOINTS, Topic
 from salus_vla.live.trail import CALM, RISK, UNKNOWN
 from salus_vla.nodes.messages import header
-from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.nodes.salus_markers_node import GRIPPER, TEXT, TRAIL
+
+from .graph_client import GraphClient
 
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
 
-LIMIT_S, STEP_NS = 30.0, 100_000_000
+STEP_NS = 100_000_000
 HOME = (0.0, -0.7854, 0.0, -2.3562, 0.0, 1.5708, 0.7854, 0.04, 0.04)
 
 
-class Talker:
+class Talker(GraphClient):
     """Publishes as simulator, policy and episode node do, and hears the markers."""
 
-    def __init__(self, context: Context) -> None:
-        self.node = Node("talker", context=context)
-        self._executor = SingleThreadedExecutor(context=context)
-        self._executor.add_node(self.node)
+    def __init__(self) -> None:
+        super().__init__("talker")
         self.heard: list[MarkerArray] = []
         told = (contract.JOINT_STATES, contract.SAFETY_SIGNALS, contract.EPISODE)
         self._publishers = {topic: self.publisher(topic) for topic in told}
 
-    def publisher(self, topic: Topic) -> Any:
-        return self.node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
-
     def say(self, topic: Topic, message: Any) -> None:
         self._publishers[topic].publish(message)
-
-    def wait(self, happened: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + LIMIT_S
-        while not happened():
-            assert time.monotonic() < deadline, what
-            self._executor.spin_once(timeout_sec=0.1)
 
     def connected(self) -> bool:
         return all(publisher.get_subscription_count() for publisher in self._publishers.values())
 
     def listen(self) -> None:
         """Subscribes as rviz does."""
-        topic = contract.MARKERS
-        self.node.create_subscription(MarkerArray, topic.name, self.heard.append, profile(topic.qos))
+        self.listen_to(contract.MARKERS, self.heard.append)
 
     def gripper_turned(self, angle: float) -> bool:
         """Whether the gripper is drawn at this angle about the world's vertical axis; asks for a picture."""
@@ -74,11 +58,8 @@ class Talker:
 
 def test_markers_show_the_way_of_the_gripper_by_risk_and_the_outcome() -> None:
     executable = Path(get_package_prefix("salus_vla"), "lib", "salus_vla", "salus_markers")
-    context = Context()
-    rclpy.init(context=context)
-    with subprocess.Popen([str(executable)]) as process:
+    with subprocess.Popen([str(executable)]) as process, closing(Talker()) as talker, closing(Talker()) as late:
         try:
-            talker = Talker(context)
             talker.wait(talker.connected, "subscriptions of salus_markers")
             talker.listen()
             talker.say(contract.EPISODE, Episode(header=header(STEP_NS), kind=Episode.STARTED, seed=7, episode=3))
@@ -99,15 +80,13 @@ def test_markers_show_the_way_of_the_gripper_by_risk_and_the_outcome() -> None:
                 Episode(header=stamp, kind=Episode.ENDED, seed=7, episode=3, outcome=Episode.DROP, decisions=3),
             )
             talker.wait(lambda: "DROP" in talker.newest()[TEXT].text, "the outcome")
-            late = Talker(context)
             late.listen()
             late.wait(late.newest, "latched markers")
             markers = late.newest()
             process.send_signal(signal.SIGINT)
-            assert process.wait(LIMIT_S) == 0
+            assert process.wait(30.0) == 0
         finally:
             process.kill()
-            rclpy.shutdown(context=context)
     assert markers[TEXT].text.splitlines() == [
         "episode 3, seed 7: DROP after 3 decisions",
         "max_joint_disagreement not known",

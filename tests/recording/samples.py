@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +23,11 @@ from salus_vla.contract import (
     Topic,
     image_topic,
 )
+from salus_vla.recording.episode_recorder import EpisodeRecorder
 from salus_vla.recording.message_types import MessageTypes, default_folders
+from salus_vla.recording.open_episode import EpisodeMeta
+from salus_vla.recording.run_folder import RunFolder
+from salus_vla.recording.writer import open_writer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGE = image_topic("front")
@@ -172,3 +179,15 @@ def one_of_each(stamp_ns: int) -> dict[str, bytes]:
         CONTACT.name: contact(stamp_ns),
         STATUS_TOPIC.name: status(stamp_ns),
     }
+
+
+@contextmanager
+def recorder_of_an_episode(folder: Path, start_ns: int, *topics: Topic) -> Iterator[EpisodeRecorder]:
+    """Records `topics` into run "run1" in `folder`; episode 0 has begun at `start_ns`."""
+    run, types = RunFolder.create(folder, "run1", provenance={}, arguments={}), message_types()
+    recorder = EpisodeRecorder(run, topics, types, partial(open_writer, types=types))
+    recorder.start(EpisodeMeta(0, 7, "lift", "hold"), {})
+    recorder.on_message(EPISODE.name, episode(start_ns, 0), 0)
+    recorder.begin(start_ns)
+    yield recorder
+    run.close()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import random
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from rosbags.highlevel import AnyReader
-from samples import FRAME_NS, clock, episode, message_types
+from samples import FRAME_NS, clock, episode, recorder_of_an_episode
 
 from salus_vla.contract import CLOCK, CUBE_IN_BIN, EPISODE
 from salus_vla.recording.episode_recorder import EpisodeRecorder
-from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta
-from salus_vla.recording.run_folder import RunFolder
-from salus_vla.recording.writer import open_writer
+from salus_vla.recording.open_episode import EpisodeEnd
 
 START, FRAMES, PER_SET = 1_000_000_000, 50, 5
 END = START + FRAMES * FRAME_NS
@@ -21,13 +20,13 @@ BOOL = b"\x00\x01\x00\x00\x01"
 SENT = 1_700_000_000_000_000_000
 
 
-def test_a_reader_that_takes_one_topic_after_the_other_misses_none(tmp_path: Path) -> None:
-    run = RunFolder.create(tmp_path, "run1", provenance={}, arguments={})
-    types = message_types()
-    recorder = EpisodeRecorder(run, (CLOCK, CUBE_IN_BIN, EPISODE), types, partial(open_writer, types=types))
-    recorder.start(EpisodeMeta(0, 7, "lift", "hold"), {})
-    recorder.on_message(EPISODE.name, episode(START, 0, 0), 0)
-    recorder.begin(START)
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[EpisodeRecorder]:
+    with recorder_of_an_episode(tmp_path, START, CLOCK, CUBE_IN_BIN, EPISODE) as recorder:
+        yield recorder
+
+
+def test_a_reader_that_takes_one_topic_after_the_other_misses_none(recorder: EpisodeRecorder) -> None:
     chance, waiting = random.Random(1), {CLOCK.name: [], CUBE_IN_BIN.name: []}
     for frame in range(-PER_SET, FRAMES + 2 * PER_SET):
         sent = SENT + frame * FRAME_NS
@@ -41,21 +40,14 @@ def test_a_reader_that_takes_one_topic_after_the_other_misses_none(tmp_path: Pat
     take_all(recorder, waiting)
     assert recorder.ready_to_close()
     finished = recorder.close()
-    run.close()
     assert finished.audit.gaps == 0
     with AnyReader([finished.path]) as reader:
         times = [time for connection, time, _ in reader.messages() if connection.topic == CUBE_IN_BIN.name]
     assert times == list(range(START, END + 1, PER_SET * FRAME_NS))
 
 
-def test_the_last_one_does_not_wait_for_a_clock_that_never_comes(tmp_path: Path) -> None:
+def test_the_last_one_does_not_wait_for_a_clock_that_never_comes(recorder: EpisodeRecorder) -> None:
     """In lockstep the simulator stands still after the terminal observation until the bag is closed."""
-    run = RunFolder.create(tmp_path, "run1", provenance={}, arguments={})
-    types = message_types()
-    recorder = EpisodeRecorder(run, (CLOCK, CUBE_IN_BIN, EPISODE), types, partial(open_writer, types=types))
-    recorder.start(EpisodeMeta(0, 7, "lift", "hold"), {})
-    recorder.on_message(EPISODE.name, episode(START, 0, 0), 0)
-    recorder.begin(START)
     for frame in range(FRAMES + 1):
         sent = SENT + frame * FRAME_NS
         recorder.on_message(CLOCK.name, clock(START + frame * FRAME_NS), 0, sent)
@@ -65,7 +57,6 @@ def test_the_last_one_does_not_wait_for_a_clock_that_never_comes(tmp_path: Path)
     recorder.on_message(EPISODE.name, episode(END, 2, 0), 0)
     assert recorder.ready_to_close()
     assert recorder.close().audit.gaps == 0
-    run.close()
 
 
 def take_all(recorder: EpisodeRecorder, waiting: dict[str, list[tuple[bytes, int]]]) -> None:

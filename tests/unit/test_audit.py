@@ -74,6 +74,13 @@ def test_a_periodic_topic_that_never_came_is_one_gap_over_the_episode() -> None:
     assert audited(CLOCK, [], START, START + 50 * PERIOD).gaps == (Gap(START, START + 50 * PERIOD, 51),)
 
 
+def test_a_topic_that_never_came_has_a_gap_only_where_something_was_due() -> None:
+    def gaps(periods: float) -> int:
+        return len(audited(JOINT_STATES, [], START, START + int(periods * PERIOD)).gaps)
+
+    assert [gaps(periods) for periods in (0, 1, 1.5, 1.6, 2)] == [0, 0, 0, 1, 1]
+
+
 def test_an_optional_topic_that_never_came_is_no_gap() -> None:
     assert audited(TF, [], START, START + 50 * PERIOD).gaps == ()
 

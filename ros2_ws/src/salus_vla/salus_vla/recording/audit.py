@@ -128,6 +128,8 @@ class Audit:
         # A stamp is that of a frame to half a period.
         inside = [stamp for stamp in stamps if start_ns - period_ns / 2 <= stamp <= end_ns + period_ns / 2]
         if not inside:
+            if end_ns - start_ns <= GAP_FACTOR * period_ns:  # aborted as it began: nothing was due so soon
+                return ()
             return (Gap(start_ns, end_ns, int((end_ns - start_ns) // period_ns) + 1),)
         # Their first one waits for the first decision: that is no loss.
         if topic.name in (JOINT_TARGET.name, JOINT_COMMAND.name):
