@@ -10,52 +10,35 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 import torch
+from checkpoint_edits import (
+    ACTION,
+    ACTION_STATISTICS,
+    ALL,
+    POSTPROCESSOR,
+    PREPROCESSOR,
+    STATE,
+    STATE_STATISTICS,
+    cameras,
+    edit_json,
+    edit_step,
+    edit_tensors,
+    fails,
+    members,
+    state,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from salus_vla.errors import ModelError
 from salus_vla.policy.checkpoint import VLM_PREFIX, load_ensemble
 from salus_vla.policy.registry import expand_members
-from salus_vla.policy.vlm_folder import write_vlm_folder
-from salus_vla.policy.vlm_sizes import VlmSize
 from salus_vla.policy.weights import content_hash
 
-PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
-STATE_STATISTICS = "policy_preprocessor_step_5_normalizer_processor.safetensors"
-ACTION_STATISTICS = "policy_postprocessor_step_0_unnormalizer_processor.safetensors"
 EXPERT_KEY = "model.vlm_with_expert.lm_expert.layers.1.mlp.up_proj.weight"
 VLM_KEY = "model.vlm_with_expert.vlm.model.text_model.layers.0.mlp.up_proj.weight"
-
-
-def _members(model: Path) -> list[str]:
-    return [str(model / "member_0"), str(model / "member_1")]
-
-
-def _edit(path: Path, **values: Any) -> None:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(content | values), encoding="utf-8")
-
-
-def _edit_tensors(path: Path, edit: Callable[[dict[str, torch.Tensor]], None]) -> None:
-    tensors = load_file(path)
-    edit(tensors)
-    save_file(tensors, path)
-
-
-def _edit_step(path: Path, step: str, edit: Callable[[dict[str, Any]], None]) -> None:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    edit(next(entry for entry in content["steps"] if entry["registry_name"] == step))
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def _fails(members: list[str], *named: object, **options: Any) -> None:
-    with pytest.raises(ModelError) as caught:
-        load_ensemble(members, **options)
-    for text in named:
-        assert str(text) in str(caught.value)
 
 
 # -- what loads --------------------------------------------------------------------------------------------------------
@@ -64,11 +47,11 @@ def _fails(members: list[str], *named: object, **options: Any) -> None:
 def test_members_of_one_model_share_the_vlm_and_have_their_own_experts(
     model: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    ensemble = load_ensemble(_members(model))
+    ensemble = load_ensemble(members(model))
     assert ensemble.vlm_of_member == (0, 0)
     assert len(ensemble.vlms) == 1
     assert len(set(ensemble.hashes)) == 2
-    for k, member in enumerate(_members(model)):
+    for k, member in enumerate(members(model)):
         stored = load_file(Path(member) / "model.safetensors")
         assert ensemble.experts.keys() == {key for key in stored if not key.startswith(VLM_PREFIX)}
         assert all(torch.equal(value[k], stored[key]) for key, value in ensemble.experts.items())
@@ -79,15 +62,15 @@ def test_members_of_one_model_share_the_vlm_and_have_their_own_experts(
 
 
 def test_members_with_vlms_of_their_own_are_told_apart(copied: Path) -> None:
-    _edit_tensors(copied / "member_1" / "model.safetensors", lambda tensors: tensors[VLM_KEY].add_(0.1))
-    ensemble = load_ensemble([*_members(copied), str(copied / "member_0")], allow_identical_experts=True)
+    edit_tensors(copied / "member_1" / "model.safetensors", lambda tensors: tensors[VLM_KEY].add_(0.1))
+    ensemble = load_ensemble([*members(copied), str(copied / "member_0")], allow_identical_experts=True)
     assert ensemble.vlm_of_member == (0, 1, 0)
     assert len(set(ensemble.vlm_hashes)) == 2
 
 
 def test_identical_experts_are_refused_unless_allowed(model: Path) -> None:
     members = [str(model / "member_1")] * 2
-    _fails(members, members[0], "same action expert", "allow_identical_experts")
+    fails(members, members[0], "same action expert", "allow_identical_experts")
     ensemble = load_ensemble(members, allow_identical_experts=True)
     assert ensemble.hashes[0] == ensemble.hashes[1]
 
@@ -110,7 +93,7 @@ def test_a_policy_in_mixed_precision_is_loaded_as_lerobot_builds_it(copied: Path
         assert loaded[key].dtype == value.dtype, key
         assert torch.equal(loaded[key], value), key
 
-    _fails(_members(copied), "precision", "torch.bfloat16", "torch.float32", copied / "member_1")
+    fails(members(copied), "precision", "torch.bfloat16", "torch.float32", copied / "member_1")
 
 
 def test_the_hash_depends_on_names_types_shapes_and_bytes() -> None:
@@ -130,11 +113,11 @@ def test_the_hash_depends_on_names_types_shapes_and_bytes() -> None:
 
 
 def test_no_members_are_refused() -> None:
-    _fails([], "model.members is empty")
+    fails([], "model.members is empty")
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    _fails([str(tmp_path / "nowhere")], tmp_path / "nowhere", "not a folder")
+    fails([str(tmp_path / "nowhere")], tmp_path / "nowhere", "not a folder")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +126,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 )
 def test_a_missing_file_is_named(copied: Path, file: str) -> None:
     (copied / "member_1" / file).unlink()
-    _fails(_members(copied), copied / "member_1" / file, "missing")
+    fails(members(copied), copied / "member_1" / file, "missing")
 
 
 def test_pickled_weights_are_never_read(copied: Path) -> None:
@@ -154,7 +137,7 @@ def test_pickled_weights_are_never_read(copied: Path) -> None:
     member = copied / "member_0"
     (member / "model.safetensors").unlink()
     torch.save({"weight": Bomb()}, member / "pytorch_model.bin")
-    _fails([str(member)], member / "model.safetensors", "missing")
+    fails([str(member)], member / "model.safetensors", "missing")
     assert not (copied / "exploded").exists()
 
 
@@ -163,19 +146,19 @@ def test_a_pipeline_cannot_name_a_class_to_call(copied: Path) -> None:
     content = json.loads(path.read_text(encoding="utf-8"))
     content["steps"][0] = {"class": "pathlib.Path", "config": {}}
     path.write_text(json.dumps(content), encoding="utf-8")
-    _fails(_members(copied), path, "class pathlib.Path", "expected ['rename_observations_processor'")
+    fails(members(copied), path, "class pathlib.Path", "expected ['rename_observations_processor'")
 
 
 def test_a_hub_name_without_network_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     start = time.monotonic()
-    _fails(["nobody/no-such-policy"], "'nobody/no-such-policy' is no folder, and the Hub gave")
+    fails(["nobody/no-such-policy"], "'nobody/no-such-policy' is no folder, and the Hub gave")
     assert time.monotonic() - start < 5.0
 
 
 @pytest.mark.parametrize("device", ["cuda:9", "banana", ""])
 def test_an_unknown_device_is_named(model: Path, device: str) -> None:
-    _fails(_members(model), f"model.device '{device}' cannot be used", device=device)
+    fails(members(model), f"model.device '{device}' cannot be used", device=device)
 
 
 # -- config.json -------------------------------------------------------------------------------------------------------
@@ -187,7 +170,7 @@ def test_a_configuration_that_is_no_json_object_is_named(copied: Path, text: str
         path = copied / "member_0" / file
         original = path.read_text(encoding="utf-8")
         path.write_text(text, encoding="utf-8")
-        _fails(_members(copied), path)
+        fails(members(copied), path)
         path.write_text(original, encoding="utf-8")
 
 
@@ -210,28 +193,17 @@ def test_a_configuration_that_is_no_json_object_is_named(copied: Path, text: str
     ids=str,
 )
 def test_a_wrong_setting_is_named(copied: Path, values: dict[str, Any], named: str) -> None:
-    _edit(copied / "member_0" / "config.json", **values)
-    _fails(_members(copied), copied / "member_0" / "config.json", named)
-
-
-def _state(size: int) -> dict[str, Any]:
-    return {"observation.state": {"type": "STATE", "shape": [size]}}
-
-
-def _cameras(*names: str) -> dict[str, Any]:
-    return {f"observation.images.{name}": {"type": "VISUAL", "shape": [3, 64, 64]} for name in names}
-
-
-ALL = _cameras("front", "side", "top")
+    edit_json(copied / "member_0" / "config.json", **values)
+    fails(members(copied), copied / "member_0" / "config.json", named)
 
 
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"input_features": _state(8) | _cameras("front", "side", "wrist")}, "observation.images.wrist"),
-        ({"input_features": _state(8) | _cameras("front", "side")}, "this robot has"),
-        ({"input_features": _state(8) | _cameras("front", "side", "top", "extra")}, "observation.images.extra"),
-        ({"input_features": _state(7) | ALL}, "input_features['observation.state'] has shape (7,), expected (8,)"),
+        ({"input_features": state(8) | cameras("front", "side", "wrist")}, "observation.images.wrist"),
+        ({"input_features": state(8) | cameras("front", "side")}, "this robot has"),
+        ({"input_features": state(8) | cameras("front", "side", "top", "extra")}, "observation.images.extra"),
+        ({"input_features": state(7) | ALL}, "input_features['observation.state'] has shape (7,), expected (8,)"),
         ({"input_features": ALL}, "input_features['observation.state'] is missing"),
         ({"output_features": {"action": {"type": "ACTION", "shape": [6]}}}, "'action'] has shape (6,), expected (8,)"),
         ({"output_features": {}}, "output_features['action'] is missing"),
@@ -239,8 +211,8 @@ ALL = _cameras("front", "side", "top")
     ids=["other camera", "fewer cameras", "more cameras", "7-D state", "no state", "6-D action", "no action"],
 )
 def test_features_of_another_robot_are_named(copied: Path, values: dict[str, Any], named: str) -> None:
-    _edit(copied / "member_0" / "config.json", **values)
-    _fails(_members(copied), copied / "member_0" / "config.json", named)
+    edit_json(copied / "member_0" / "config.json", **values)
+    fails(members(copied), copied / "member_0" / "config.json", named)
 
 
 # -- weights -----------------------------------------------------------------------------------------------------------
@@ -265,21 +237,21 @@ def _poison(value: float) -> Callable[[dict[str, torch.Tensor]], None]:
 )
 def test_a_wrong_tensor_is_named(copied: Path, edit: Callable[[dict[str, torch.Tensor]], None], named: str) -> None:
     path = copied / "member_1" / "model.safetensors"
-    _edit_tensors(path, edit)
-    _fails(_members(copied), path, EXPERT_KEY, named)
+    edit_tensors(path, edit)
+    fails(members(copied), path, EXPERT_KEY, named)
 
 
 def test_an_extra_tensor_is_named(copied: Path) -> None:
     path = copied / "member_0" / "model.safetensors"
-    _edit_tensors(path, lambda tensors: tensors.update({"model.another_head.weight": torch.ones(2)}))
-    _fails(_members(copied), path, "model.another_head.weight", "Unexpected key")
+    edit_tensors(path, lambda tensors: tensors.update({"model.another_head.weight": torch.ones(2)}))
+    fails(members(copied), path, "model.another_head.weight", "Unexpected key")
 
 
 @pytest.mark.parametrize("size", [0, 7, 1000, -1])
 def test_truncated_weights_are_named(copied: Path, size: int) -> None:
     path = copied / "member_0" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:size])
-    _fails(_members(copied), path)
+    fails(members(copied), path)
 
 
 # -- statistics --------------------------------------------------------------------------------------------------------
@@ -295,7 +267,6 @@ def _statistic(key: str, value: torch.Tensor | None) -> Callable[[dict[str, torc
 
 
 ONES = torch.ones(8)
-STATE, ACTION = (PREPROCESSOR, STATE_STATISTICS), (POSTPROCESSOR, ACTION_STATISTICS)
 
 
 @pytest.mark.parametrize(
@@ -315,8 +286,8 @@ def test_wrong_statistics_are_named(
     copied: Path, files: tuple[str, str], key: str, value: torch.Tensor | None, named: str
 ) -> None:
     pipeline, statistics = files
-    _edit_tensors(copied / "member_0" / statistics, _statistic(key, value))
-    _fails(_members(copied), copied / "member_0" / pipeline, named)
+    edit_tensors(copied / "member_0" / statistics, _statistic(key, value))
+    fails(members(copied), copied / "member_0" / pipeline, named)
 
 
 @pytest.mark.parametrize(
@@ -332,75 +303,8 @@ def test_wrong_statistics_are_named(
 def test_a_pipeline_that_would_leave_values_unnormalised_is_named(
     copied: Path, file: str, step: str, config: dict[str, Any], named: str
 ) -> None:
-    _edit_step(copied / "member_0" / file, step, lambda entry: entry["config"].update(config))
-    _fails(_members(copied), copied / "member_0", file, named)
-
-
-# -- members that do not belong together -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("values", "named"),
-    [
-        ({"chunk_size": 20}, ("'chunk_size': 16 in", "20 in")),
-        ({"num_steps": 4}, ("'num_steps': 5 in", "4 in")),
-        ({"resize_imgs_with_padding": [64, 48]}, ("'resize_imgs_with_padding': (64, 64) in", "(64, 48) in")),
-        ({"input_features": _cameras("top", "side", "front") | _state(8)}, ("the order of input_features",)),
-    ],
-    ids=["chunk_size", "num_steps", "resize", "camera order"],
-)
-def test_members_with_different_settings_are_named(
-    copied: Path, values: dict[str, Any], named: tuple[str, ...]
-) -> None:
-    _edit(copied / "member_1" / "config.json", **values)
-    _fails(_members(copied), *named, *(copied / member / "config.json" for member in ("member_0", "member_1")))
-
-
-@pytest.mark.parametrize(("files", "key"), [(STATE, "observation.state.mean"), (ACTION, "action.std")])
-def test_members_with_different_statistics_are_named(copied: Path, files: tuple[str, str], key: str) -> None:
-    pipeline, statistics = files
-    _edit_tensors(copied / "member_1" / statistics, lambda tensors: tensors[key].fill_(2.5))
-    _fails(
-        _members(copied),
-        f"members differ in '{key}'",
-        "[2.5, 2.5,",
-        *(copied / member / pipeline for member in ("member_0", "member_1")),
-    )
-
-
-def test_members_with_different_instruction_padding_are_named(copied: Path) -> None:
-    path = copied / "member_1" / PREPROCESSOR
-    _edit_step(path, "tokenizer_processor", lambda entry: entry["config"].update(padding="max_length"))
-    _fails(_members(copied), "padding'", "longest in", "max_length in", path)
-
-
-def test_members_with_vlms_of_different_shape_are_named(copied: Path) -> None:
-    write_vlm_folder(copied / "other", VlmSize(64, 16, 2, 48, 2, 3, 80, 4, 4, 2, 128, 512))
-    member = copied / "member_1"
-    _edit(member / "config.json", vlm_model_name="../other")
-    config = PreTrainedConfig.from_pretrained(member)
-    config.vlm_model_name = str(copied / "other")
-    SmolVLAPolicy(config).save_pretrained(copied / "new")
-    shutil.copy(copied / "new" / "model.safetensors", member)
-    _fails(
-        _members(copied),
-        "the VLM's 'text_config.head_dim': 16 in",
-        "20 in",
-        copied / "vlm" / "config.json",
-        copied / "other" / "config.json",
-    )
-
-
-def test_members_with_different_tokenizers_are_named(copied: Path) -> None:
-    shutil.copytree(copied / "vlm", copied / "other")
-    tokenizer = (copied / "other" / "tokenizer.json").read_text(encoding="utf-8")
-    vocabulary = json.loads(tokenizer)["model"]["vocab"]
-    one, two = (token for token, index in vocabulary.items() if index in (40, 41))
-    swapped = json.loads(tokenizer)
-    swapped["model"]["vocab"] |= {one: vocabulary[two], two: vocabulary[one]}
-    (copied / "other" / "tokenizer.json").write_text(json.dumps(swapped), encoding="utf-8")
-    _edit(copied / "member_1" / "config.json", vlm_model_name="../other")
-    _fails(_members(copied), "vocabulary", copied / "vlm", copied / "other")
+    edit_step(copied / "member_0" / file, step, lambda entry: entry["config"].update(config))
+    fails(members(copied), copied / "member_0", file, named)
 
 
 # -- damage at random --------------------------------------------------------------------------------------------------
@@ -438,4 +342,4 @@ def test_a_damaged_file_loads_or_is_a_model_error(
 
 
 def test_expanded_members_of_a_model_load(model: Path) -> None:
-    assert load_ensemble(expand_members([str(model)])).names == tuple(_members(model))
+    assert load_ensemble(expand_members([str(model)])).names == tuple(members(model))
