@@ -30,10 +30,16 @@ def test_only_an_active_node_commands_and_deactivating_brakes_it() -> None:
             simulator.frame(without=contract.CAMERAS)
         assert_braked(simulator, FRAME_NS, last_ns)
         simulator.wait_for_status(Status.HOLDING, Status.REASON_INACTIVE)
+
+        def unanswered_frames(count: int) -> None:
+            for _ in range(count):
+                simulator.now_ns += FRAME_NS
+                simulator.send()
+
+        unanswered_frames(5)  # until it has seen that the arm rests where its command is
+        assert lifecycle.state() == State.PRIMARY_STATE_INACTIVE
         at_rest = len(simulator.commands)
-        for _ in range(10):  # a second node could command now: this one is silent
-            simulator.now_ns += FRAME_NS
-            simulator.send()
+        unanswered_frames(10)  # a second node could command now: this one is silent
         assert lifecycle.state() == State.PRIMARY_STATE_INACTIVE
         assert len(simulator.commands) == at_rest
 

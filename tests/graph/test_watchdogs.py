@@ -63,7 +63,7 @@ def test_an_input_that_stops_brakes_the_arm_and_the_reason_stays(
     assert speeds(simulator)[-1] > 0.0
 
 
-def test_a_clock_that_jumps_back_brakes_the_arm_at_once_and_a_new_episode_clears_it(
+def test_a_clock_that_jumps_back_brakes_the_arm_at_once_and_only_a_reset_clears_it(
     simulator: ScriptedSimulator,
 ) -> None:
     before = simulator.commands[-2:]
@@ -78,9 +78,14 @@ def test_a_clock_that_jumps_back_brakes_the_arm_at_once_and_a_new_episode_clears
     simulator.commands[:0] = [(first - (2 - i) * FRAME_NS, position) for i, (_, position) in enumerate(before)]
     assert_braked(simulator, 0, first)
     simulator.start_episode()
-    simulator.frames(2)
+    simulator.frames(15)
+    assert simulator.statuses[-1].reason == CLOCK_JUMPED_BACK  # a new episode is no reset
+    assert not speeds(simulator)[-12:].any()  # before, the arm was put home
+    assert CLOCK_JUMPED_BACK in simulator.reset_hold()
+    simulator.frames(10)
     simulator.wait_for_status(Status.RUNNING)
-    assert simulator.reset_hold() == "nothing was held"
+    simulator.frames(10)
+    assert speeds(simulator)[-1] > 0.0
 
 
 def test_diagnostics_parse_and_a_starved_topic_is_a_warning(simulator: ScriptedSimulator) -> None:

@@ -4,7 +4,21 @@ import math
 
 import numpy as np
 import pytest
-from gate_world import ACCELERATION, DT, FRAME, HOME, JERK, LOWER, SLACK, SPEED, UPPER, World, assert_inside, reason
+from gate_world import (
+    ACCELERATION,
+    DT,
+    FRAME,
+    HOME,
+    JERK,
+    LOWER,
+    REST,
+    SLACK,
+    SPEED,
+    UPPER,
+    World,
+    assert_inside,
+    reason,
+)
 
 from salus_vla.gate.checks import Reason
 from salus_vla.gate.gate import OwnCommand, Refused, State
@@ -54,6 +68,47 @@ def test_a_stop_keeps_every_limit_from_full_speed_with_just_enough_room(joint: i
     for limit in (SPEED, ACCELERATION, JERK):
         full = np.diff(full, axis=0) / DT
         assert (np.abs(full) <= limit + SLACK).all()
+
+
+@pytest.mark.parametrize("offset", [0.03, -0.08, 0.0])
+def test_the_stopped_arm_is_held_where_it_is_measured_and_the_fingers_keep_their_target(offset: float) -> None:
+    """It lags, something blocks it: it is not pushed on."""
+    world = World()
+    world.drive(joint=3)
+    world.until_held()
+    held, sent = world.sent[-1][1], len(world.sent)
+    where = held + np.append(np.full(7, offset), [-0.01, -0.01])
+    for _ in range(80):
+        world.frame(pose=where)
+    way = [command for _, command in world.sent]
+    np.testing.assert_allclose(way[-1], np.append(where[:7], held[7:]), atol=1e-9)
+    assert_inside(way, HOME)
+    steps = np.abs(np.diff(way[sent - 1 :], axis=0)) / DT
+    assert not len(steps) or steps.max() <= 0.1 + 1e-9
+    assert len(way) - sent <= abs(offset) / (0.1 * DT) + 2  # then it is silent
+    assert world.gate.state is State.HELD
+    assert world.gate.at_rest
+
+
+def test_an_arm_that_still_moves_is_waited_for() -> None:
+    world = World()
+    world.drive()
+    world.until_held()
+    sent = len(world.sent)
+    for _ in range(10):
+        world.stamp += FRAME
+        assert world.gate.frame(world.stamp, (world.pose + 0.01).tolist(), [0.0, 0.06, *REST[2:]]) is None
+    assert len(world.sent) == sent
+
+
+def test_a_new_stream_begins_where_the_held_arm_rests() -> None:
+    world = World()
+    world.drive()
+    world.until_held()
+    where = world.sent[-1][1] + np.append(np.full(7, 0.02), [0.0, 0.0])
+    for _ in range(30):
+        world.frame(pose=where)
+    assert world.offer(where) is None
 
 
 def test_while_the_gate_brakes_nobody_else_commands() -> None:

@@ -16,6 +16,7 @@ from salus_vla.control.chunking import ChunkManager
 from salus_vla.control.disturbance import Disturbance
 from salus_vla.control.limiter import Limiter
 from salus_vla.control.limits import PANDA, ArmLimits
+from salus_vla.control.standstill import Standstill
 from salus_vla.frames import FloatArray, Observation
 from salus_vla.policy.base import Policy, ReferencedPolicy
 from salus_vla.scene import Scene
@@ -28,6 +29,8 @@ CHUNK_EXHAUSTED = "chunk_exhausted"
 NO_VALID_POLICY = "no_valid_policy"
 NO_EPISODE = "no_episode"
 NO_DECISION_YET = "no_decision_yet"
+
+_NO_STOP = (NO_EPISODE, NO_DECISION_YET)  # nothing went wrong: the arm is where it should be
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class Controller:
         self._signals = SignalTracker(limits.lower, limits.upper, control_dt_ns, reference)
         self._plan = ChunkManager(control_dt_ns, blend_ns, limits.all_acceleration)
         self._limiter = Limiter(limits, frame_dt_ns * 1e-9, max_jump_s=max_jump_s)
+        self._standstill = Standstill(limits.lower, limits.upper, frame_dt_ns)
         self._disturbance = disturbance
         self._decisions = 0
         self._hold_reason, self._hold_detail = NO_DECISION_YET, "the first decision is being made"
@@ -110,6 +114,7 @@ class Controller:
         self._signals.reset()
         self._plan.reset()
         self._limiter.stop()
+        self._standstill.move()
         self._decisions = 0
         self._hold_reason, self._hold_detail = NO_DECISION_YET, "the first decision is being made"
 
@@ -163,27 +168,32 @@ class Controller:
     @property
     def resting(self) -> bool:
         """Whether the last command was at rest: nothing more needs to be sent for the arm to hold."""
-        return not self._limiter.started or self._limiter.at_rest
+        if not self._limiter.started:
+            return True
+        return self._limiter.at_rest and not self._standstill.due(self._limiter.position[:ARM_DOF])
 
     def stand(self) -> None:
         """The arm stands at the last command: so long came none that no speed is left to brake from."""
         if self._limiter.started:
             self._limiter.start(self._limiter.position)
 
-    def command(self, stamp_ns: int, measured: FloatArray) -> Command:
+    def command(self, stamp_ns: int, measured: FloatArray, measured_ns: int | None = None) -> Command:
         """The command that answers the frame at `stamp_ns`: where the arm should be one frame later.
 
         Args:
             stamp_ns: stamp of the frame [ns].
-            measured: joints of that frame, shape (9,) [rad, m].
+            measured: newest joints, shape (9,) [rad, m].
+            measured_ns: their stamp [ns]; that of the frame by default.
         """
         self._ensure_started(measured)
+        self._standstill.see(stamp_ns, measured[:ARM_DOF], stamp_ns if measured_ns is None else measured_ns)
         if not self._plan.has_plan:
             return self._hold(self._hold_reason, self._hold_detail)
         target = self._plan.target(stamp_ns + self._frame_dt_ns)
         if target is None:
             age = (self._plan.age_ns(stamp_ns) or 0) * 1e-9
             return self._hold(CHUNK_EXHAUSTED, f"the plan ended; its observation is {age:.2f} s old")
+        self._standstill.move()
         if self._disturbance is not None:
             target = self._disturbance.apply(target, stamp_ns)
         # What the chunk meant is checked, not the target: a disturbance never makes the limiter refuse.
@@ -195,7 +205,18 @@ class Controller:
         return Command(_joints(limited.position), limited.limited)
 
     def _hold(self, reason: str, detail: str) -> Command:
-        return Command(_joints(self._limiter.brake().position), False, reason, detail)
+        """Brakes along the path, then holds the arm where it is measured. The gripper keeps its target: it may hold."""
+        command = self._limiter.position
+        arm = None
+        if reason in _NO_STOP:
+            self._standstill.move()
+        else:
+            arm = self._standstill.stop(command[:ARM_DOF], at_rest=self._limiter.at_rest)
+        if arm is None:
+            command = self._limiter.brake().position
+        else:
+            command = self._limiter.step(np.append(arm, command[ARM_DOF:])).position
+        return Command(_joints(command), False, reason, detail)
 
     def _ensure_started(self, measured: FloatArray) -> None:
         if not self._limiter.started:

@@ -4,11 +4,12 @@ The gate knows nothing of who commands: it sees commands, the measured joints of
 **stream** begins at the measured pose of an arm at rest. Each command in it is one frame away from the one before,
 however late it comes; at most one passes per frame. A stream may pause only at rest; after a pause a new one may begin
 where the arm is measured then, which is how a reset of the simulator goes on. A stream that falls silent in motion is
-braked by the gate.
+braked by the gate, which then holds the measured pose: an arm that something blocks is not pushed on.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from salus_vla.gate.stop import plan_stop
 
 _REST_SPEED = 0.05  # rad/s; measured joints below it are at rest: noise and what a reset leaves are smaller
 _FAR = 0.1  # rad; no arm that follows its target rests that far from it
+_YIELD_SPEED = 0.1  # rad/s from a stop's end to the measured pose: taken on, and lost, in one frame by every joint
 
 
 class State(StrEnum):
@@ -105,6 +107,7 @@ class Gate:
         self._motion: Motion | None = None  # what was sent last
         self._sent_ns: int | None = None
         self._stop: list[Position] = []  # what is left of the gate's own stop, in reverse
+        self._rest: Position | None = None  # where the arm came to rest behind it
         self._refused_wall_s: float | None = None  # since when the newest frame waits with refused commands only
         self.passed = self.braked = self.teleports = self.clock_jumps = 0
         self.refused: Counter[Reason] = Counter()
@@ -137,7 +140,7 @@ class Gate:
             velocity: 9 [rad/s, m/s].
 
         Returns:
-            A command of the gate itself that answers this frame, when it is braking.
+            A command of the gate itself that answers this frame, when it is braking or goes to where the arm rests.
         """
         if self._frames:
             last = self._frames[-1]
@@ -156,6 +159,8 @@ class Gate:
             self._state = State.IDLE
         elif self._state is State.BRAKING:
             return self._next_of_stop()
+        elif self._state is State.HELD:
+            return self._yield()
         elif self._state is State.STREAM and not self.at_rest and self._silent_ns(stamp_ns) >= self._deadman_ns:
             return self._brake()
         return None
@@ -293,6 +298,7 @@ class Gate:
             self.teleports += 1
             self._forget()
             return None
+        self._rest = None
         self._stop = plan_stop(self._motion.position, self._motion.velocity, self._limits, self._dt)[::-1]
         self._state = State.BRAKING
         self._refused_wall_s = None
@@ -300,14 +306,35 @@ class Gate:
         return self._next_of_stop()
 
     def _next_of_stop(self) -> OwnCommand:
+        own = self._follow(self._stop.pop())
+        if not self._stop:
+            self._state = State.HELD
+        return own
+
+    def _yield(self) -> OwnCommand | None:
+        """Goes to where the held arm came to rest; the fingers keep their target, which may hold a cube."""
         assert self._motion is not None
-        before, position = self._motion, self._stop.pop()
+        command, newest = self._motion.position, self._frames[-1]
+        if self._rest is None:
+            if max(map(abs, newest.velocity[:ARM_DOF])) > _REST_SPEED:
+                return None
+            limits = zip(newest.position[:ARM_DOF], self._limits.lower, self._limits.upper, strict=False)
+            arm = tuple(min(max(value, lower), upper) for value, lower, upper in limits)
+            self._rest = (*arm, *command[ARM_DOF:])
+        if command == self._rest and self._motion.at_rest:
+            return None
+        step = _YIELD_SPEED * self._dt
+        ways = zip(command, self._rest, strict=True)
+        return self._follow(tuple(to if abs(to - at) <= step else at + math.copysign(step, to - at) for at, to in ways))
+
+    def _follow(self, position: Position) -> OwnCommand:
+        """A command of the gate's own for the newest frame."""
+        assert self._motion is not None
+        before = self._motion
         velocity = tuple((now - last) / self._dt for now, last in zip(position, before.position, strict=True))
         acceleration = tuple((now - last) / self._dt for now, last in zip(velocity, before.velocity, strict=True))
         self._motion = Motion(position, velocity, acceleration)
         self._sent_ns = self._frames[-1].stamp_ns
-        if not self._stop:
-            self._state = State.HELD
         return OwnCommand(self._sent_ns, position)
 
     def _answer_refused(self, stamp_ns: int, wall_s: float) -> OwnCommand | None:

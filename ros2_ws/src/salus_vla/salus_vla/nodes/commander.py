@@ -82,7 +82,6 @@ class Commander:
         self._active = False
         self._held: Trip | None = None  # latched until it is reset
         self._failed = False
-        self._sim_time = bool(node.get_parameter("use_sim_time").value)
         self._episode: Episode | None = None
         self._episode_seen = False  # since the last diagnostics
         self._joints: tuple[int, FloatArray] | None = None
@@ -119,7 +118,7 @@ class Commander:
         command, signals = contract.JOINT_TARGET, contract.SAFETY_SIGNALS
         self._commands = node.create_publisher(JointState, command.name, profile(command.qos))
         self._signals = node.create_publisher(SafetySignals, signals.name, profile(signals.qos))
-        if self._sim_time:
+        if node.get_parameter("use_sim_time").value:
             self._made.append(subscribe(node, contract.CLOCK, lambda m: self._on_time(messages.to_ns(m.clock))))
         else:
             now = node.get_clock().now
@@ -138,10 +137,11 @@ class Commander:
 
     def _on_episode(self, message: Episode) -> None:
         if message.kind == Episode.STARTED:
-            if self._sim_time:  # the reset put the world and the arm where they are known to be
-                self._release()
             self._episode = message
+            answered_ns = self._turns.answered_ns
             self._turns.start(messages.to_ns(message.header.stamp))
+            if self._held is not None:  # commands go on while the arm is held: none twice
+                self._turns.answered_ns = answered_ns
             self._worker.drain()
             self._controller.start_episode(message.seed)
             self._failed = False
@@ -248,12 +248,12 @@ class Commander:
         """Answers the newest joint frame with a command, in lockstep only when its decision is made."""
         if self._episode is None or self._joints is None:
             return
-        stamp_ns, measured = self._joints
+        stamp_ns = self._joints[0]
         if not self._turns.is_next(stamp_ns):
             return
         if not self._active:
             if not self._controller.resting:
-                self._send(stamp_ns, measured, quiet=True)
+                self._send(stamp_ns, quiet=True)
             return
         ended = self._turns.ended(stamp_ns)
         if not ended and self._lockstep and self._held is None and self._turns.decision_due(stamp_ns):
@@ -266,12 +266,14 @@ class Commander:
                 return
             if self._held is None:
                 self._controller.drop_plan(NO_EPISODE, "the episode is over")
-        self._send(stamp_ns, measured, quiet=ended or self._failed)
+        self._send(stamp_ns, quiet=ended or self._failed)
 
-    def _send(self, stamp_ns: int, measured: FloatArray, *, quiet: bool) -> None:
+    def _send(self, stamp_ns: int, *, quiet: bool) -> None:
         """Commands and, unless `quiet`, says whether the arm follows a plan."""
         began = time.perf_counter()
-        command = self._controller.command(stamp_ns, measured)
+        assert self._joints is not None
+        measured_ns, measured = self._joints
+        command = self._controller.command(stamp_ns, measured, measured_ns)
         self._turns.answered_ns = stamp_ns
         self._commands.publish(messages.joint_command(stamp_ns, command.position))
         self._watch.commanded(stamp_ns, began)
@@ -301,7 +303,7 @@ class Commander:
         if stands:
             self._controller.stand()
         for stamp_ns in stamps:
-            self._send(stamp_ns, self._joints[1], quiet=not self._active)
+            self._send(stamp_ns, quiet=not self._active)
 
     # -- watching ------------------------------------------------------------------------------------------------------
 
