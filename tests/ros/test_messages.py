@@ -1,7 +1,6 @@
 """Frames, contacts and signals to messages and back."""
 
 import array
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import JointState
 
-from salus_msgs.msg import SafetySignals
 from salus_vla.contract import JOINTS
-from salus_vla.control.controller import Decision
 from salus_vla.errors import SalusError
 from salus_vla.frames import Contact, Frame, Pose
 from salus_vla.nodes import messages
-from salus_vla.signals import NAMES, SignalVector
 
 STAMP = 12_340_000_056
 TIME = Time(sec=12, nanosec=340_000_056)
@@ -155,44 +151,3 @@ def test_contacts_that_cannot_be_read_are_errors_that_name_the_topic(values: dic
 def test_key_values_are_texts() -> None:
     items = messages.key_values({"a": 1, "b": 0.5, "c": "x"})
     assert [(item.key, item.value) for item in items] == [("a", "1"), ("b", "0.5"), ("c", "x")]
-
-
-# -- signals -----------------------------------------------------------------------------------------------------------
-
-VECTOR = SignalVector(
-    values=np.array([*np.arange(1, 12) / 8.0, np.nan], dtype=np.float32),
-    member_actions=np.arange(21, dtype=np.float32).reshape(3, 7) / 16.0,
-    members=3,
-    noise_samples=2,
-)
-DECISION = Decision(number=41, stamp_ns=STAMP, chunk=None, signals=VECTOR, inference_ms=12.5)
-
-
-def test_every_signal_stands_in_the_field_of_its_name() -> None:
-    sent = messages.safety_signals(DECISION)
-    for name, value in zip(NAMES[:-1], np.arange(1, 12) / 8.0, strict=True):
-        assert getattr(sent, name) == value, name
-    assert np.isnan(sent.activation_novelty)
-    assert sent.valid == 0b0111_1111_1111
-
-
-def test_the_message_of_signals_says_where_they_come_from() -> None:
-    sent = messages.safety_signals(DECISION)
-    assert (sent.header.stamp, sent.header.frame_id) == (TIME, "")
-    assert (sent.decision, sent.inference_ms) == (41, 12.5)
-    assert (sent.members, sent.noise_samples) == (3, 2)
-    assert sent.schema_version == SafetySignals.SCHEMA_VERSION
-    assert len(NAMES) == SafetySignals.SIGNAL_COUNT
-    assert list(sent.member_actions) == list(np.arange(21) / 16.0)
-
-
-def test_the_generated_message_has_the_signals_in_vector_order() -> None:
-    fields = SafetySignals.get_fields_and_field_types()
-    floats = [name for name, kind in fields.items() if kind == "float"]
-    assert [name for name in floats if name != "inference_ms"] == list(NAMES)
-
-
-def test_nothing_valid_is_a_message_too() -> None:
-    sent = messages.safety_signals(replace(DECISION, signals=replace(VECTOR, values=np.full(12, np.nan, np.float32))))
-    assert sent.valid == 0
-    assert all(np.isnan(getattr(sent, name)) for name in NAMES)

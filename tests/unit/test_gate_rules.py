@@ -167,11 +167,13 @@ def test_the_limiters_stream_passes_unchanged_at_full_speed_and_into_every_limit
 # -- what it is made of ------------------------------------------------------------------------------------------------
 
 
-def test_the_gate_needs_neither_torch_nor_the_policy_nor_ros() -> None:
+@pytest.mark.parametrize(("module", "more"), [("gate.gate", ("rclpy",)), ("nodes.command_gate_node", ())])
+def test_the_gate_needs_neither_torch_nor_the_policy_nor_what_reads_files(module: str, more: tuple[str, ...]) -> None:
+    heavy = ("torch", "mujoco", "pydantic", "lerobot", "salus_vla.policy", "salus_vla.signals", "salus_vla.scene")
+    heavy += ("salus_vla.control.controller", "salus_vla.control.limiter", *more)
     program = (
-        "import sys; import salus_vla.gate.gate\n"
-        "heavy = {'torch', 'mujoco', 'pydantic', 'rclpy', 'lerobot', 'salus_vla.policy', 'salus_vla.signals',\n"
-        "         'salus_vla.control.controller', 'salus_vla.control.limiter'} & set(sys.modules)\n"
+        f"import sys; import salus_vla.{module}\n"
+        f"heavy = set({heavy!r}) & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -30,6 +30,7 @@ from salus_vla.nodes.ensemble_watch import EnsembleWatch
 from salus_vla.nodes.images import to_array
 from salus_vla.nodes.lifecycle import destroy
 from salus_vla.nodes.qos import profile
+from salus_vla.nodes.signal_messages import safety_signals
 from salus_vla.nodes.sim_parameters import LOCKSTEP
 from salus_vla.nodes.status import StatusPublisher
 from salus_vla.nodes.subscribe import subscribe
@@ -219,7 +220,7 @@ class Commander:
             return  # decided before the clock jumped back
         self._turns.decided_ns = decision.stamp_ns
         self._watch.decided(decision.stamp_ns, decision.inference_ms)
-        self._signals.publish(messages.safety_signals(decision))
+        self._signals.publish(safety_signals(decision))
         if self._held is None and self._active:
             self._controller.accept(decision, max(now_ns, decision.stamp_ns), measured)
         self._answer()

@@ -1,4 +1,4 @@
-"""Frames, contacts and signals to ROS messages and back: the only place that knows both sides' field names."""
+"""Frames and contacts to ROS messages and back; `signal_messages` has those of the policy."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, JointState
 
-from salus_msgs.msg import Episode, SafetySignals, Status
-from salus_vla.contract import ARM_DOF, JOINTS, Topic
-from salus_vla.control.controller import Decision
+from salus_msgs.msg import Episode, Status
+from salus_vla.contract import JOINTS, Topic
 from salus_vla.errors import MessageError
 from salus_vla.frames import Contact, FloatArray, Frame, Pose
 from salus_vla.nodes.qos import interface_class
 from salus_vla.nodes.standard_messages import NS, contact_array, header, key_values, pose_stamped, to_ns, to_time
-from salus_vla.signals import NAMES, SCHEMA_VERSION
 
 _UNIT_TOLERANCE = 0.01  # of a quaternion's length
 # What simulators send is in a module that Isaac Sim's Python can import; whoever reads messages finds all of them here.
@@ -34,7 +32,6 @@ __all__ = [
     "joint_state",
     "key_values",
     "pose_stamped",
-    "safety_signals",
     "to_contacts",
     "to_ns",
     "to_pose",
@@ -181,22 +178,3 @@ def to_contacts(message: DiagnosticArray) -> tuple[Contact, ...]:
                 f"/ground_truth/contact: {status.name!r} has the values {values}, expected body_a, body_b, force_n"
             ) from error
     return tuple(contacts)
-
-
-# -- signals -----------------------------------------------------------------------------------------------------------
-
-
-def safety_signals(decision: Decision) -> SafetySignals:
-    """The message of one decision."""
-    vector = decision.signals
-    return SafetySignals(
-        header=header(decision.stamp_ns),
-        schema_version=SCHEMA_VERSION,
-        members=vector.members,
-        noise_samples=vector.noise_samples,
-        valid=vector.valid,
-        decision=decision.number,
-        inference_ms=decision.inference_ms,
-        member_actions=array.array("f", vector.member_actions[:, :ARM_DOF].ravel()),
-        **{name: float(value) for name, value in zip(NAMES, vector.values, strict=True)},
-    )

@@ -1,0 +1,50 @@
+"""The message of a decision: every signal stands in the field of its name."""
+
+from dataclasses import replace
+
+import numpy as np
+from builtin_interfaces.msg import Time
+
+from salus_msgs.msg import SafetySignals
+from salus_vla.control.controller import Decision
+from salus_vla.nodes.signal_messages import safety_signals
+from salus_vla.signals import NAMES, SignalVector
+
+STAMP, TIME = 12_020_000_000, Time(sec=12, nanosec=20_000_000)
+VECTOR = SignalVector(
+    values=np.array([*np.arange(1, 12) / 8.0, np.nan], dtype=np.float32),
+    member_actions=np.arange(21, dtype=np.float32).reshape(3, 7) / 16.0,
+    members=3,
+    noise_samples=2,
+)
+DECISION = Decision(number=41, stamp_ns=STAMP, chunk=None, signals=VECTOR, inference_ms=12.5)
+
+
+def test_every_signal_stands_in_the_field_of_its_name() -> None:
+    sent = safety_signals(DECISION)
+    for name, value in zip(NAMES[:-1], np.arange(1, 12) / 8.0, strict=True):
+        assert getattr(sent, name) == value, name
+    assert np.isnan(sent.activation_novelty)
+    assert sent.valid == 0b0111_1111_1111
+
+
+def test_the_message_of_signals_says_where_they_come_from() -> None:
+    sent = safety_signals(DECISION)
+    assert (sent.header.stamp, sent.header.frame_id) == (TIME, "")
+    assert (sent.decision, sent.inference_ms) == (41, 12.5)
+    assert (sent.members, sent.noise_samples) == (3, 2)
+    assert sent.schema_version == SafetySignals.SCHEMA_VERSION
+    assert len(NAMES) == SafetySignals.SIGNAL_COUNT
+    assert list(sent.member_actions) == list(np.arange(21) / 16.0)
+
+
+def test_the_generated_message_has_the_signals_in_vector_order() -> None:
+    fields = SafetySignals.get_fields_and_field_types()
+    floats = [name for name, kind in fields.items() if kind == "float"]
+    assert [name for name in floats if name != "inference_ms"] == list(NAMES)
+
+
+def test_nothing_valid_is_a_message_too() -> None:
+    sent = safety_signals(replace(DECISION, signals=replace(VECTOR, values=np.full(12, np.nan, np.float32))))
+    assert sent.valid == 0
+    assert all(np.isnan(getattr(sent, name)) for name in NAMES)
