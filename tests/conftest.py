@@ -1,11 +1,15 @@
 """For all tests: a private ROS domain, so that no other graph on this machine is seen, and a second try for graphs."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from salus_vla.domains import private_graph
+
+# A shell's `&` starts pytest with SIGINT ignored, and whatever it starts would inherit that: no Ctrl-C would end it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

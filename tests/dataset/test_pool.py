@@ -16,6 +16,7 @@ from salus_vla.dataset.prepare import LeftOut, Options, Prepared
 from salus_vla.dataset.sources import find_sources
 from salus_vla.errors import RecordingError
 from salus_vla.task.monitor import Outcome
+from waiting import wait_until
 
 # Prints the process ids of the workers, then dies as with kill -9.
 PROGRAM = """
@@ -64,5 +65,4 @@ def test_workers_end_when_the_export_is_killed(run: Path) -> None:
     assert result.returncode == -9, result.stderr
     pids = [int(pid) for pid in result.stdout.split()]
     assert len(pids) == 2
-    _, alive = psutil.wait_procs([psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)], timeout=5.0)
-    assert alive == []
+    wait_until(lambda: not any(map(psutil.pid_exists, pids)), "end of the workers", 5.0)

@@ -92,6 +92,8 @@ class ScriptedSimulator(GraphClient):
         self.wait(self._reset_hold.service_is_ready, contract.RESET_HOLD.name)
         heard = [p for name, p in self._publishers.items() if clock_heard or name != contract.CLOCK.name]
         self.wait(lambda: all(publisher.get_subscription_count() for publisher in heard), "all subscriptions")
+        # And it knows of this one's, or what it says first would be lost: this was the last of them.
+        self.wait(lambda: self.diagnostics, "sign of life of vla_ensemble")
 
     def check(self) -> None:
         """The policy is alive."""

@@ -151,10 +151,12 @@ class Bench(GraphClient):
 
 
 @pytest.fixture
-def bench() -> Iterator[Bench]:
+def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """Beside a gate with the parameters that a test gives."""
+    parameters = [word for parameter in getattr(request, "param", ()) for word in ("-p", parameter)]
     executable = Path(get_package_prefix("salus_vla"), "lib", "salus_vla", "command_gate")
     os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(config_dir() / "fastdds.xml")
-    with subprocess.Popen([str(executable)]) as process:
+    with subprocess.Popen([str(executable), "--ros-args", *parameters]) as process:
         try:
             bench = Bench()
             try:
@@ -214,6 +216,8 @@ def test_a_commander_that_is_killed_in_motion_leaves_an_arm_that_the_gate_brings
     np.testing.assert_allclose(travelled, travelled[0], rtol=1e-6)
 
 
+# A frame with refused commands only is braked after the deadman's wall time: this test may be slower than 0.2 s.
+@pytest.mark.parametrize("bench", [("deadman_s:=2.0",)], indirect=True)
 def test_a_flood_of_bad_commands_never_reaches_the_arm_and_does_not_flood_the_status(bench: Bench) -> None:
     bench.wait_for_status(Status.READY)
     bench.frame()

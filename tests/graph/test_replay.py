@@ -86,7 +86,7 @@ def test_every_recorded_byte_is_played(collected: Collected) -> None:
     def take(topic: Topic, raw: bytes) -> None:
         found[topic.name].append(raw)
 
-    replay = replaying(collected.bag(0), "--rate", 2)
+    replay = replaying(collected.bag(0), "--rate", 2, "--delay", 3)  # nothing is published before it is heard
     with LiveListener("listener", take, read=()) as listener, replay as process:
         deadline = time.monotonic() + LIMIT_S
         while any(len(found[name]) < len(expected[name]) for name in expected):

@@ -85,6 +85,12 @@ def test_no_interface_of_our_own_package_is_on_the_simulators_side(client: SimCl
 
 
 def test_sim_time_follows_the_wall_clock(client: SimClient) -> None:
+    apart_s = 0.0
+    while apart_s < 0.01:  # a simulator that is behind catches up
+        client.forget()
+        began = time.monotonic()
+        client.wait_for(contract.CLOCK, 1)
+        apart_s = time.monotonic() - began
     client.forget()
     began = time.monotonic()
     clocks = client.wait_for(contract.CLOCK, 126)
@@ -178,7 +184,7 @@ def wrong_starts() -> Iterator[dict[str, subprocess.Popen[str]]]:
 def test_a_wrong_parameter_ends_the_start_with_one_line_that_names_it(
     wrong_starts: dict[str, subprocess.Popen[str]], what: str
 ) -> None:
-    _, stderr = wrong_starts[what].communicate(timeout=LIMIT_S)
+    _, stderr = wrong_starts[what].communicate(timeout=3 * LIMIT_S)  # they start all at once
     assert wrong_starts[what].returncode == 1
     (line,) = stderr.splitlines()
     assert line.startswith("error: ")

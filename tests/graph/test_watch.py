@@ -43,7 +43,7 @@ def recording_graph(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_a_snapshot_shows_the_running_graph(recording_graph: Path) -> None:
-    result = salus("watch", "--once")
+    result = salus("watch", "--once", "--seconds", "8")  # a node may be found seconds after the first
     assert result.returncode == 0, result.stderr
     lines = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line.strip()}
     assert "episode: 0 of run run, seed 31, running, decision" in result.stdout

@@ -12,6 +12,11 @@ from .scripted_simulator import FRAME_NS, assert_braked, scripted_simulator
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
 
 
+def seconds_in(detail: str) -> float:
+    """The number of a detail `... for NUMBER s ...`; how far behind its limit it is noticed depends on the machine."""
+    return float(detail.partition(" for ")[2].split()[0])
+
+
 def test_what_sim_time_cannot_show_is_judged_on_wall_time() -> None:
     """No clock at all; a camera that the simulator waits for in lockstep; a simulator that stops."""
     with scripted_simulator("pacing:=lockstep", "watch.clock_s:=1.0", "watch.stopped_s:=2.0") as simulator:
@@ -23,7 +28,9 @@ def test_what_sim_time_cannot_show_is_judged_on_wall_time() -> None:
         simulator.wait_for_status(Status.RUNNING)
         simulator.frame(without=("top",))  # answered, although its camera set never becomes complete
         status = simulator.wait_for_status(Status.HOLDING, STALE_CAMERA)
-        assert status.detail.startswith("camera top: nothing new for 2 s of wall time")
+        assert status.detail.startswith("camera top: nothing new for ")
+        assert " s of wall time" in status.detail
+        assert seconds_in(status.detail) >= 2.0
         simulator.frames(14)
         assert_braked(simulator, 0, simulator.now_ns - 14 * FRAME_NS)
         assert "camera top" in simulator.reset_hold()
@@ -40,7 +47,8 @@ def test_on_a_real_arm_time_is_the_systems_and_a_new_episode_clears_nothing() ->
         arm.now_ns = time.time_ns()
         arm.start_episode()
         status = arm.wait_for_status(Status.HOLDING, STALE_JOINTS)  # nothing comes any more, not even a clock
-        assert status.detail.startswith("joint states: nothing new for 1.")
+        assert status.detail.startswith("joint states: nothing new for ")
+        assert seconds_in(status.detail) >= 1.5
         arm.end_episode()
         arm.now_ns = time.time_ns()
         arm.start_episode()

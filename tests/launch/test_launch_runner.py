@@ -174,7 +174,7 @@ def test_a_signal_ends_the_graph_with_sigint(start: Start, number: signal.Signal
 
 
 def test_ctrl_c_of_a_terminal_reaches_a_node_once(start: Start) -> None:
-    graph = start(node("deaf", sigterm_timeout="0.3"))
+    graph = start(node("deaf", sigterm_timeout="2.0"))
     pid = int(graph.wait_for("ready").split()[-1])
     assert os.getsid(pid) == pid  # a session of its own: the terminal cannot signal it
     graph.process.send_signal(signal.SIGINT)
@@ -183,7 +183,7 @@ def test_ctrl_c_of_a_terminal_reaches_a_node_once(start: Start) -> None:
 
 
 def test_escalation_by_time(start: Start) -> None:
-    graph = start(node("stone", sigterm_timeout="0.2", sigkill_timeout="0.2"))
+    graph = start(node("stone", sigterm_timeout="2.0", sigkill_timeout="2.0"))
     graph.wait_for("ready")
     graph.process.send_signal(signal.SIGINT)
     graph.wait_for("heard SIGINT")

@@ -200,12 +200,12 @@ class Collecting:
     def kill(self, target: str, watch: Watch) -> None:
         """Kill -9 of one process, or of all with `graph`, after which `watch.seen` holds the moment of the kill.
 
-        Recorder and simulator stand still first, so that the newest /clock is known and nothing more is recorded.
+        Simulator and recorder stand still first, so that the newest /clock is known and nothing more is recorded.
         """
         processes = self.processes()
-        still = [processes[name] for name in (RECORDER, SIMULATOR) if name in processes]
+        still = [processes[name] for name in (SIMULATOR, RECORDER) if name in processes]
         if target == SIMULATOR:
-            still = still[-1:]
+            still = still[:1]
         for process in still:
             process.suspend()
         watch.spin(DRAIN_S)

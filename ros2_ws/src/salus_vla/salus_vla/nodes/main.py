@@ -14,10 +14,11 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 
 from salus_msgs.msg import Status
 from salus_vla.contract import STATUS_TOPIC
+from salus_vla.domains import DISCOVERY_S
 from salus_vla.errors import SalusError
 from salus_vla.nodes.qos import profile
 
-TELLS_WITHIN_S = 3.0  # wall time for the episode node to hear why a node does not start
+TELLS_WITHIN_S = DISCOVERY_S + 1.0  # wall time for the episode node to hear why a node does not start
 
 
 class RunnableNode(Protocol):

@@ -123,8 +123,7 @@ class SimChecker:
             self._send(joints.stamp_ns, self._answer)
 
     def _send(self, stamp_ns: int, command: tuple[tuple[str, float], ...]) -> None:
-        names, positions = zip(*command, strict=True)
-        self._commands.publish(JointState(header=header(stamp_ns), name=list(names), position=list(positions)))
+        self._commands.publish(_to_message(stamp_ns, command))
 
     def _pass(self, frames: int) -> bool:
         """Waits until this many frames have passed."""
@@ -197,8 +196,9 @@ class SimChecker:
         hears.forget()
         hears.until(lambda: hears.joints, _LIMIT_S / _LATER_FRAMES)
         stamp_ns, before = hears.newest.get(JOINT_STATES.name, 0), self._position()
-        for command in experiment.commands:
-            self._send(stamp_ns, command)
+        # Made before the first is sent: a simulator that waits for one should find all of them.
+        for message in [_to_message(stamp_ns, command) for command in experiment.commands]:
+            self._commands.publish(message)
         if experiment is UNKNOWN:
             # Handled before the call is answered, so that no right command takes its place in a queue of one.
             self._set({})
@@ -249,6 +249,11 @@ def _first_stamp(answer: str) -> int | None:
         return int(json.loads(answer)["stamp_ns"])
     except (ValueError, TypeError, KeyError):
         return None
+
+
+def _to_message(stamp_ns: int, command: tuple[tuple[str, float], ...]) -> JointState:
+    names, positions = zip(*command, strict=True)
+    return JointState(header=header(stamp_ns), name=list(names), position=list(positions))
 
 
 def _apart(position: FloatArray, other: FloatArray) -> float:
