@@ -22,10 +22,10 @@ test: setup ## all tests; ARGS= adds options of pytest
 	@tools/setup.sh browser
 	@$(IN_ENV) tools/run_tests.sh $(ARGS)
 
-faults: setup ## kill processes and fill disks, 100 times, about 25 minutes; ARGS= adds options
+faults: setup ## kill processes and fill disks, 100 times, about 35 minutes; ARGS= adds options
 	@$(IN_ENV) python -m salus_vla.faults --report docs/reliability.md $(ARGS)
 
-load: setup ## 640x480 at 30 Hz, four graphs, 500 episodes, about 15 minutes; ARGS= adds options
+load: setup ## 640x480 at 30 Hz, four graphs, 500 episodes, about 7 minutes; ARGS= adds options
 	@$(IN_ENV) python -m salus_vla.load --report docs/reliability.md $(ARGS)
 
 lint: setup ## ruff, mypy, codespell

@@ -10,12 +10,15 @@ pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
 PARTS = {
     "mujoco_sim": {"frames", "commands", "resources"},
     "vla_ensemble": {"clock", "joints", "camera front", "decisions", "commands", "watchdog", "resources"},
+    "command_gate": {"joints", "commands", "arm", "resources"},
     "episode": {"frames", "outcomes", "/clock", "/joint_states", "resources"},
     "bag_recorder": {"write", "disk", "/camera_top/image_raw", "/clock", "resources"},
 }
 NUMBERS = {
     ("vla_ensemble", "decisions"): {"decide_ms_p50", "decide_ms_p99", "receive_ms_p99", "rate_hz", "plan_age_s"},
     ("vla_ensemble", "commands"): {"publish_ms_p50", "publish_ms_p99", "commands_refused", "longest_gap_s"},
+    ("command_gate", "joints"): {"rate_hz", "longest_gap_s"},
+    ("command_gate", "commands"): {"judge_ms_p50", "judge_ms_p99", "passed", "refused"},
     ("bag_recorder", "write"): {"write_ms_p50", "write_ms_p99", "messages"},
     ("mujoco_sim", "frames"): {"step_ms_p50", "render_ms_p99", "wait_ms_p50", "frames_per_wall_s"},
 }

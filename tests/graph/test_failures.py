@@ -35,6 +35,15 @@ def test_a_key_that_no_node_reads_ends_the_run_with_its_name(tmp_path: Path) -> 
     )
 
 
+def test_a_section_that_no_node_reads_ends_a_launched_graph_too(tmp_path: Path) -> None:
+    parameters = tmp_path / "mine.yaml"
+    parameters.write_text(yaml.safe_dump({"vla_ensembel": {"ros__parameters": {"model.dtype": "fp32"}}}))
+    words = ["policy:=hold", "episodes:=1", f"out:={tmp_path / 'runs'}", f"params_file:={parameters}"]
+    result = salus("launch", "salus.launch.xml", *words)
+    assert f"error: {parameters}: vla_ensembel: no node has this name" in result.stdout + result.stderr
+    assert not list((tmp_path / "runs").rglob("*.mcap"))
+
+
 def test_a_simulator_that_does_not_wait_aborts_the_episode_with_the_reason(tmp_path: Path) -> None:
     parameters = tmp_path / "mine.yaml"
     impatient = {

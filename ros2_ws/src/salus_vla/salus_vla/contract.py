@@ -60,7 +60,7 @@ class Source(Enum):
     POLICY = "vla_ensemble"
     GATE = "command_gate"
     EPISODE = "episode"
-    NODES = "every SALUS node"
+    NODES = "the nodes of SALUS"
     MARKERS = "salus_markers"
     DESCRIPTION = "robot_state_publisher"
     AGGREGATOR = "diagnostic_aggregator"

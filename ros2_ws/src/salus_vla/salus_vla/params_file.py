@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,3 +42,12 @@ def check_params_file(path: Path) -> None:
     for name in read_config(path, _ParamsFile).root:
         if name != _ALL_NODES and name.removeprefix("/") not in known:
             raise ConfigError(f"{path}: {name}: no node has this name; expected {', '.join(known)} or {_ALL_NODES}")
+
+
+def given_params_files(words: Sequence[str]) -> list[Path]:
+    """The parameter files that a node was started with.
+
+    Args:
+        words: its command line.
+    """
+    return [Path(path) for option, path in pairwise(words) if option == "--params-file"]

@@ -27,7 +27,8 @@ Makes a normal bag of one that was interrupted (power cut, kill -9, full disk): 
 is kept, its index and metadata.yaml are written, and it is marked as recovered. The interrupted bag is not touched.
 
 PATH is a run (everything interrupted in it is recovered and listed in run.json) or the folder of one bag.
-Killing the recorder loses at most the last 0.35 s of messages: 0.25 s held back, and an unfinished chunk.
+Killing the recorder loses at most the last 0.5 s of messages: 0.25 s are held back, an unfinished chunk of 0.04 s, and
+what the recorder was behind.
 """
 _PICTURE = """\
 Draws one episode as a picture: rows of images of the three cameras, and the twelve safety signals over the same time,

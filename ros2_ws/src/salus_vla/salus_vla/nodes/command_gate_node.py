@@ -25,7 +25,7 @@ from salus_vla.nodes.parameters import make_node, parameter, read_parameters
 from salus_vla.nodes.qos import profile
 from salus_vla.nodes.status import StatusPublisher
 from salus_vla.nodes.subscribe import subscribe, take_waiting
-from salus_vla.watch.meters import Level, Part
+from salus_vla.watch.meters import LatencyMeter, Level, Part, RateMeter
 
 _FRAME_NS = round(1e9 / FRAME_HZ)
 _TICK_S = 0.05  # wall time between two looks at frames that wait
@@ -69,6 +69,7 @@ class CommandGateNode:
         self._early: JointState | None = None  # came before the frame that it answers
         self._refused_ns: int | None = None
         self._refusals_reported = 0
+        self._frames_rate, self._judging = RateMeter(FRAME_HZ), LatencyMeter()
         self._frame_wall = time.monotonic()
         command = contract.JOINT_COMMAND
         self._commands = self.node.create_publisher(JointState, command.name, profile(command.qos))
@@ -95,6 +96,7 @@ class CommandGateNode:
         stamp_ns = messages.to_ns(message.header.stamp)
         position, velocity = _measured(message)
         self._frame_wall = time.monotonic()
+        self._frames_rate.add(stamp_ns)
         before = self._gate.clock_jumps, self._gate.teleports
         self._send(self._gate.frame(stamp_ns, position, velocity))
         if self._gate.clock_jumps > before[0]:
@@ -113,6 +115,7 @@ class CommandGateNode:
             if self._is_early(stamp_ns) and self._early is None:
                 self._early = message
                 return
+        began = time.perf_counter()
         refused = self._gate.offer(
             stamp_ns,
             message.name,
@@ -124,6 +127,7 @@ class CommandGateNode:
             self._commands.publish(message)
         else:
             self._refuse(refused)
+        self._judging.add((time.perf_counter() - began) * 1e3)
 
     def _is_early(self, stamp_ns: int) -> bool:
         """Whether a stamp is of the next frame, whose joints may still be on their way."""
@@ -185,10 +189,11 @@ class CommandGateNode:
         gate = self._gate
         total = sum(gate.refused.values())
         lately, self._refusals_reported = total - self._refusals_reported, total
-        commands = {"passed": gate.passed, "refused": total}
+        commands: dict[str, float] = {"passed": gate.passed, "refused": total, **self._judging.values("judge")}
         commands |= {f"refused_{reason}": count for reason, count in sorted(gate.refused.items())}
         arm = {"stops": gate.braked, "put_elsewhere": gate.teleports, "clock_jumps": gate.clock_jumps}
         return [
+            self._frames_rate.part("joints", gate.newest_ns or 0),
             Part("commands", commands, Level.WARN, f"{lately} refused") if lately else Part("commands", commands),
             Part("arm", arm, Level.WARN, "the gate holds it") if self._holds else Part("arm", arm),
         ]

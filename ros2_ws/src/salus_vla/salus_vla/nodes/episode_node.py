@@ -6,6 +6,7 @@ deactivating ends the running one as ABORTED and has the arm held, cleaning up t
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from rclpy.executors import SingleThreadedExecutor
@@ -17,6 +18,7 @@ from salus_vla.nodes.lifecycle import ManagedNode
 from salus_vla.nodes.main import run_node
 from salus_vla.nodes.parameters import read_parameters
 from salus_vla.nodes.status import StatusPublisher
+from salus_vla.params_file import check_params_file, given_params_files
 from salus_vla.scene import load_scene
 
 
@@ -91,4 +93,11 @@ class EpisodeNode:
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of the `episode` executable."""
-    return run_node(EpisodeNode, args, role="episode")
+
+    def make() -> EpisodeNode:
+        # Every node checks its own keys; a section of no node is nobody's. This node is in every graph, once.
+        for path in given_params_files(sys.argv if args is None else args):
+            check_params_file(path)
+        return EpisodeNode()
+
+    return run_node(make, args, role="episode")
