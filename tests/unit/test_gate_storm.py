@@ -1,9 +1,10 @@
-"""100,000 random and adversarial commands: whatever comes, what the gate sends is inside every limit of the arm.
+"""Random and adversarial streams of commands: whatever comes, what the gate sends is inside every limit of the arm.
 
 The checker has its own numbers (the arm's data sheet), knows only what was sent and measured, and shares no code with
 the gate. A test of it says that it finds each kind of violation.
 """
 
+import os
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +14,10 @@ from gate_world import ACCELERATION, DT, FRAME, JERK, LOWER, NAMES, SPEED, UPPER
 from salus_vla.gate.checks import Reason
 from salus_vla.gate.gate import Gate, OwnCommand, State
 
-COMMANDS, STREAM = 100_000, 200
+# Streams and commands in each: 100,000 commands, or as many streams as the environment says, shorter ones.
+STREAMS = int(os.environ.get("SALUS_STORM_STREAMS", "500"))
+STREAM = 200 if STREAMS <= 500 else 20
+COMMANDS = STREAMS * STREAM
 HOME = np.array([0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398, 0.04, 0.04])
 # Of velocity, acceleration and jerk. Rounding alone: 4e-16 of 3 rad, differenced three times over 20 ms, is 2e-10; a
 # stop that ends exactly at a position limit loses up to 1e-10 rad there, which two differences make 3e-7.
@@ -234,10 +238,10 @@ class Storm:
 def test_nothing_that_was_sent_breaks_a_limit() -> None:
     passed = braked = 0
     refused = dict.fromkeys(Reason, 0)
-    for seed in range(COMMANDS // STREAM):
+    for seed in range(STREAMS):
         storm = Storm(seed)
         storm.run(STREAM)
-        for _ in range(40):  # everybody else is dead
+        for _ in range(40 + 90):  # everybody else is dead; after its stop the gate may go a little to where the arm is
             storm.frame()
         assert violations(storm.sent) == [], seed
         assert storm.gate.at_rest
@@ -247,12 +251,12 @@ def test_nothing_that_was_sent_breaks_a_limit() -> None:
             refused[reason] += count
         assert storm.gate.passed + sum(storm.gate.refused.values()) == storm.offered >= STREAM
     assert passed > 0.25 * COMMANDS
-    assert braked > 4 * COMMANDS / STREAM
+    assert braked > 0.02 * COMMANDS
     # Before joints were measured nothing was offered, and beyond the jerk limit is nothing inside the other ones.
     assert {reason for reason, count in refused.items() if not count} == {Reason.NO_FRAME, Reason.JERK_LIMIT}
 
 
-@pytest.mark.parametrize("kind", ["position", "velocity", "acceleration", "nan", "start", "two in a frame"])
+@pytest.mark.parametrize("kind", ["position", "velocity", "acceleration", "jerk", "nan", "start", "two in a frame"])
 def test_the_checker_finds_what_breaks_a_limit(kind: str) -> None:
     commands = [HOME.copy() for _ in range(10)]
     stamps = [FRAME * (i + 1) for i in range(10)]
@@ -262,6 +266,8 @@ def test_the_checker_finds_what_breaks_a_limit(kind: str) -> None:
         commands = [HOME + np.array([max(0, 0.003 * i * i), 0, 0, 0, 0, 0, 0, 0, 0]) for i in range(10)]
     elif kind == "acceleration":
         commands[5][2] += 1.01 * 10.0 * DT * DT
+    elif kind == "jerk":
+        commands[5][2] += 2 * 5000.0 * DT**3
     elif kind == "nan":
         commands[3][3] = np.nan
     elif kind == "start":
@@ -269,6 +275,7 @@ def test_the_checker_finds_what_breaks_a_limit(kind: str) -> None:
     else:
         stamps[4] = stamps[3]
     sent = Sent(stamps, [tuple(command) for command in commands], [HOME] * 10, [True, *[False] * 9])
-    assert violations(sent)
+    named = {"nan": "position", "start": "acceleration", "two in a frame": "more than one command per frame"}
+    assert named.get(kind, kind) in violations(sent)
     good = Sent([FRAME * (i + 1) for i in range(10)], [tuple(HOME)] * 10, [HOME] * 10, [True, *[False] * 9])
     assert violations(good) == []
