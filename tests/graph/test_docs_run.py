@@ -13,8 +13,15 @@ from salus_vla.cli.main import main
 pytestmark = [pytest.mark.graph, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
-# Pages with such a block, and a file that its last command writes.
-PAGES = {"quickstart": "runs/first/report/index.html", "record_and_train": "results.md"}
+# Pages with such a block, and a file that its commands write.
+PAGES = {
+    "quickstart": "runs/first/report/index.html",
+    "record_and_train": "results.md",
+    "checkpoint": "runs/mine/run.json",
+    "robot": "",
+    "concepts": "tables/signals.csv",
+    "troubleshooting": "runs/broken/run.json",
+}
 
 
 def marked(text: str) -> list[str]:
@@ -26,14 +33,14 @@ def marked(text: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_does_what_it_says(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = marked((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
-    assert len(lines) > 4
+    assert lines
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     for line in lines:
         program, *words = shlex.split(line, comments=True)
         assert program == "salus"
         assert main(words) == 0, line
-    assert (tmp_path / PAGES[page]).stat().st_size > 100
+    assert not PAGES[page] or (tmp_path / PAGES[page]).stat().st_size > 100
 
 
 def test_every_page_with_a_mark_is_run() -> None:
