@@ -90,6 +90,7 @@ class Storm:
         self.offered = 0
         self.stamp = int(self.rng.integers(0, 10**12))
         self.pose, self.speed, self.moved = self._somewhere(), np.zeros(9), True
+        self.measured = self.pose
         self.begin()
 
     def _somewhere(self) -> np.ndarray:
@@ -125,6 +126,9 @@ class Storm:
         if put_at is not None:
             self.moved = self.moved or bool(np.abs(put_at - self.pose).max() > 0.0)
             self.pose, self.speed = put_at, np.zeros(9)
+        # An arm that was put a little elsewhere and then follows the next command moves further than any arm can, which
+        # is seen as put elsewhere; four frames' way is what late commands may make of it.
+        self.moved = self.moved or bool((np.abs(self.pose - self.measured)[:7] > 4 * DT * SPEED[:7]).any())
         # Only what was measured at a frame counts for a beginning.
         self.measured = self.pose
         self._took(self.gate.frame(self.stamp, self.pose.tolist(), self.speed.tolist()))
