@@ -23,10 +23,13 @@ def wide_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "400")
 
 
-@pytest.fixture
-def wrong_simulator() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen([sys.executable, str(WRONG), "--ros-args", "-p", "pacing:=realtime"]) as process:
-        yield process
+@pytest.fixture(params=BROKEN)
+def wrong_simulator(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A running simulator with mistakes; its name."""
+    with subprocess.Popen(
+        [sys.executable, str(WRONG), request.param, "--ros-args", "-p", "pacing:=realtime"]
+    ) as process:
+        yield request.param
         process.send_signal(signal.SIGINT)
         try:
             process.wait(LIMIT_S)
@@ -46,10 +49,9 @@ def test_the_embedded_simulator_keeps_the_contract() -> None:
     assert "0 broken" in result.stdout
 
 
-@pytest.mark.usefixtures("wrong_simulator")
-def test_what_a_wrong_simulator_breaks_is_said() -> None:
+def test_what_a_wrong_simulator_breaks_is_said(wrong_simulator: str) -> None:
     result = salus("check-sim", "--sim", "external")
-    assert broken(result.stdout) == BROKEN, result.stdout + result.stderr
+    assert broken(result.stdout) == BROKEN[wrong_simulator], result.stdout + result.stderr
     assert result.returncode == 1
 
 

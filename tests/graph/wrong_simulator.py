@@ -1,10 +1,12 @@
-"""A simulator that breaks rules of the topic contract, to show that `salus check-sim` says so.
+"""Simulators that break rules of the topic contract, to show that `salus check-sim` says so.
 
-It is the embedded one with deliberate mistakes in what it sends and in how it reads commands.
+They are the embedded one with deliberate mistakes in what it sends, in how it reads commands and in how it resets; the
+first word of the command line says which.
 """
 
 import sys
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from sensor_msgs.msg import JointState
@@ -18,8 +20,8 @@ from salus_vla.nodes.mujoco_sim_node import MujocoSimNode
 from salus_vla.nodes.qos import interface_class, profile
 
 BACK_S = 1000  # what its clock loses at each reset
-# Rules that it breaks and nothing else; `test_check_sim.py` compares.
-BROKEN = {
+# Rules that each breaks and nothing else; `test_check_sim.py` compares.
+BROKEN_BY_WRONG = {
     "topic /ground_truth/blue_bin/pose",
     "rate /ground_truth/grasped",
     "monotonic /clock",
@@ -90,5 +92,59 @@ class WrongSimNode(MujocoSimNode):
         super()._send(topic, message)
 
 
+BROKEN_BY_CARELESS = {
+    "joints names",
+    "joints lengths",
+    "joints frame_id",
+    "image and camera_info side",
+    "image top",
+    "camera_info front",
+    "pose red_cube",
+    "contact after a reset",
+    "/ground_truth/grasped after a reset",
+    "/ground_truth/cube_in_bin after a reset",
+    "command subset",
+    "command held",
+    "command nan",
+    "command unknown",
+    "reset targets at home",
+    "reset with a seed again",
+}
+
+
+class CarelessSimNode(MujocoSimNode):
+    """The embedded simulator with other mistakes."""
+
+    def _on_command(self, message: JointState) -> None:
+        message.position = [0.0 if value != value else value for value in message.position]
+        super()._on_command(message)
+
+    def _reset(self, seed: int, poses: Mapping[str, Pose]) -> int:
+        stamp_ns = super()._reset(seed + self._resets, poses)
+        self._simulator.set_command(["panda_joint6"], [1.7])
+        return stamp_ns
+
+    def _send(self, topic: Topic, message: Any) -> None:
+        if topic == contract.JOINT_STATES:
+            message.name[7:] = message.name[:6:-1]
+            message.effort = []
+            message.header.frame_id = contract.WORLD_FRAME
+        elif topic == contract.camera_info_topic("side"):
+            message.header.stamp.nanosec ^= 1
+        elif topic == contract.camera_info_topic("front"):
+            message.distortion_model = "equidistant"
+        elif topic == contract.image_topic("top"):
+            message.header.frame_id = "top"
+        elif topic == contract.pose_topic("red_cube"):
+            message.header.frame_id = "table"
+        elif topic == contract.CONTACT:
+            message.header.frame_id = ""
+        elif topic in (contract.GRASPED, contract.CUBE_IN_BIN):
+            message.data = True
+        super()._send(topic, message)
+
+
+BROKEN = {"wrong": BROKEN_BY_WRONG, "careless": BROKEN_BY_CARELESS}
+
 if __name__ == "__main__":
-    sys.exit(run_node(WrongSimNode))
+    sys.exit(run_node({"wrong": WrongSimNode, "careless": CarelessSimNode}[sys.argv.pop(1)]))
