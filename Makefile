@@ -22,7 +22,7 @@ test: setup ## all tests; ARGS= adds options of pytest
 	@tools/setup.sh browser
 	@$(IN_ENV) tools/run_tests.sh $(ARGS)
 
-faults: setup ## kill processes and fill disks, 100 times, about 35 minutes; ARGS= adds options
+faults: setup ## kill processes 120 times and fill disks, about 40 minutes; ARGS= adds options
 	@$(IN_ENV) python -m salus_vla.faults --report docs/reliability.md $(ARGS)
 
 load: setup ## 640x480 at 30 Hz, four graphs, 500 episodes, about 7 minutes; ARGS= adds options

@@ -32,6 +32,9 @@ TARGETS = {
     "episode node": EPISODE,
     "whole graph": "graph",
 }
+# What records and what makes up the world are killed most: that is where something could be lost.
+_MOST = ("recorder", "simulator", "whole graph")
+IN_TURN = (*_MOST * 5, *(name for name in TARGETS if name not in _MOST))
 _NAMED = {RECORDER, SIMULATOR, POLICY, GATE}  # by the episode node, which cannot miss itself
 SEED = 5
 DECISIONS = 12

@@ -17,7 +17,7 @@ from salus_vla.domains import private_graph
 from salus_vla.errors import SalusError
 from salus_vla.faults.disk import fill_disk, refuse_folder
 from salus_vla.faults.graph import watching
-from salus_vla.faults.kills import TARGETS, kill_at_random
+from salus_vla.faults.kills import IN_TURN, kill_at_random
 from salus_vla.faults.results import Injection, table, write_table
 
 _KILLS_PER_RUN = 10  # each run is resumed so often; a new one then, so that the disk does not fill
@@ -47,7 +47,7 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _injections(arguments: argparse.Namespace, folder: Path) -> Iterator[Injection]:
-    names = list(islice(cycle(TARGETS), arguments.kills))
+    names = list(islice(cycle(IN_TURN), arguments.kills))
     with watching() as watch:
         for index, batch in enumerate(batched(names, _KILLS_PER_RUN)):
             with tempfile.TemporaryDirectory(dir=folder) as runs:
@@ -75,7 +75,12 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 no fault did harm, 1 one did, 2 wrong arguments",
     )
     add = parser.add_argument
-    add("--kills", type=at_least(0), default=100, help="kill -9 of each node and of the graph in turn (default: 100)")
+    add(
+        "--kills",
+        type=at_least(0),
+        default=120,
+        help="kill -9, mostly of recorder, simulator and graph, some of policy, gate and episode node (default: 120)",
+    )
     add(
         "--disk",
         type=at_least(0),
