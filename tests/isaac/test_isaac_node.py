@@ -1,13 +1,18 @@
 """`isaac_sim` as a user starts it, on the stand-in: from the first check to the end of Isaac's process."""
 
+import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from ament_index_python.packages import get_package_prefix
+from diagnostic_msgs.msg import DiagnosticArray
 
 from graph.conftest import salus
+from graph.graph_client import GraphClient
+from salus_vla import contract
 from salus_vla.contract import CAMERAS
 
 from .conftest import LIMIT_S, Isaac
@@ -59,3 +64,26 @@ def test_what_is_missing_ends_the_node_with_one_line(make_isaac: Callable[..., I
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("error: ")
     assert message in result.stderr.splitlines()[-1]
+
+
+def test_its_diagnostics_are_the_sign_of_life_of_the_simulator(make_isaac: Callable[..., Isaac]) -> None:
+    executable = Path(get_package_prefix("salus_vla"), "lib", "salus_vla", "isaac_sim")
+    clocks: list[dict[str, str]] = []
+
+    def hear(array: DiagnosticArray) -> None:
+        parts = {status.name: {item.key: item.value for item in status.values} for status in array.status}
+        if int(parts.get("salus/isaac_sim: clock", {}).get("messages", 0)) > 0:
+            clocks.append(parts["salus/isaac_sim: clock"])
+
+    with (
+        closing(GraphClient("listener", LIMIT_S)) as client,
+        subprocess.Popen([str(executable)], env=make_isaac("6.0.1").environment) as process,
+    ):
+        try:
+            client.listen_to(contract.DIAGNOSTICS, hear)
+            client.wait(lambda: len(clocks) > 1, "diagnostics with a rate of /clock")
+            assert float(clocks[-1]["expected_hz"]) == contract.FRAME_HZ
+            process.send_signal(signal.SIGINT)
+            assert process.wait(LIMIT_S) == 0
+        finally:
+            process.kill()

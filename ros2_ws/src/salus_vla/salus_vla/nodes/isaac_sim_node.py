@@ -21,6 +21,7 @@ from typing import Any
 
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.subscription import Subscription
+from rosgraph_msgs.msg import Clock
 
 import salus_vla
 from salus_vla import contract
@@ -36,7 +37,11 @@ from salus_vla.nodes.main import run_node
 from salus_vla.nodes.parameters import make_node, parameter, read_parameters
 from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.nodes.sim_parameters import SimParameters
+from salus_vla.nodes.standard_messages import to_ns
+from salus_vla.nodes.status import DiagnosticsPublisher
+from salus_vla.nodes.subscribe import subscribe
 from salus_vla.scene import load_scene
+from salus_vla.watch.meters import RateMeter
 
 _FIRST = (contract.CLOCK, contract.JOINT_STATES, *map(contract.image_topic, CAMERAS), contract.CUBE_IN_BIN)
 _SPIN_S = 0.2
@@ -74,6 +79,8 @@ class IsaacSimNode:
         self._process: subprocess.Popen[bytes] | None = None
         self._failure = ""  # what the process in Isaac's Python said before it ended
         self._missing: dict[str, Subscription] = {}
+        self._diagnostics = DiagnosticsPublisher(self.node)
+        self._clock_rate, self._clock_ns = RateMeter(contract.FRAME_HZ), 0
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
 
@@ -88,8 +95,9 @@ class IsaacSimNode:
         process = self._start()
         self._wait_for_frames(process)
         logger.info("Isaac Sim publishes")
+        subscribe(self.node, contract.CLOCK, self._on_clock)
         while self.node.context.ok() and process.poll() is None:
-            self._executor.spin_once(timeout_sec=_SPIN_S)
+            self._spin_once()
         if self.node.context.ok():
             raise SimulatorError(self._how_it_ended(process))
         return 0
@@ -170,7 +178,16 @@ class IsaacSimNode:
                     f"Isaac Sim: nothing on {', '.join(self._missing)} within "
                     f"{self._parameters.frames_timeout_s:g} s (frames_timeout_s); docs/isaac.md says what to look at"
                 )
-            self._executor.spin_once(timeout_sec=_SPIN_S)
+            self._spin_once()
+
+    def _spin_once(self) -> None:
+        self._executor.spin_once(timeout_sec=_SPIN_S)
+        # The sign of life by which the episode node knows that there is a simulator.
+        self._diagnostics.diagnose(self._clock_ns, lambda: [self._clock_rate.part("clock", self._clock_ns)])
+
+    def _on_clock(self, message: Clock) -> None:
+        self._clock_ns = to_ns(message.clock)
+        self._clock_rate.add(self._clock_ns)
 
     def _listen(self, topic: Topic) -> Subscription:
         def heard(_: Any) -> None:
