@@ -44,7 +44,7 @@ def private_graph(environment: MutableMapping[str, str]) -> Iterator[MutableMapp
     Raises:
         SalusError: every domain is in use, or our Fast DDS profile cannot be read.
     """
-    _keep_on_this_machine(environment)
+    keep_on_this_machine(environment)
     remove_dead_segments()
     if "ROS_DOMAIN_ID" in environment:
         yield environment
@@ -81,7 +81,12 @@ def claimed_domains(sockets: str) -> set[int]:
     return {int(number) for number in re.findall(rf"@{_CLAIM}(\d+)$", sockets, re.MULTILINE)}
 
 
-def _keep_on_this_machine(environment: MutableMapping[str, str]) -> None:
+def keep_on_this_machine(environment: MutableMapping[str, str]) -> None:
+    """Sets what keeps the sockets of a graph on the loopback, as far as nothing else was chosen.
+
+    Raises:
+        SalusError: our Fast DDS profile cannot be read.
+    """
     rmw = environment.get("RMW_IMPLEMENTATION") or "rmw_fastrtps_cpp"
     chosen = environment.get(_PROFILES) or environment.get(_PROFILES_NEW_NAME)
     profile = Path(config_dir()) / PROFILE_FILE

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from salus_vla.domains import keep_on_this_machine
 from salus_vla.errors import LaunchError
 from salus_vla.launching.arguments import format_arguments, parse_arguments
 from salus_vla.launching.graph import build_graph, top_scope
@@ -35,10 +36,12 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         LaunchError: the launch file is not found or not valid, or a process could not be started.
+        SalusError: our Fast DDS profile cannot be read.
     """
     path = find_launch_file(args.file)
     arguments = parse_arguments(args.arguments)
     ros2 = None if args.builtin else shutil.which("ros2")
+    keep_on_this_machine(os.environ)  # the launch file itself cannot know which middleware is used
     if ros2 is not None:
         options = [flag for flag, wanted in (("--show-args", args.show_args), ("--print", args.print)) if wanted]
         sys.stdout.flush()
