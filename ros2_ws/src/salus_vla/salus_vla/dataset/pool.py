@@ -1,20 +1,27 @@
-"""Prepares episodes side by side in worker processes, and gives them in order."""
+"""Prepares episodes side by side in worker processes, and gives them in order.
+
+A worker hands an episode over in a file and says only its name. A pool waits for ever for the rest of a message of a
+worker that was killed while it wrote it (out of memory, say); a message as short as a name is written at once.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
+from itertools import count, islice
+from pathlib import Path
 
 from salus_vla.dataset.prepare import LeftOut, Options, Prepared, prepare
 from salus_vla.dataset.sources import Source
-from salus_vla.errors import DatasetError
+from salus_vla.errors import DatasetError, SalusError
 
 _AHEAD = 2  # episodes in flight for each worker, which bounds the memory
 
@@ -36,20 +43,41 @@ def prepare_all(sources: Sequence[Source], options: Options, workers: int) -> It
             yield prepare(source, options)
         return
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-    waiting: deque[tuple[Source, Future[Prepared | LeftOut]]] = deque()
-    left = iter(sources)
+    waiting: deque[tuple[Source, Path, Future[None]]] = deque()
+    left, numbers = iter(sources), count()
+    with tempfile.TemporaryDirectory(prefix="salus_export_") as folder:  # nobody else may write there: it is unpickled
+        try:
+            while True:
+                for following in islice(left, _AHEAD * workers - len(waiting)):
+                    file = Path(folder, str(next(numbers)))
+                    waiting.append((following, file, pool.submit(_prepare_to_file, following, options, file)))
+                if not waiting:
+                    return
+                source, file, future = waiting.popleft()
+                future.result()
+                prepared = pickle.loads(file.read_bytes())
+                file.unlink()
+                if isinstance(prepared, SalusError):
+                    raise prepared
+                yield prepared
+        except BrokenProcessPool as error:
+            ended = f"{source.path}: a worker process ended while this or the next episode was read"
+            raise DatasetError(ended) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _prepare_to_file(source: Source, options: Options, file: Path) -> None:
+    """The episode, or the error that it gave."""
+    prepared: Prepared | LeftOut | SalusError
     try:
-        while True:
-            for following in islice(left, _AHEAD * workers - len(waiting)):
-                waiting.append((following, pool.submit(prepare, following, options)))
-            if not waiting:
-                return
-            source, future = waiting.popleft()
-            yield future.result()
-    except BrokenProcessPool as error:
-        raise DatasetError(f"{source.path}: a worker process ended while this or the next episode was read") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+        prepared = prepare(source, options)
+    except SalusError as error:
+        prepared = error
+    try:
+        file.write_bytes(pickle.dumps(prepared))
+    except OSError as error:
+        raise DatasetError(f"{file.parent}: cannot be written ({error.strerror}); TMPDIR names another place") from None
 
 
 def _start_worker() -> None:
