@@ -1,29 +1,32 @@
 """Prepares episodes side by side in worker processes, and gives them in order.
 
-A worker hands an episode over in a file and says only its name. A pool waits for ever for the rest of a message of a
-worker that was killed while it wrote it (out of memory, say); a message as short as a name is written at once.
+Each worker has a pipe of its own. In a pool that shares one, the others and the pool itself wait for ever for the rest
+of a message of a worker that was killed while it wrote it (out of memory, say); here its end is the end of its pipe.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
-import tempfile
 import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from itertools import count, islice
-from pathlib import Path
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 
 from salus_vla.dataset.prepare import LeftOut, Options, Prepared, prepare
 from salus_vla.dataset.sources import Source
-from salus_vla.errors import DatasetError, SalusError
+from salus_vla.errors import DatasetError
 
-_AHEAD = 2  # episodes in flight for each worker, which bounds the memory
+_AHEAD = 2  # episodes in flight or waiting for each worker, which bounds the memory
+
+
+@dataclass
+class _Worker:
+    process: BaseProcess
+    connection: Connection
+    episode: int | None = None  # place of the episode that it prepares
 
 
 def prepare_all(sources: Sequence[Source], options: Options, workers: int) -> Iterator[Prepared | LeftOut]:
@@ -42,53 +45,89 @@ def prepare_all(sources: Sequence[Source], options: Options, workers: int) -> It
         for source in sources:
             yield prepare(source, options)
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-    waiting: deque[tuple[Source, Path, Future[None]]] = deque()
-    left, numbers = iter(sources), count()
-    with tempfile.TemporaryDirectory(prefix="salus_export_") as folder:  # nobody else may write there: it is unpickled
-        try:
-            while True:
-                for following in islice(left, _AHEAD * workers - len(waiting)):
-                    file = Path(folder, str(next(numbers)))
-                    waiting.append((following, file, pool.submit(_prepare_to_file, following, options, file)))
-                if not waiting:
-                    return
-                source, file, future = waiting.popleft()
-                future.result()
-                prepared = pickle.loads(file.read_bytes())
-                file.unlink()
-                if isinstance(prepared, SalusError):
-                    raise prepared
-                yield prepared
-        except BrokenProcessPool as error:
-            ended = f"{source.path}: a worker process ended while this or the next episode was read"
-            raise DatasetError(ended) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    started = [_start_worker() for _ in range(min(workers, len(sources)))]
+    try:
+        yield from _in_order(sources, options, started)
+    finally:
+        for worker in started:
+            worker.process.terminate()
+            worker.connection.close()
+        for worker in started:
+            worker.process.join()
 
 
-def _prepare_to_file(source: Source, options: Options, file: Path) -> None:
-    """The episode, or the error that it gave."""
-    prepared: Prepared | LeftOut | SalusError
+def _in_order(sources: Sequence[Source], options: Options, workers: list[_Worker]) -> Iterator[Prepared | LeftOut]:
+    done: dict[int, Prepared | LeftOut | Exception] = {}
+    begun = 0
+    for number in range(len(sources)):
+        while number not in done:
+            for worker in workers:
+                if worker.episode is None and begun < min(len(sources), number + _AHEAD * len(workers)):
+                    worker.episode, begun = begun, begun + 1
+                    _send(worker, sources[worker.episode], options)
+            busy = {worker.connection: worker for worker in workers if worker.episode is not None}
+            for connection in wait(list(busy)):
+                worker = busy[connection]  # type: ignore[index]
+                assert worker.episode is not None
+                done[worker.episode] = _receive(worker, sources[worker.episode])
+                worker.episode = None
+        found = done.pop(number)
+        if isinstance(found, Exception):
+            raise found
+        yield found
+
+
+def _send(worker: _Worker, source: Source, options: Options) -> None:
     try:
-        prepared = prepare(source, options)
-    except SalusError as error:
-        prepared = error
-    try:
-        file.write_bytes(pickle.dumps(prepared))
+        worker.connection.send((source, options))
     except OSError as error:
-        raise DatasetError(f"{file.parent}: cannot be written ({error.strerror}); TMPDIR names another place") from None
+        raise _has_died(source) from error
 
 
-def _start_worker() -> None:
+def _receive(worker: _Worker, source: Source) -> Prepared | LeftOut | Exception:
+    try:
+        found: Prepared | LeftOut | Exception = worker.connection.recv()
+    except (EOFError, OSError) as error:
+        raise _has_died(source) from error
+    return found
+
+
+def _has_died(source: Source) -> DatasetError:
+    return DatasetError(f"{source.path}: a worker process ended while this episode was read")
+
+
+# -- in the worker -----------------------------------------------------------------------------------------------------
+
+
+def _start_worker() -> _Worker:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs,), daemon=True)
+    with theirs:  # the worker's end must be the worker's alone, or its death would not end the pipe
+        process.start()
+    return _Worker(process, ours)
+
+
+def _work(connection: Connection) -> None:
     """Leaves Ctrl-C to the main process, ends with it however it ends, and gives torch one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        try:
+            source, options = connection.recv()
+        except EOFError:
+            return
+        result: Prepared | LeftOut | Exception
+        try:
+            result = prepare(source, options)
+        except Exception as error:  # raised again where the episode is asked for
+            result = error
+        connection.send(result)
 
 
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)  # the pool's own wait for work would last forever
+        os._exit(1)
