@@ -91,6 +91,9 @@ class Topic:
 
 FRAME_HZ: Final = 50.0
 DECISION_HZ: Final = 10.0
+# Wall time after which everybody in a domain is known [s]: Fast DDS announces each participant every 3 s, and its first
+# announcement does not always arrive.
+DISCOVERY_S: Final = 3.5
 
 CLOCK: Final = Topic("/clock", "rosgraph_msgs/msg/Clock", STREAM, Source.SIMULATOR, FRAME_HZ)
 JOINT_STATES: Final = Topic(

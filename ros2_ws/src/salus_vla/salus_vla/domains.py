@@ -21,9 +21,6 @@ from salus_vla.shared_memory import remove_dead_segments
 
 # On Linux the DDS ports of these domains lie clear of the ephemeral ports; 0 is everybody's default.
 PROFILE_FILE = "fastdds.xml"
-# Wall time after which everybody in a domain is known [s]: Fast DDS announces each participant every 3 s, and its first
-# announcement does not always arrive.
-DISCOVERY_S = 3.5
 _UNIX_SOCKETS = Path("/proc/net/unix")
 _PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"
 _PROFILES_NEW_NAME = "FASTDDS_DEFAULT_PROFILES_FILE"  # read as well, and first, by newer releases of Fast DDS

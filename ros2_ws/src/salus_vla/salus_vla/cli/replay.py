@@ -14,7 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from salus_vla.cli.options import check_is_folder, check_is_no_run, number_above
-from salus_vla.domains import DISCOVERY_S, private_graph
+from salus_vla.contract import DISCOVERY_S
+from salus_vla.domains import private_graph
 from salus_vla.errors import RecordingError
 from salus_vla.recording.info import bags_of, read_bag
 from salus_vla.replay.comparison import Comparison, compare

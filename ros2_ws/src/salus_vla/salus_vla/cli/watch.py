@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.live import Live
 
 from salus_vla.cli.options import add_domain_option, number_above
-from salus_vla.domains import DISCOVERY_S, private_graph, watched_domain
+from salus_vla.contract import DISCOVERY_S
+from salus_vla.domains import private_graph, watched_domain
 from salus_vla.errors import SalusError
 from salus_vla.live.monitor import GraphMonitor
 from salus_vla.live.screen import draw, nothing_heard

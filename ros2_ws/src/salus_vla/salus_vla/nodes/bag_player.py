@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from salus_vla.domains import DISCOVERY_S
+from salus_vla.contract import DISCOVERY_S
 from salus_vla.errors import SalusError
 from salus_vla.nodes.qos import interface_class
 from salus_vla.replay.schedule import PlayedTopic, Schedule

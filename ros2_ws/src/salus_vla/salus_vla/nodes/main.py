@@ -13,8 +13,7 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 
 from salus_msgs.msg import Status
-from salus_vla.contract import STATUS_TOPIC
-from salus_vla.domains import DISCOVERY_S
+from salus_vla.contract import DISCOVERY_S, STATUS_TOPIC
 from salus_vla.errors import SalusError
 from salus_vla.nodes.qos import profile
 

@@ -15,8 +15,7 @@ from std_srvs.srv import Trigger
 
 from salus_vla import contract
 from salus_vla.bodies import CUBE
-from salus_vla.contract import CAMERAS, ENTITIES, FRAME_HZ, JOINT_STATES, SIMULATOR_TOPICS, Service
-from salus_vla.domains import DISCOVERY_S
+from salus_vla.contract import CAMERAS, DISCOVERY_S, ENTITIES, FRAME_HZ, JOINT_STATES, SIMULATOR_TOPICS, Service
 from salus_vla.frames import FloatArray, ImageArray
 from salus_vla.nodes.messages import header
 from salus_vla.nodes.qos import interface_class, profile
