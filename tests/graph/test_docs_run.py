@@ -13,14 +13,14 @@ from salus_vla.cli.main import main
 pytestmark = [pytest.mark.graph, pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
-# Pages with such a block, and a file that its commands write.
+# Pages with such a block: how many commands it has, and a file that they write.
 PAGES = {
-    "quickstart": "runs/first/report/index.html",
-    "record_and_train": "results.md",
-    "checkpoint": "runs/mine/run.json",
-    "robot": "",
-    "concepts": "tables/signals.csv",
-    "troubleshooting": "runs/broken/run.json",
+    "quickstart": (6, "runs/first/report/index.html"),
+    "record_and_train": (6, "results.md"),
+    "checkpoint": (2, "runs/mine/run.json"),
+    "robot": (1, None),
+    "concepts": (3, "tables/signals.csv"),
+    "troubleshooting": (3, "runs/broken/run.json"),
 }
 
 
@@ -33,14 +33,15 @@ def marked(text: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_does_what_it_says(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = marked((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"))
-    assert lines
+    count, written = PAGES[page]
+    assert len(lines) == count
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     for line in lines:
         program, *words = shlex.split(line, comments=True)
         assert program == "salus"
         assert main(words) == 0, line
-    assert not PAGES[page] or (tmp_path / PAGES[page]).stat().st_size > 100
+    assert written is None or (tmp_path / written).stat().st_size > 100
 
 
 def test_every_page_with_a_mark_is_run() -> None:
