@@ -19,7 +19,7 @@ from salus_vla.contract import DISCOVERY_S, STATUS_TOPIC
 from salus_vla.errors import SalusError
 from salus_vla.nodes.qos import profile
 
-ENDS_WITHIN_S = 15.0  # wall time in which a process that reported an error is gone, whatever the middleware does
+ENDS_WITHIN_S = 15.0  # wall time in which a process that could not start is gone, whatever the middleware does
 TELLS_WITHIN_S = DISCOVERY_S + 1.0  # wall time for the episode node to hear why a node does not start
 
 
@@ -54,9 +54,11 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None, *,
         return 0  # SIGINT came while the node asked rcl for something
     except SalusError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
-        # Fast DDS was seen to hang for ever while a participant was torn down as others came up. Whoever waits for this
-        # process must not; it has nothing left to do, and no thread of Python's can be relied on then.
-        faulthandler.dump_traceback_later(ENDS_WITHIN_S, exit=True, file=os.open(os.devnull, os.O_WRONLY))
+        if node is None:
+            # Fast DDS was seen to hang for ever while a participant was torn down as others came up. Whoever waits for a
+            # process that could not start must not; no thread of Python's can be relied on then. A node that ran has
+            # bags to close, and takes the time that it needs.
+            faulthandler.dump_traceback_later(ENDS_WITHIN_S, exit=True, file=os.open(os.devnull, os.O_WRONLY))
         if role:
             _say_failed(role, error)
         return 1
