@@ -55,8 +55,8 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None, *,
     except SalusError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         if node is None:
-            # Fast DDS was seen to hang for ever while a participant was torn down as others came up. Whoever waits for a
-            # process that could not start must not; no thread of Python's can be relied on then. A node that ran has
+            # Fast DDS was seen to hang for ever while a participant was torn down as others came up. Whoever waits for
+            # a process that could not start must not; no thread of Python's can be relied on then. A node that ran has
             # bags to close, and takes the time that it needs.
             faulthandler.dump_traceback_later(ENDS_WITHIN_S, exit=True, file=os.open(os.devnull, os.O_WRONLY))
         if role:
