@@ -20,7 +20,8 @@ from salus_msgs.msg import Episode
 from salus_vla import contract
 from salus_vla.cli.main import main
 from salus_vla.errors import ModelError
-from salus_vla.policy.registry import MANIFEST, expand_members
+from salus_vla.policy.options import MANIFEST
+from salus_vla.policy.registry import expand_members
 from salus_vla.recording.episode_recorder import EpisodeRecorder
 from salus_vla.recording.message_types import MessageTypes
 from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta

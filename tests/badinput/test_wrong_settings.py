@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from salus_vla import nodes
 from salus_vla.errors import ConfigError
-from salus_vla.nodes.parameters import checked_parameters, parameter_names
+from salus_vla.parameters import checked_parameters, parameter_names
 from salus_vla.params_file import PARAMS_FILE, check_params_file
 from salus_vla.paths import CONTRACT_FILE, config_dir
 from salus_vla.scene import Scene, load_scene

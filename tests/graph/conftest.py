@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from salus_vla.policy.registry import BUILTIN_TINY
+from salus_vla.policy.options import BUILTIN_TINY
 from salus_vla.recording.info import RunInfo, read_run
 
 SEED = 7

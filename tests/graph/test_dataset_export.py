@@ -10,7 +10,7 @@ import pytest
 from salus_vla.contract import ARM_DOF
 from salus_vla.dataset.export import export
 from salus_vla.dataset.prepare import Options
-from salus_vla.policy.registry import BUILTIN_TINY
+from salus_vla.policy.options import BUILTIN_TINY
 from salus_vla.recording.run_folder import RunFolder
 from salus_vla.rollouts.maker import EpisodeMaker
 from salus_vla.rollouts.settings import RolloutSettings

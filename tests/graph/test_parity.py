@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from salus_vla.control.controller import make_controller
-from salus_vla.policy.registry import BUILTIN_TINY, make_policy
+from salus_vla.policy.options import BUILTIN_TINY
+from salus_vla.policy.registry import make_policy
 from salus_vla.rollout import EpisodeResult, run_episode
 from salus_vla.scene import load_scene
 from salus_vla.signals import NAMES

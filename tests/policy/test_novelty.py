@@ -28,7 +28,8 @@ from salus_vla.policy.novelty import (
     save_reference,
     shrunk_covariance,
 )
-from salus_vla.policy.registry import BUILTIN_TINY, make_policy, model_folder
+from salus_vla.policy.options import BUILTIN_TINY
+from salus_vla.policy.registry import make_policy, model_folder
 from salus_vla.signals import NoveltyReference
 
 INFO = ReferenceInfo(("aa", "bb", "cc"), noise_samples=2, decisions=40, episodes=2, runs=("run1",))

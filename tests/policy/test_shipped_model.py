@@ -11,7 +11,8 @@ from salus_vla.errors import ConfigError
 from salus_vla.frames import Observation
 from salus_vla.paths import models_dir
 from salus_vla.policy import registry
-from salus_vla.policy.registry import BUILTIN_COMPACT, expand_members, make_policy
+from salus_vla.policy.options import BUILTIN_COMPACT
+from salus_vla.policy.registry import expand_members, make_policy
 
 MIB = 2**20
 

@@ -8,7 +8,8 @@ from salus_vla.control.controller import Decision, make_controller
 from salus_vla.control.disturbance import Disturbance
 from salus_vla.errors import ConfigError, ModelError
 from salus_vla.frames import Observation
-from salus_vla.policy.registry import BUILTIN_TINY, make_policy
+from salus_vla.policy.options import BUILTIN_TINY
+from salus_vla.policy.registry import make_policy
 from salus_vla.rollout import run_episode
 from salus_vla.rollouts.maker import EpisodeMaker
 from salus_vla.rollouts.settings import RolloutSettings

@@ -17,9 +17,10 @@ from salus_vla.nodes.command_gate_node import GateParameters
 from salus_vla.nodes.episode_parameters import EpisodeParameters
 from salus_vla.nodes.isaac_sim_node import IsaacParameters
 from salus_vla.nodes.mujoco_sim_node import SimParameters
-from salus_vla.nodes.parameters import make_node, parameter, parameter_names, read_parameters
+from salus_vla.nodes.parameters import make_node, read_parameters
 from salus_vla.nodes.recorder_parameters import RecorderParameters
 from salus_vla.nodes.vla_ensemble_node import EnsembleParameters
+from salus_vla.parameters import parameter, parameter_names
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = REPOSITORY / "config" / "salus.yaml"

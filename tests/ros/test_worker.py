@@ -8,6 +8,7 @@ import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
+from salus_vla.errors import SalusError
 from salus_vla.nodes.worker import Worker
 
 StartRos = Callable[..., None]
@@ -67,7 +68,7 @@ class Bench:
 
     def close(self) -> None:
         self.gate.set()
-        self.worker.stop()
+        self.worker.stop(PATIENCE)
         self.executor.shutdown()
         self.node.destroy_node()
 
@@ -151,20 +152,18 @@ def test_results_and_errors_go_to_different_callbacks(start_ros: StartRos) -> No
         worker.submit(job)
         while len(results) + len(errors) < count and time.monotonic() < deadline:
             executor.spin_once(timeout_sec=PATIENCE)
-    worker.stop()
+    worker.stop(PATIENCE)
     executor.shutdown()
     node.destroy_node()
     assert results == [0.25]
     assert [type(error) for error in errors] == [ZeroDivisionError]
 
 
-def test_drain_drops_what_waits_and_waits_for_what_runs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forget_drops_what_waits_and_not_what_runs(bench: Bench) -> None:
     bench.submit_and_wait_until_begun(1)
     bench.worker.submit(2)
-    condition = bench.worker._condition
-    monkeypatch.setattr(condition, "wait_for", bench.opened_by(condition.wait_for))
-    bench.worker.drain()
-    assert bench.finished == [1]
+    bench.worker.forget()
+    bench.gate.set()
     bench.spin_until_delivered(1)
     bench.worker.submit(3)
     bench.spin_until_delivered(2)
@@ -172,16 +171,25 @@ def test_drain_drops_what_waits_and_waits_for_what_runs(bench: Bench, monkeypatc
     assert bench.started == [1, 3]
 
 
-def test_drain_returns_at_once_when_there_is_nothing_to_do(bench: Bench) -> None:
-    bench.worker.drain()
-    assert bench.started == []
+def test_forget_never_waits_for_a_job_that_is_under_way(bench: Bench) -> None:
+    bench.submit_and_wait_until_begun(1)
+    bench.worker.forget()  # would never return: nothing lets the job through yet
+    assert bench.finished == []
+
+
+def test_stop_says_when_a_job_is_still_under_way(bench: Bench) -> None:
+    bench.submit_and_wait_until_begun(1)
+    with pytest.raises(SalusError, match="still being made"):
+        bench.worker.stop(0.01)
+    (thread,) = bench.threads
+    assert thread.is_alive()
 
 
 def test_stop_ends_the_thread(bench: Bench) -> None:
     bench.gate.set()
     bench.worker.submit(1)
     bench.spin_until_delivered(1)
-    bench.worker.stop()
+    bench.worker.stop(PATIENCE)
     (thread,) = bench.threads
     assert not thread.is_alive()
 
@@ -191,6 +199,6 @@ def test_stop_finishes_the_job_under_way_but_begins_no_other(bench: Bench, monke
     bench.worker.submit(2)
     (thread,) = bench.threads
     monkeypatch.setattr(thread, "join", bench.opened_by(thread.join))
-    bench.worker.stop()
+    bench.worker.stop(PATIENCE)
     assert not thread.is_alive()
     assert bench.started == bench.finished == [1]

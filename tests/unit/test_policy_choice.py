@@ -6,7 +6,8 @@ import sys
 import pytest
 
 from salus_vla.errors import ModelError
-from salus_vla.policy.registry import POLICIES, make_policy
+from salus_vla.policy.options import POLICIES
+from salus_vla.policy.registry import make_policy
 from salus_vla.scene import load_scene
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from salus_vla.control.controller import CHUNK_EXHAUSTED, NO_DECISION_YET
 from salus_vla.control.limits import PANDA
+from salus_vla.reasons import CHUNK_EXHAUSTED, NO_DECISION_YET
 from salus_vla.report.replanning import DECISION_NS, FRAME_NS, WavingPolicy, simulate
 
 MS = 1_000_000

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.control.controller import CHUNK_EXHAUSTED, Controller
+from salus_vla.control.controller import Controller
 from salus_vla.control.limits import PANDA
 from salus_vla.control.standstill import YIELD_SPEED
 from salus_vla.frames import Observation
 from salus_vla.policy.base import HoldPolicy, Prediction
+from salus_vla.reasons import CHUNK_EXHAUSTED
 
 MS = 1_000_000
 FRAME, STEP, DT = 20 * MS, 100 * MS, 0.02

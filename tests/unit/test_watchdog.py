@@ -7,20 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salus_vla.contract import CAMERAS
+from salus_vla.control.pacing import commands_due
 from salus_vla.errors import ConfigError
-from salus_vla.watch.pacing import commands_due
-from salus_vla.watch.watchdog import (
+from salus_vla.reasons import (
     CLOCK_JUMPED_BACK,
-    JOINTS,
     MISSING_CLOCK,
-    REASONS,
     SIMULATOR_STOPPED,
     STALE_CAMERA,
     STALE_CHUNK,
     STALE_JOINTS,
-    Watchdog,
-    WatchLimits,
 )
+from salus_vla.watch.watchdog import AHEAD_NS, JOINTS, REASONS, Refusal, Watchdog, WatchLimits
 
 FRAME = 20_000_000
 LIMIT = 200_000_000
@@ -31,12 +28,12 @@ SOURCES = (JOINTS, *CAMERAS)
 def frame(dog: Watchdog, number: int, *, without: tuple[str, ...] = (), age_ns: int | None = None) -> bool:
     """What comes with a frame, joints first and pictures last as the simulator sends them."""
     now = number * FRAME
-    if JOINTS not in without:
-        assert dog.saw(JOINTS, now)
+    if JOINTS not in without and dog.now_ns is not None:  # nothing counts before the first clock
+        assert dog.saw(JOINTS, now) is None
     jumped = dog.clock(now, number * 0.02, age_ns)
     for camera in CAMERAS:
         if number % 5 == 0 and camera not in without:
-            assert dog.saw(camera, now)
+            assert dog.saw(camera, now) is None
     return jumped
 
 
@@ -107,13 +104,13 @@ def test_what_is_older_than_the_start_of_the_episode_gets_its_whole_time() -> No
 
 def test_a_clock_that_jumps_back_is_a_reason_and_forgets_every_stamp() -> None:
     dog = armed()
-    assert not dog.saw(JOINTS, 3 * FRAME)  # the clock alone says that time jumped
+    assert dog.saw(JOINTS, 3 * FRAME) is Refusal.OUT_OF_ORDER  # the clock alone says that time jumped
     assert frame(dog, 3, without=SOURCES)
     assert dog.trip is not None
     assert (dog.trip.reason, dog.trip.detail) == (CLOCK_JUMPED_BACK, "/clock went from 1.00 s to 0.06 s")
     assert not dog.armed
     assert dog.age_ns(JOINTS) is None
-    assert all(dog.saw(source, 4 * FRAME) for source in SOURCES)
+    assert all(dog.saw(source, 4 * FRAME) is None for source in SOURCES)
 
 
 def test_a_clock_that_jumps_back_between_episodes_is_counted_and_holds_nothing() -> None:
@@ -190,9 +187,9 @@ def test_in_lockstep_joints_that_do_not_come_are_named() -> None:
 
 def test_stamps_of_the_past_and_of_the_far_future_do_not_count() -> None:
     dog = armed()
-    assert dog.saw(JOINTS, 50 * FRAME)  # again
-    assert not dog.saw(JOINTS, 49 * FRAME)
-    assert not dog.saw("front", 50 * FRAME + S + 1)
+    assert dog.saw(JOINTS, 50 * FRAME) is None  # again
+    assert dog.saw(JOINTS, 49 * FRAME) is Refusal.OUT_OF_ORDER
+    assert dog.saw("front", 50 * FRAME + AHEAD_NS + 1) is Refusal.FUTURE_STAMP
     assert dog.age_ns("front") == 0
     assert frames_until_trip(dog, 50, without=("front",)) == 10
 
@@ -216,7 +213,7 @@ def test_a_source_that_is_silent_for_200_ms_always_trips_and_nothing_else_does(
             if alive and (source == JOINTS or number % 5 == 0):
                 newest[source] = number
         for source, stamp in strange:
-            if not newest[source] * FRAME < stamp <= number * FRAME + S:
+            if not newest[source] * FRAME < stamp <= number * FRAME + AHEAD_NS:
                 dog.saw(source, stamp)
         due = min((newest[source] for source in silent), default=number) + 10 <= number
         assert (dog.trip is not None) == due

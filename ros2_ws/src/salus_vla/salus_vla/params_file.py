@@ -51,3 +51,19 @@ def given_params_files(words: Sequence[str]) -> list[Path]:
         words: its command line.
     """
     return [Path(path) for option, path in pairwise(words) if option == "--params-file"]
+
+
+def node_parameters(path: Path | None, node: str) -> tuple[str, dict[str, Any]]:
+    """What a parameter file sets for a node, and where that stands, for messages.
+
+    Args:
+        path: the file; the installed one by default.
+        node: its name.
+
+    Raises:
+        ConfigError: the file cannot be read, or has something else than `ros__parameters` of nodes.
+    """
+    file = config_dir() / PARAMS_FILE if path is None else path
+    sections = read_config(file, _ParamsFile).root
+    found = [sections[name].parameters for name in (_ALL_NODES, node, f"/{node}") if name in sections]
+    return f"{file}: {node}", {key: value for parameters in found for key, value in parameters.items()}

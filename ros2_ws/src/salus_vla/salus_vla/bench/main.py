@@ -22,7 +22,7 @@ from salus_vla.bench import parts
 from salus_vla.bench.timing import Timing
 from salus_vla.contract import DECISION_HZ
 from salus_vla.domains import private_graph
-from salus_vla.policy.registry import BUILTIN_TINY
+from salus_vla.policy.options import BUILTIN_TINY
 from salus_vla.recording.info import read_run
 from salus_vla.scene import load_scene
 

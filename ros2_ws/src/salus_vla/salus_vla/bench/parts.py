@@ -18,7 +18,8 @@ from salus_vla.bench.timing import Timing, measure
 from salus_vla.contract import CAMERAS, DEFAULT_TASK
 from salus_vla.control.controller import make_controller
 from salus_vla.frames import Observation
-from salus_vla.policy.registry import BUILTIN_TINY, expand_members, make_policy
+from salus_vla.policy.options import BUILTIN_TINY
+from salus_vla.policy.registry import expand_members, make_policy
 from salus_vla.recording.message_types import MessageTypes
 from salus_vla.recording.writer import open_writer
 from salus_vla.rollout import observe

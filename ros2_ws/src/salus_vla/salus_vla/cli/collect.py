@@ -28,7 +28,7 @@ from salus_vla.domains import private_graph
 from salus_vla.errors import RecordingError, SalusError
 from salus_vla.isaac.checks import find_install
 from salus_vla.params_file import check_params_file
-from salus_vla.policy.registry import DEFAULT_MODEL, MODES
+from salus_vla.policy.options import DEFAULT_MODEL, MODES
 from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.recording.info import read_run
 from salus_vla.recording.run_folder import RUN_FILE

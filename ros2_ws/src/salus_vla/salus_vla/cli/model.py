@@ -17,7 +17,8 @@ from salus_vla.cli.options import at_least, check_can_be_folder
 from salus_vla.errors import ModelError
 from salus_vla.frames import FloatArray
 from salus_vla.policy.base import Policy
-from salus_vla.policy.registry import MANIFEST, expand_members
+from salus_vla.policy.options import MANIFEST
+from salus_vla.policy.registry import expand_members
 from salus_vla.policy.vlm_sizes import SIZES
 from salus_vla.recording.info import read_run
 from salus_vla.recording.records import EpisodeEntry

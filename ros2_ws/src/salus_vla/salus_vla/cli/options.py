@@ -9,7 +9,7 @@ from pathlib import Path
 
 from salus_vla.contract import DEFAULT_TASK
 from salus_vla.errors import ConfigError, RecordingError
-from salus_vla.policy.registry import DEFAULT_MODEL, POLICIES
+from salus_vla.policy.options import DEFAULT_MODEL, POLICIES
 from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.recording.info import is_run
 

@@ -19,16 +19,16 @@ from salus_vla.control.limits import PANDA, ArmLimits
 from salus_vla.control.standstill import Standstill
 from salus_vla.frames import FloatArray, Observation
 from salus_vla.policy.base import Policy, ReferencedPolicy
+from salus_vla.reasons import (
+    CHUNK_EXHAUSTED,
+    COMMAND_REFUSED,
+    NO_DECISION_YET,
+    NO_EPISODE,
+    NON_FINITE_ACTION,
+)
 from salus_vla.scene import Scene
+from salus_vla.settings import DEFAULTS
 from salus_vla.signals import NoveltyReference, SignalTracker, SignalVector
-
-# Reasons of salus_msgs/msg/Status that the controller can give.
-NON_FINITE_ACTION = "non_finite_action"
-COMMAND_REFUSED = "command_refused"
-CHUNK_EXHAUSTED = "chunk_exhausted"
-NO_VALID_POLICY = "no_valid_policy"
-NO_EPISODE = "no_episode"
-NO_DECISION_YET = "no_decision_yet"
 
 _NO_STOP = (NO_EPISODE, NO_DECISION_YET)  # nothing went wrong: the arm is where it should be
 
@@ -78,8 +78,8 @@ class Controller:
         *,
         frame_dt_ns: int,
         control_dt_ns: int,
-        blend_ns: int = 200_000_000,
-        max_jump_s: float = 0.5,
+        blend_ns: int = round(DEFAULTS.blend_s * 1e9),
+        max_jump_s: float = DEFAULTS.max_jump_s,
         limits: ArmLimits = PANDA,
         reference: NoveltyReference | None = None,
         disturbance: Disturbance | None = None,
@@ -108,15 +108,34 @@ class Controller:
 
     def start_episode(self, seed: int) -> None:
         """Forgets the episode before: policy, signals, plan, and where the arm was."""
+        self.start_decisions(seed)
+        self.start_motion(seed)
+
+    def start_decisions(self, seed: int) -> None:
+        """The part of `start_episode` that `decide` uses: to be called in the thread that decides."""
         self.policy.start_episode(seed)
+        self._signals.reset()
+        self._decisions = 0
+
+    def start_motion(self, seed: int, *, moving: bool = False) -> None:
+        """The part of `start_episode` that `accept` and `command` use: to be called in the thread that commands.
+
+        Args:
+            seed: of the episode.
+            moving: the arm is still being braked and goes on from there; otherwise it may have been put elsewhere.
+        """
         if self._disturbance is not None:
             self._disturbance.start_episode(seed)
-        self._signals.reset()
-        self._plan.reset()
-        self._limiter.stop()
+        if not moving:
+            self._limiter.stop()
+            self._standstill.move()
+        self.drop_plan(NO_DECISION_YET, "the first decision is being made")
+
+    def resume_at(self, commanded: FloatArray) -> None:
+        """Goes on at rest from a pose (9,) [rad, m] that the gate commanded, once a decision gives a plan."""
+        self._limiter.start(np.append(commanded[:ARM_DOF], commanded[ARM_DOF:].sum()))
         self._standstill.move()
-        self._decisions = 0
-        self._hold_reason, self._hold_detail = NO_DECISION_YET, "the first decision is being made"
+        self.drop_plan(NO_DECISION_YET, "planning anew from where the arm is")
 
     @property
     def command_in_force(self) -> FloatArray | None:
@@ -227,11 +246,11 @@ def make_controller(
     policy: ReferencedPolicy,
     scene: Scene,
     *,
-    blend_s: float = 0.2,
-    max_jump_s: float = 0.5,
+    blend_s: float = DEFAULTS.blend_s,
+    max_jump_s: float = DEFAULTS.max_jump_s,
     disturbance: Disturbance | None = None,
 ) -> Controller:
-    """A controller with the scene's rates, the node's defaults and the policy's reference."""
+    """A controller with the scene's rates and the policy's reference."""
     return Controller(
         policy,
         frame_dt_ns=scene.rates.frame_dt_ns,

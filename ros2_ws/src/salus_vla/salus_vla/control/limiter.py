@@ -14,6 +14,7 @@ import numpy as np
 
 from salus_vla.control.limits import ArmLimits
 from salus_vla.frames import FloatArray
+from salus_vla.settings import DEFAULTS
 
 
 class Refusal(StrEnum):
@@ -50,7 +51,7 @@ class Limiter:
     # such slack.
     GRIPPER_SLACK = 0.01  # m
 
-    def __init__(self, limits: ArmLimits, dt: float, *, max_jump_s: float = 0.5) -> None:
+    def __init__(self, limits: ArmLimits, dt: float, *, max_jump_s: float = DEFAULTS.max_jump_s) -> None:
         """Sets the limits.
 
         Args:

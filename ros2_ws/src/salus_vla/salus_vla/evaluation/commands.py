@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from salus_vla.contract import DEFAULT_TASK
 from salus_vla.evaluation.runs import ROLLOUT, Run
-from salus_vla.policy.registry import DEFAULT_MODEL
+from salus_vla.policy.options import DEFAULT_MODEL
 
 # Settings whose usual value is not worth a word, as run.json writes them.
 _USUAL = {

@@ -21,10 +21,11 @@ from salus_vla.errors import MessageError
 from salus_vla.gate.gate import Gate, OwnCommand, Refused, State
 from salus_vla.nodes import messages
 from salus_vla.nodes.main import run_node
-from salus_vla.nodes.parameters import make_node, parameter, read_parameters
+from salus_vla.nodes.parameters import make_node, read_parameters
 from salus_vla.nodes.qos import profile
 from salus_vla.nodes.status import StatusPublisher
 from salus_vla.nodes.subscribe import subscribe, take_waiting
+from salus_vla.parameters import parameter
 from salus_vla.watch.meters import LatencyMeter, Level, Part, RateMeter
 
 _FRAME_NS = round(1e9 / FRAME_HZ)
@@ -65,7 +66,7 @@ class CommandGateNode:
         self._parameters = p = read_parameters(self.node, GateParameters)
         self._gate = Gate(frame_dt_ns=_FRAME_NS, deadman_s=p.deadman_s, max_age_frames=p.max_age_frames)
         self._status = StatusPublisher(self.node, "gate")
-        self._status.add_parameters(p)
+        self._status.set_parameters(p)
         self._early: JointState | None = None  # came before the frame that it answers
         self._refused_ns: int | None = None
         self._refusals_reported = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from salus_vla.contract import DEFAULT_TASK
-from salus_vla.nodes.parameters import parameter
+from salus_vla.parameters import parameter
 from salus_vla.profiles import DEFAULT_PROFILE
 
 
@@ -27,7 +27,7 @@ class EpisodeParameters:
     max_decisions: int = parameter(0, "decisions before TIMEOUT; 0 takes the scene's", bounds=(0, 10**6))
     fresh_messages: int = parameter(3, "complete frames to wait for before the first episode", bounds=(1, 1000))
     appear_timeout_s: float = parameter(60.0, "wall time for the managed nodes to appear [s]", bounds=(1.0, 3600.0))
-    startup_timeout_s: float = parameter(180.0, "wall time for the graph to come up [s]", bounds=(1.0, 3600.0))
+    startup_timeout_s: float = parameter(660.0, "wall time for the graph to come up [s]", bounds=(1.0, 3600.0))
     service_timeout_s: float = parameter(20.0, "wall time for an answer of a service [s]", bounds=(0.1, 600.0))
     node_timeout_s: float = parameter(
         5.0, "wall time without diagnostics of a node after which it counts as lost [s]", bounds=(3.0, 600.0)

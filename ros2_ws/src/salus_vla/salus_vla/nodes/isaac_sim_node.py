@@ -34,12 +34,13 @@ from salus_vla.isaac.plan import as_json
 from salus_vla.isaac.planning import Planner
 from salus_vla.launching.process import end_with_parent
 from salus_vla.nodes.main import run_node
-from salus_vla.nodes.parameters import make_node, parameter, read_parameters
+from salus_vla.nodes.parameters import make_node, read_parameters
 from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.nodes.sim_parameters import SimParameters
 from salus_vla.nodes.standard_messages import to_ns
 from salus_vla.nodes.status import DiagnosticsPublisher
 from salus_vla.nodes.subscribe import subscribe
+from salus_vla.parameters import parameter
 from salus_vla.scene import load_scene
 from salus_vla.watch.meters import RateMeter
 

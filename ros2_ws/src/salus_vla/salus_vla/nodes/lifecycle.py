@@ -77,6 +77,10 @@ class ManagedNode(ClockGuardedNode, LifecycleNode):
         self._change = self._service_change_state.callback
         self._service_change_state.callback = self._on_change
 
+    def is_unconfigured(self) -> bool:
+        """Whether nothing is loaded, so that parameters may be set."""
+        return str(self._state_machine.current_state[1]) == "unconfigured"
+
     def start(self) -> bool:
         """Configures and activates the node itself (`autostart`); whether both succeeded."""
         success = TransitionCallbackReturn.SUCCESS

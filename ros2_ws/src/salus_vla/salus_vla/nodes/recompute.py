@@ -8,6 +8,7 @@ are.
 from __future__ import annotations
 
 import ast
+import json
 import os
 import signal
 import subprocess
@@ -38,9 +39,9 @@ from salus_vla.launching.packages import find_executable
 from salus_vla.launching.process import end_with_parent
 from salus_vla.nodes.ensemble_parameters import EnsembleParameters
 from salus_vla.nodes.messages import to_ns
-from salus_vla.nodes.parameters import parameter_names
 from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.nodes.subscribe import subscribe
+from salus_vla.parameters import PARAMETER_FORMAT, parameter_names
 from salus_vla.recording.info import read_bag
 from salus_vla.recording.observations import HALF_FRAME_NS
 from salus_vla.replay.comparison import RecordedDecision
@@ -110,19 +111,25 @@ def recorded_parameters(provenance: Mapping[str, str], model: str | None) -> dic
         RecordingError: a recorded value cannot be read.
     """
     values: dict[str, Any] = {}
+    as_json = provenance.get(f"{FACTS}{PARAMETER_FORMAT}") == "json"
     for name, field in parameter_names(EnsembleParameters).items():
         text = provenance.get(f"{_PARAMETERS}{name}")
         value = field.default
         if text is not None:
             try:
-                value = text if isinstance(field.default, str) else ast.literal_eval(text)
+                value = json.loads(text) if as_json else _literal(text, field.default)
             except (ValueError, SyntaxError) as error:
                 raise RecordingError(f"{_PARAMETERS}{name} is recorded as {text!r:.80}, which is no value") from error
-        values[name] = [item for item in value if item] if isinstance(value, tuple) else value
+        values[name] = [item for item in value if item] if isinstance(value, tuple | list) else value
     if model is not None:
         values |= {"policy": "ensemble", "model.members": [model]}
     values |= {"pacing": "lockstep", "autostart": False, "use_sim_time": True}
     return {name: value for name, value in values.items() if value != []}  # an empty list has no type in YAML
+
+
+def _literal(text: str, default: Any) -> Any:
+    """A value of a bag from before parameters were recorded as JSON."""
+    return text if isinstance(default, str) else ast.literal_eval(text)
 
 
 def _feed(bag: Path, start_ns: int, started: bytes, feeder: _Feeder, on_decision: Callable[[int], None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from salus_vla.nodes.parameters import parameter
+from salus_vla.parameters import parameter
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,10 @@ from salus_vla.live.trail import UNKNOWN, Color, Trail, color_of, risk_of, statu
 from salus_vla.nodes import messages
 from salus_vla.nodes.live_listener import note, notice_of
 from salus_vla.nodes.main import run_node
-from salus_vla.nodes.parameters import make_node, parameter, read_parameters
+from salus_vla.nodes.parameters import make_node, read_parameters
 from salus_vla.nodes.qos import profile
 from salus_vla.nodes.subscribe import subscribe
+from salus_vla.parameters import parameter
 from salus_vla.recording.notice import Kind
 from salus_vla.scene import load_scene
 from salus_vla.signals import NAMES, SIGNALS

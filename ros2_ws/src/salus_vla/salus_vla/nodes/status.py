@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from salus_vla.contract import DIAGNOSTICS, STATUS_TOPIC
 from salus_vla.nodes.messages import header, key_values
 from salus_vla.nodes.qos import profile
 from salus_vla.nodes.subscribe import refused_messages
+from salus_vla.parameters import PARAMETER_FORMAT, parameter_texts
 from salus_vla.watch.meters import Level, Part, resources
 
 _DIAGNOSTICS_PERIOD_NS = 1_000_000_000
@@ -95,11 +95,12 @@ class StatusPublisher(DiagnosticsPublisher):
         """Creates both publishers; `role` is policy, gate, recorder or episode."""
         super().__init__(node)
         self._role = role
-        self._facts = {
+        self._process = {
             "node": node.get_fully_qualified_name(),
             "pid": str(os.getpid()),
             "host": os.uname().nodename,
         }
+        self._facts = dict(self._process)
         self._last: tuple[int, str] | None = None
         self.holds: Counter[str] = Counter()
         self.publisher = node.create_publisher(Status, STATUS_TOPIC.name, profile(STATUS_TOPIC.qos))
@@ -108,11 +109,11 @@ class StatusPublisher(DiagnosticsPublisher):
         """Adds provenance to every later status."""
         self._facts.update(facts)
 
-    def add_parameters(self, parameters: Any) -> None:
-        """Adds a parameter dataclass as provenance, `param.NAME`."""
-        for field in dataclasses.fields(parameters):
-            name = field.metadata["name"] or field.name
-            self._facts[f"param.{name}"] = str(getattr(parameters, field.name))
+    def set_parameters(self, parameters: Any) -> None:
+        """Forgets all provenance of an earlier configuration; a parameter dataclass is `param.NAME`, as JSON."""
+        self._facts = dict(self._process)
+        self._facts[PARAMETER_FORMAT] = "json"
+        self._facts.update({f"param.{name}": text for name, text in parameter_texts(parameters).items()})
 
     def say(self, state: int, reason: str = "", detail: str = "", stamp_ns: int = 0) -> None:
         """Publishes a state when it or its reason differs from the last one."""

@@ -7,21 +7,26 @@ holds, cleaning up frees the policy.
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
 from pathlib import Path
 
 from rclpy.executors import SingleThreadedExecutor
 
 from salus_msgs.msg import Status
 from salus_vla.contract import ENTITIES
+from salus_vla.control.build import build_controller
+from salus_vla.errors import SalusError
 from salus_vla.nodes.commander import Commander
 from salus_vla.nodes.ensemble_parameters import EnsembleParameters
-from salus_vla.nodes.ensemble_policy import load_controller
 from salus_vla.nodes.images import BACKEND
 from salus_vla.nodes.lifecycle import ManagedNode
 from salus_vla.nodes.main import run_node
-from salus_vla.nodes.parameters import read_parameters
+from salus_vla.nodes.parameters import NodeParameters
 from salus_vla.nodes.status import StatusPublisher
 from salus_vla.scene import load_scene
+
+_END_S = 1.0  # wall time for a decision that is being made when the process ends
+_DECISION_S = 60.0  # wall time for one before the policy is freed: a large ensemble on a CPU is slow
 
 
 class VlaEnsembleNode:
@@ -35,9 +40,9 @@ class VlaEnsembleNode:
         """
         self.node = ManagedNode("vla_ensemble", self)
         self._status = StatusPublisher(self.node, "policy")
-        self._parameters = read_parameters(self.node, EnsembleParameters)
-        self._status.add_parameters(self._parameters)
-        self._status.add_facts({"image_backend": BACKEND})
+        self._declared = NodeParameters(self.node, EnsembleParameters, self.node.is_unconfigured)
+        self._parameters = self._declared.read()
+        self._status.set_parameters(self._parameters)
         self._status.say(Status.STARTING, detail="not configured yet")
         self._commander: Commander | None = None
         self._executor = SingleThreadedExecutor()
@@ -50,8 +55,10 @@ class VlaEnsembleNode:
         self._executor.spin()
 
     def close(self) -> None:
-        """Ends the worker."""
-        self.cleanup()
+        """Ends the worker without waiting for a decision under way: nothing is freed before the process ends."""
+        if self._commander is not None:
+            with suppress(SalusError):
+                self._commander.close(patience_s=_END_S)
         self.node.destroy_node()
 
     def configure(self) -> None:
@@ -60,13 +67,16 @@ class VlaEnsembleNode:
         Raises:
             SalusError: the scene file is wrong, or the policy cannot be loaded.
         """
+        self._parameters = p = self._declared.read()
+        self._status.set_parameters(p)
+        self._status.add_facts({"image_backend": BACKEND})
         self._status.say(Status.STARTING, detail="loading the policy")
-        scene = load_scene(Path(self._parameters.scene_file) if self._parameters.scene_file else None)
-        controller, policy = load_controller(self._parameters, scene)
+        scene = load_scene(Path(p.scene_file) if p.scene_file else None)
+        controller, policy = build_controller(p, scene)
         self._status.add_facts(policy.facts())
         entities = ENTITIES if policy.needs_poses else ()
         self._commander = Commander(self.node, self._parameters, scene, controller, self._status, entities)
-        self._status.say(Status.HOLDING, Status.REASON_INACTIVE, "the policy is loaded")
+        self._status.say(Status.HOLDING, Status.REASON_INACTIVE, "the policy is loaded and waits to be activated")
 
     def activate(self) -> None:
         """Starts commanding."""
@@ -79,9 +89,13 @@ class VlaEnsembleNode:
         self._commander.deactivate()
 
     def cleanup(self) -> None:
-        """Frees the policy."""
+        """Frees the policy.
+
+        Raises:
+            SalusError: a decision is still being made with it after a minute.
+        """
         if self._commander is not None:
-            self._commander.close()
+            self._commander.close(patience_s=_DECISION_S)
             self._commander = None
             gc.collect()  # of a GPU's memory too, before another policy is loaded
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from rclpy.node import Node
 
+from salus_vla.errors import SalusError
+
 
 @dataclass(frozen=True)
 class _Failure[Job]:
@@ -44,7 +46,7 @@ class Worker[Job, Result]:
         self._results: deque[Result | _Failure[Job]] = deque()
         self._condition = threading.Condition()
         self._job: Job | None = None
-        self._busy = self._stopped = False
+        self._stopped = False
         self.overwritten = 0  # jobs replaced by a newer one before they began
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
         self._thread.start()
@@ -57,18 +59,23 @@ class Worker[Job, Result]:
             self._job = job
             self._condition.notify()
 
-    def drain(self) -> None:
-        """Drops a job that has not begun and waits for the one that has; its result is still delivered."""
+    def forget(self) -> None:
+        """Drops a job that has not begun; the result of one that has is still delivered."""
         with self._condition:
             self._job = None
-            self._condition.wait_for(lambda: not self._busy)
 
-    def stop(self) -> None:
-        """Ends the thread after the job it is at, waiting for a second at most; its result is not delivered."""
+    def stop(self, patience_s: float) -> None:
+        """Ends the thread after the job it is at, whose result is not delivered.
+
+        Raises:
+            SalusError: the job takes longer than that [s]; what it uses must not be freed.
+        """
         with self._condition:
             self._stopped = True
             self._condition.notify()
-        self._thread.join(timeout=1.0)
+        self._thread.join(timeout=patience_s)
+        if self._thread.is_alive():
+            raise SalusError(f"a decision is still being made after {patience_s:g} s")
         self._node.destroy_guard_condition(self._wake)
 
     def _run(self) -> None:
@@ -77,14 +84,12 @@ class Worker[Job, Result]:
                 self._condition.wait_for(lambda: self._job is not None or self._stopped)
                 if self._stopped or self._job is None:
                     return
-                job, self._job, self._busy = self._job, None, True
+                job, self._job = self._job, None
             try:
                 self._results.append(self._work(job))
             except Exception as error:  # whatever it is, the executor's thread must hear of it
                 self._results.append(_Failure(job, error))
             with self._condition:
-                self._busy = False
-                self._condition.notify_all()
                 if not self._stopped:
                     self._wake.trigger()
 

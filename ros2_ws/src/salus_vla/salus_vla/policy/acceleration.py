@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from salus_vla.errors import ModelError
-from salus_vla.policy.registry import MODES
+from salus_vla.policy.options import MODES
 
 COMPILED_GRAPH = "compile+cuda_graph"
 _WARM_UP = 3  # runs before recording: libraries allocate their workspaces, compiled code loads

@@ -25,7 +25,7 @@ from salus_vla.errors import ModelError
 from salus_vla.policy.base import ACTION_DIM
 from salus_vla.policy.checkpoint import quiet_lerobot
 from salus_vla.policy.features import ACTION_KEY, STATE_DIM, STATE_KEY, image_key
-from salus_vla.policy.registry import MANIFEST
+from salus_vla.policy.options import MANIFEST
 from salus_vla.policy.vlm_folder import write_vlm_folder
 from salus_vla.policy.vlm_sizes import SIZES
 from salus_vla.scene import Scene, load_scene

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from salus_vla.errors import ModelError
-from salus_vla.policy.registry import DTYPES
+from salus_vla.policy.options import DTYPES
 
 
 def place_members(members: int, devices: int) -> list[int]:

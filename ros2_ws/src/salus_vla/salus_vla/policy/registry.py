@@ -9,15 +9,10 @@ from pathlib import Path
 from salus_vla.errors import ModelError
 from salus_vla.paths import cache_dir, models_dir
 from salus_vla.policy.base import HoldPolicy, ReferencedPolicy
+from salus_vla.policy.options import BUILTIN_COMPACT, BUILTIN_TINY, MANIFEST, POLICIES
 from salus_vla.scene import Scene
+from salus_vla.settings import DEFAULTS
 
-POLICIES = ("ensemble", "expert", "hold")
-MODES = ("auto", "eager", "compile", "cuda_graph")
-DTYPES = ("auto", "stored", "fp32")
-BUILTIN_TINY = "builtin:tiny"
-BUILTIN_COMPACT = "builtin:compact"
-DEFAULT_MODEL = BUILTIN_COMPACT
-MANIFEST = "salus_model.json"
 _TINY_MEMBERS, _TINY_SEED = 5, 0
 
 
@@ -25,13 +20,13 @@ def make_policy(
     name: str,
     *,
     scene: Scene | None = None,
-    members: Sequence[str] = (DEFAULT_MODEL,),
-    device: str = "cpu",
-    devices: Sequence[str] = (),
-    mode: str = "auto",
-    dtype: str = "auto",
-    noise_samples: int = 2,
-    allow_identical_experts: bool = False,
+    members: Sequence[str] = DEFAULTS.members,
+    device: str = DEFAULTS.device,
+    devices: Sequence[str] = DEFAULTS.devices,
+    mode: str = DEFAULTS.mode,
+    dtype: str = DEFAULTS.dtype,
+    noise_samples: int = DEFAULTS.noise_samples,
+    allow_identical_experts: bool = DEFAULTS.allow_identical_experts,
 ) -> ReferencedPolicy:
     """Makes a policy.
 

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salus_vla.contract import ARM_DOF
-from salus_vla.control.controller import CHUNK_EXHAUSTED, Controller, Decision
+from salus_vla.control.controller import Controller, Decision
 from salus_vla.frames import FloatArray, Observation
 from salus_vla.policy.base import Prediction
+from salus_vla.reasons import CHUNK_EXHAUSTED
 
 FRAME_NS, DECISION_NS = 20_000_000, 100_000_000
 _HOME = np.array([0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398])

@@ -12,11 +12,11 @@ import numpy as np
 import salus_vla
 from salus_vla.bodies import CUBE
 from salus_vla.contract import CAMERAS
-from salus_vla.control.controller import Decision, make_controller
-from salus_vla.control.disturbance import Disturbance
+from salus_vla.control.build import build_controller
+from salus_vla.control.controller import Decision
 from salus_vla.frames import FloatArray, Frame, Observation
 from salus_vla.policy.base import ACTION_DIM
-from salus_vla.policy.registry import expand_members, make_policy
+from salus_vla.policy.registry import expand_members
 from salus_vla.rollout import EpisodeResult, run_episode
 from salus_vla.rollouts.pictures import PictureCompressor
 from salus_vla.rollouts.settings import RolloutSettings
@@ -39,14 +39,8 @@ class EpisodeMaker:
         """
         self._settings = settings
         self._scene = load_scene()
-        policy = make_policy(settings.policy, scene=self._scene, members=(settings.model,), device=settings.device)
+        self._controller, policy = build_controller(settings.policy_settings, self._scene)
         self._images_needed = settings.images or policy.needs_images
-        if settings.policy == ENSEMBLE:
-            import torch  # loaded by now
-
-            torch.set_num_threads(1)  # as in the graph: the number of threads changes the last digits
-        disturbance = Disturbance() if settings.disturb else None
-        self._controller = make_controller(policy, self._scene, disturbance=disturbance)
         self._simulator = Simulator(self._scene, profile=settings.profile)
 
     def facts(self) -> dict[str, str]:

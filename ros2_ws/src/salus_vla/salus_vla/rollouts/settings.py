@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
 
 from salus_vla.contract import DEFAULT_TASK
 from salus_vla.errors import RecordingError
-from salus_vla.policy.registry import DEFAULT_MODEL
+from salus_vla.policy.options import DEFAULT_MODEL
 from salus_vla.profiles import DEFAULT_PROFILE
+from salus_vla.settings import DEFAULTS, PolicySettings
+
+SETTINGS: Final = "policy_settings"  # key of run.json's arguments
+_BASE: Final = "base"
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class RolloutSettings:
         disturb: whether the commands are disturbed on purpose (see `control.disturbance`).
         images: whether pictures are stored.
         max_decisions: decisions before TIMEOUT; 0 for the scene's number.
+        base: everything else of the policy and the controller, from a parameter file; what stands above wins.
     """
 
     policy: str = "ensemble"
@@ -34,22 +40,30 @@ class RolloutSettings:
     disturb: bool = False
     images: bool = True
     max_decisions: int = 0
+    base: PolicySettings = DEFAULTS
+
+    @property
+    def policy_settings(self) -> PolicySettings:
+        """What the policy and the controller are made with."""
+        return replace(self.base, policy=self.policy, members=(self.model,), device=self.device, disturb=self.disturb)
 
     def to_arguments(self) -> dict[str, str]:
         """As texts, for run.json."""
-        return {
-            name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in asdict(self).items()
-        }
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != _BASE}
+        texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
+        return {**texts, SETTINGS: self.policy_settings.to_json()}
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, str], where: str) -> RolloutSettings:
-        """The settings that `to_arguments` gave.
+        """The settings that `to_arguments` gave; a run from before they held all of them has the defaults of its time.
 
         Raises:
             RecordingError: one is missing or not of its type; `where` names the file.
         """
-        values: dict[str, str | bool | int] = {}
+        values: dict[str, Any] = {}
         for item in fields(cls):
+            if item.name == _BASE:
+                continue
             text = arguments.get(item.name)
             if text is None:
                 raise RecordingError(f"{where}: arguments.{item.name}: is missing; is this a run of `salus rollout`?")
@@ -57,7 +71,9 @@ class RolloutSettings:
                 values[item.name] = _PARSERS[str(item.type)](text)
             except (KeyError, ValueError) as error:
                 raise RecordingError(f"{where}: arguments.{item.name}: is {text!r}, expected {item.type}") from error
-        return cls(**values)  # type: ignore[arg-type]
+        if SETTINGS in arguments:
+            values[_BASE] = PolicySettings.from_json(arguments[SETTINGS], f"{where}: arguments.{SETTINGS}")
+        return cls(**values)
 
 
 _PARSERS: dict[str, Callable[[str], str | bool | int]] = {

@@ -28,7 +28,8 @@ from salus_vla.policy.agreement import vlm_differences
 from salus_vla.policy.checkpoint import load_member, quiet_lerobot
 from salus_vla.policy.member_files import VLM_PREFIX, WEIGHTS, member_folder
 from salus_vla.policy.model_init import VLM_FOLDER, member_names, save_member
-from salus_vla.policy.registry import MANIFEST, expand_members
+from salus_vla.policy.options import MANIFEST
+from salus_vla.policy.registry import expand_members
 from salus_vla.policy.weights import not_finite
 
 _COPIED = (".json", ".txt", ".model", ".jinja")  # configuration and tokenizer; an index of weights is left out

@@ -9,22 +9,35 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from salus_vla.contract import CAMERAS
 from salus_vla.errors import ConfigError
+from salus_vla.reasons import (
+    CLOCK_JUMPED_BACK,
+    MISSING_CLOCK,
+    SIMULATOR_STOPPED,
+    STALE_CAMERA,
+    STALE_CHUNK,
+    STALE_JOINTS,
+    WATCHDOG,
+)
 
-# Reasons of salus_msgs/msg/Status that the watchdog can give.
-STALE_CAMERA = "stale_camera"
-STALE_JOINTS = "stale_joints"
-STALE_CHUNK = "stale_chunk"
-MISSING_CLOCK = "missing_clock"
-CLOCK_JUMPED_BACK = "clock_jumped_back"
-SIMULATOR_STOPPED = "simulator_stopped"
-REASONS = (STALE_CAMERA, STALE_JOINTS, STALE_CHUNK, MISSING_CLOCK, CLOCK_JUMPED_BACK, SIMULATOR_STOPPED)
+REASONS = WATCHDOG
 
 JOINTS = "joints"
-# A stamp further ahead of the clock than this is no measurement: it is of before a restart, or of another time base.
-AHEAD_NS = 1_000_000_000
+# A stamp further ahead of the clock than this is no measurement: it is of before a restart, or of another time base. As
+# long as the queue of /clock is deep, which may be taken after the others: ten frames.
+AHEAD_NS = 200_000_000
+_LEAD_NS = 20_000_000  # one frame: joint states come before the /clock of their frame
+
+
+class Refusal(StrEnum):
+    """Why a stamp does not count."""
+
+    BEFORE_CLOCK = "before_clock"  # no /clock came yet, so nothing says whether the stamp is of its time base
+    FUTURE_STAMP = "future_stamp"
+    OUT_OF_ORDER = "out_of_order"
 
 
 @dataclass(frozen=True)
@@ -73,12 +86,15 @@ class Watchdog:
         """
         self._limits = limits
         self._cameras = tuple(cameras)
-        self._newest: dict[str, int] = {}
+        self._newest: dict[str, int] = {}  # stamps
+        self._fresh: dict[str, int] = {}  # the same, but never ahead of the clock by more than a frame
+        self._ahead: dict[str, int] = {}  # how far the newest refused stamp was ahead of the clock
         self._now_ns: int | None = None
         self._armed_ns: int | None = None
         self._started_wall = self._progress_wall = wall_s
         self.trip: Trip | None = None
         self.trips: Counter[str] = Counter()  # by reason; while one is latched, others are not counted
+        self.refused: Counter[str] = Counter()  # stamps that did not count, by `Refusal`
         self.jumps = 0  # times the clock jumped back, between episodes too
 
     @property
@@ -113,17 +129,25 @@ class Watchdog:
             self.arm(wall_s)
         return trip
 
-    def saw(self, source: str, stamp_ns: int) -> bool:
-        """Notes a camera's image or a joint state (`JOINTS`); False when it must not count, because of its stamp [ns].
-
-        It is before the newest one then, or more than a second ahead of the clock.
-        """
-        if self._now_ns is not None and stamp_ns > self._now_ns + AHEAD_NS:
-            return False
-        if stamp_ns < self._newest.get(source, stamp_ns):
-            return False
+    def saw(self, source: str, stamp_ns: int) -> Refusal | None:
+        """Notes a camera's image or a joint state (`JOINTS`); None when it counts, otherwise why its stamp does not."""
+        refusal = self._refusal(source, stamp_ns)
+        if refusal is not None:
+            self.refused[refusal] += 1
+            return refusal
+        assert self._now_ns is not None
         self._newest[source] = stamp_ns
-        return True
+        self._fresh[source] = min(stamp_ns, self._now_ns + _LEAD_NS)
+        self._ahead.pop(source, None)
+        return None
+
+    def _refusal(self, source: str, stamp_ns: int) -> Refusal | None:
+        if self._now_ns is None:
+            return Refusal.BEFORE_CLOCK
+        if stamp_ns > self._now_ns + AHEAD_NS:
+            self._ahead[source] = stamp_ns - self._now_ns
+            return Refusal.FUTURE_STAMP
+        return Refusal.OUT_OF_ORDER if stamp_ns < self._newest.get(source, stamp_ns) else None
 
     def clock(self, now_ns: int, wall_s: float, chunk_age_ns: int | None = None) -> bool:
         """Judges everything at a new ROS time.
@@ -157,10 +181,12 @@ class Watchdog:
             return
         for source in (JOINTS, *self._cameras):
             limit_ns = self._limits.joints_ns if source == JOINTS else self._limits.camera_ns
-            age_ns = now_ns - max(self._newest.get(source, 0), self._armed_ns)
+            age_ns = now_ns - max(self._fresh.get(source, 0), self._armed_ns)
             if age_ns >= limit_ns:
                 reason = STALE_JOINTS if source == JOINTS else STALE_CAMERA
-                self._latch(reason, f"{_words(source)}: nothing new for {age_ns * 1e-9:.2f} s", now_ns)
+                ahead_ns = self._ahead.get(source)
+                why = f"; refused, {ahead_ns * 1e-9:.2f} s ahead of /clock" if ahead_ns is not None else ""
+                self._latch(reason, f"{_words(source)}: nothing new for {age_ns * 1e-9:.2f} s{why}", now_ns)
         if chunk_age_ns is not None and chunk_age_ns >= self._limits.chunk_ns:
             oldest = max((JOINTS, *self._cameras), key=lambda source: now_ns - self._newest.get(source, 0))
             self._latch(
@@ -205,6 +231,8 @@ class Watchdog:
         if self.armed:
             self._latch(CLOCK_JUMPED_BACK, f"/clock went from {before_ns * 1e-9:.2f} s to {now_ns * 1e-9:.2f} s")
         self._newest.clear()
+        self._fresh.clear()
+        self._ahead.clear()
         self._armed_ns = None
 
     def _latch(self, reason: str, detail: str, stamp_ns: int | None = None) -> None:
