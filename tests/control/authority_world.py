@@ -1,4 +1,4 @@
-"""An authority with a real controller, an arm that follows every command, and a policy whose answers wait to be given."""
+"""An authority with a real controller, an arm that follows every command, and a policy whose answers wait."""
 
 import numpy as np
 

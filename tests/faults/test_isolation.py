@@ -16,7 +16,7 @@ import pytest
 from salus_vla.shared_memory import SHM, segments_of
 from waiting import wait_until
 
-pytestmark = [pytest.mark.graph, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(60)]
 
 NODE = Path(__file__).with_name("lonely_node.py")
 LISTENS_S = 4.5  # longer than the time between two announcements of Fast DDS, 3 s

@@ -12,7 +12,7 @@ from salus_vla.faults.kills import kill_at_random
 
 KILLED = ("recorder", "simulator", "policy", "whole graph")  # all six in `make faults`
 
-pytestmark = [pytest.mark.graph, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.slow, pytest.mark.timeout(240)]
 
 
 def test_a_kill_loses_half_a_second_at_most_and_the_run_goes_on(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from salus_vla.faults.sockets import BoundSocket, bound_sockets
 from salus_vla.security_policy import TOOLS, node_access
 from salus_vla.shared_memory import remove_dead_segments, segments, segments_of
 
-pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(120)]
 
 OPTIONS = ["--episodes", "50", "--policy", "hold", "--run-id", "run"]
 NODES = {"mujoco_sim", "bag_recorder", "vla_ensemble", "episode"}

@@ -9,7 +9,7 @@ from salus_vla.recording.info import read_run
 
 from .conftest import salus
 
-pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(120)]
 
 
 def test_a_missing_model_ends_the_run_with_its_path(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from waiting import wait_until
 
 from .conftest import salus
 
-pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(120)]
 
 ENDS_WITHIN_S = 3.0
 THREE_OBSERVATIONS = 3 * 3 * 256 * 256 * 3  # bytes of three cameras: by then decisions were made

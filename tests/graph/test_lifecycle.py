@@ -11,7 +11,7 @@ from salus_vla import contract
 from .lifecycle_client import Lifecycle
 from .scripted_simulator import FRAME_NS, assert_braked, scripted_simulator, speeds
 
-pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(120)]
 
 
 def test_only_an_active_node_commands_and_deactivating_brakes_it() -> None:

@@ -10,7 +10,7 @@ from salus_vla.reasons import CLOCK_JUMPED_BACK, STALE_CAMERA, STALE_JOINTS
 
 from .scripted_simulator import FRAME_NS, ScriptedSimulator, assert_braked, scripted_simulator, speeds
 
-pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(120)]
 
 TEN_FRAMES = 200_000_000
 

@@ -9,7 +9,7 @@ from salus_vla.reasons import MISSING_CLOCK, SIMULATOR_STOPPED, STALE_CAMERA, ST
 
 from .scripted_simulator import FRAME_NS, assert_braked, scripted_simulator
 
-pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(120)]
 
 
 def seconds_in(detail: str) -> float:

@@ -18,6 +18,12 @@ JOINTS: Final = ARM_JOINTS + FINGER_JOINTS
 ARM_DOF: Final = len(ARM_JOINTS)
 JOINT_DECIMALS: Final = 4  # /joint_states is rounded to this (Isaac Sim does it, so every simulator does)
 
+# -- pacing ------------------------------------------------------------------------------------------------------------
+
+# lockstep: each frame waits for the command that answers it; realtime: the arm moves on whatever comes.
+LOCKSTEP: Final = "lockstep"
+REALTIME: Final = "realtime"
+
 # -- cameras and entities ----------------------------------------------------------------------------------------------
 
 CAMERAS: Final = ("front", "side", "top")

@@ -236,7 +236,7 @@ class Authority:
         return self._take()
 
     def episode_ended(self, number: int, end_ns: int) -> list[Output]:
-        """The running episode's terminal observation has this stamp [ns]; another episode's, or a second, is ignored."""
+        """The running episode's terminal observation has this stamp [ns]; that of another, or a second, is ignored."""
         if self._episode is not None and number == self._episode.number and self._turns.end_ns is None:
             self._turns.end_ns = end_ns
             self._answer()

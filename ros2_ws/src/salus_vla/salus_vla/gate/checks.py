@@ -33,6 +33,7 @@ class Reason(StrEnum):
     DUPLICATE_STAMP = "duplicate_stamp"
     FUTURE_STAMP = "future_stamp"
     BRAKING = "braking"
+    SECOND_PUBLISHER = "second_publisher"
     ARM_MOVING = "arm_moving"
     POSITION_LIMIT = "position_limit"
     NO_ROOM_TO_STOP = "no_room_to_stop"

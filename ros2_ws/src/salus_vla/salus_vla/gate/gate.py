@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from salus_vla.contract import ARM_DOF, ARM_JOINTS
 from salus_vla.gate.checks import Fault, Motion, MotionCheck, Position, Reason, in_order
@@ -22,6 +23,7 @@ from salus_vla.gate.stop import plan_stop
 
 _REST_SPEED = 0.05  # rad/s; measured joints below it are at rest: noise and what a reset leaves are smaller
 _FAR = 0.1  # rad; no arm that follows its target rests that far from it
+_EARLY_S = 0.002  # a timer that fires a little early is on time
 _YIELD_SPEED = 0.1  # rad/s from a stop's end to the measured pose: taken on, and lost, in one frame by every joint
 
 
@@ -72,6 +74,8 @@ class Gate:
         passed: commands that passed.
         refused: commands that did not, by reason.
         braked: stops of the gate's own.
+        plain_stops: those of them that ruckig refused, so that they keep the acceleration limits only.
+        stop_fault: what was wrong with the newest of them.
         teleports: how often the arm was put elsewhere while something was in force.
         clock_jumps: how often the frames' stamps jumped back.
     """
@@ -82,16 +86,19 @@ class Gate:
         frame_dt_ns: int = 20_000_000,
         deadman_s: float = 0.2,
         max_age_frames: int = 2,
+        realtime: bool = False,
         limits: JointLimits | None = None,
     ) -> None:
         """Sets the limits.
 
         Args:
             frame_dt_ns: time between two frames, and between two commands of a stream [ns].
-            deadman_s: a stream in motion without a valid command for this long is braked [s]; of frame stamps, or of
-                wall time where a frame got nothing but refused commands and, in lockstep, time stands still for it.
+            deadman_s: a stream in motion that has no valid command is braked within this time [s]: of frame stamps, or
+                of wall time where a frame got nothing but refused commands and, in lockstep, time stands still for it.
             max_age_frames: a command that answers a frame older than this many frames is stale. As many and one more
                 may pass at once when they come late, which the arm feels as a step.
+            realtime: the arm moves on whether or not frames come, so that wall time without any brakes it as well; in
+                lockstep frames wait for commands, and no wall time is too long.
             limits: of the nine joints; the Panda's by default.
         """
         self._limits = limits or joint_limits()
@@ -99,7 +106,10 @@ class Gate:
         self._teleport = [(max_age_frames + 2) * speed for speed in self._limits.velocity[:ARM_DOF]]
         self._dt_ns, self._dt = frame_dt_ns, frame_dt_ns * 1e-9
         self._half_ns = frame_dt_ns // 2
-        self._deadman_s, self._deadman_ns = deadman_s, round(deadman_s * 1e9)
+        # One frame less, and one more for a look at the wall clock: the arm must be braking when the time is over.
+        self._deadman_ns = max(round(deadman_s * 1e9) - frame_dt_ns, frame_dt_ns)
+        self._deadman_s = max(deadman_s - 2.0 * self._dt, self._dt)
+        self._realtime = realtime
         self._max_age_frames = max_age_frames
         self._frames: deque[_Frame] = deque(maxlen=max_age_frames + 2)
         self._check = MotionCheck(self._limits, self._dt)
@@ -107,9 +117,14 @@ class Gate:
         self._motion: Motion | None = None  # what was sent last
         self._sent_ns: int | None = None
         self._stop: list[Position] = []  # what is left of the gate's own stop, in reverse
+        self._stop_wall_s = 0.0  # of the newest command of a stop without frames
         self._rest: Position | None = None  # where the arm came to rest behind it
         self._refused_wall_s: float | None = None  # since when the newest frame waits with refused commands only
-        self.passed = self.braked = self.teleports = self.clock_jumps = 0
+        self._early: tuple[int, Any] | None = None
+        self._frame_wall_s: float | None = None
+        self._blocked = ""
+        self.passed = self.braked = self.teleports = self.clock_jumps = self.plain_stops = 0
+        self.stop_fault = ""
         self.refused: Counter[Reason] = Counter()
 
     # -- what is in force ----------------------------------------------------------------------------------------------
@@ -131,13 +146,16 @@ class Gate:
 
     # -- input ---------------------------------------------------------------------------------------------------------
 
-    def frame(self, stamp_ns: int, position: Sequence[float], velocity: Sequence[float]) -> OwnCommand | None:
+    def frame(
+        self, stamp_ns: int, position: Sequence[float], velocity: Sequence[float], *, wall_s: float = 0.0
+    ) -> OwnCommand | None:
         """Takes the measured joints of a frame.
 
         Args:
             stamp_ns: of the frame [ns].
             position: 9, contract order [rad, m].
             velocity: 9 [rad/s, m/s].
+            wall_s: monotonic wall time [s].
 
         Returns:
             A command of the gate itself that answers this frame, when it is braking or goes to where the arm rests.
@@ -154,6 +172,7 @@ class Gate:
                 self.teleports += 1
                 self._forget()
         self._frames.append(_Frame(stamp_ns, position, velocity))
+        self._frame_wall_s = wall_s
         self._refused_wall_s = None
         if self._state is State.NO_FRAME:
             self._state = State.IDLE
@@ -161,9 +180,39 @@ class Gate:
             return self._next_of_stop()
         elif self._state is State.HELD:
             return self._yield()
-        elif self._state is State.STREAM and not self.at_rest and self._silent_ns(stamp_ns) >= self._deadman_ns:
+        elif (
+            self._state is State.STREAM
+            and not self.at_rest
+            and (self._blocked or self._silent_ns(stamp_ns) >= self._deadman_ns - self._half_ns)
+        ):
             return self._brake()
         return None
+
+    def is_early(self, stamp_ns: int) -> bool:
+        """Whether a command answers the next frame [ns], whose joints may still be on their way."""
+        newest_ns = self.newest_ns
+        return newest_ns is None or self._half_ns < stamp_ns - newest_ns <= 2 * self._dt_ns
+
+    def keep_early(self, stamp_ns: int, command: Any) -> bool:
+        """Keeps a command that is early, and only one, until its frame comes; whether it was kept."""
+        if self._early is not None or not self.is_early(stamp_ns):
+            return False
+        self._early = (stamp_ns, command)
+        return True
+
+    def take_early(self) -> Any | None:
+        """The command that was kept, once: to be offered after the frame that came."""
+        early, self._early = self._early, None
+        return early[1] if early is not None else None
+
+    def block(self, why: str) -> None:
+        """Lets nothing pass for this reason, in words, and brakes an arm that moves; empty lets pass again."""
+        self._blocked = why
+
+    @property
+    def blocked(self) -> str:
+        """Why nothing passes; empty where commands do."""
+        return self._blocked
 
     def offer(
         self,
@@ -199,16 +248,32 @@ class Gate:
     def waited(self, wall_s: float) -> OwnCommand | None:
         """Brakes where the newest frame has been waiting with nothing but refused commands for too long.
 
+        In realtime also where no frame came for as long: whoever measures the joints may be dead.
+
         Args:
             wall_s: monotonic wall time [s].
 
         Returns:
-            A command of the gate itself that answers the newest frame, if so.
+            A command of the gate itself that answers the newest frame, or the next one where none comes, if so.
         """
         since = self._refused_wall_s
-        if since is None or self._state is not State.STREAM or wall_s - since < self._deadman_s:
+        if since is not None and self._state is State.STREAM and wall_s - since >= self._deadman_s:
+            return self._brake()
+        return self._without_frames(wall_s) if self._realtime else None
+
+    def _without_frames(self, wall_s: float) -> OwnCommand | None:
+        """The stop of an arm whose joints nobody measures any more, one command per frame of wall time."""
+        if self._frame_wall_s is None or wall_s - self._frame_wall_s < self._deadman_s:
             return None
-        return self._brake()
+        if self._state is State.BRAKING:
+            if wall_s - self._stop_wall_s < self._dt - _EARLY_S:
+                return None
+            self._stop_wall_s = wall_s
+            return self._next_of_stop(beyond=True)
+        if self._state is not State.STREAM or self.at_rest:
+            return None
+        self._stop_wall_s = wall_s
+        return self._brake(beyond=True)
 
     # -- judging -------------------------------------------------------------------------------------------------------
 
@@ -232,6 +297,8 @@ class Gate:
         return self._start(stamp_ns, ordered)
 
     def _judge_stamp(self, stamp_ns: int) -> Fault | None:
+        if self._blocked:
+            return Fault(Reason.SECOND_PUBLISHER, self._blocked)
         if not self._frames:
             return Fault(Reason.NO_FRAME, "no joints were measured yet")
         if self._state is State.BRAKING:
@@ -292,21 +359,26 @@ class Gate:
         self._stop = []
         self._state = State.IDLE
 
-    def _brake(self) -> OwnCommand | None:
+    def _brake(self, *, beyond: bool = False) -> OwnCommand | None:
+        """Begins a stop; `beyond` the newest frame where no later one comes."""
         assert self._motion is not None
-        if self._rests_elsewhere(self._motion):
+        if not beyond and self._rests_elsewhere(self._motion):
             self.teleports += 1
             self._forget()
             return None
         self._rest = None
-        self._stop = plan_stop(self._motion.position, self._motion.velocity, self._limits, self._dt)[::-1]
+        stop = plan_stop(self._motion.position, self._motion.velocity, self._limits, self._dt)
+        self._stop = stop.commands[::-1]
+        if stop.fault:
+            self.plain_stops += 1
+            self.stop_fault = stop.fault
         self._state = State.BRAKING
         self._refused_wall_s = None
         self.braked += 1
-        return self._next_of_stop()
+        return self._next_of_stop(beyond=beyond)
 
-    def _next_of_stop(self) -> OwnCommand:
-        own = self._follow(self._stop.pop())
+    def _next_of_stop(self, *, beyond: bool = False) -> OwnCommand:
+        own = self._follow(self._stop.pop(), beyond=beyond)
         if not self._stop:
             self._state = State.HELD
         return own
@@ -327,14 +399,16 @@ class Gate:
         ways = zip(command, self._rest, strict=True)
         return self._follow(tuple(to if abs(to - at) <= step else at + math.copysign(step, to - at) for at, to in ways))
 
-    def _follow(self, position: Position) -> OwnCommand:
-        """A command of the gate's own for the newest frame."""
+    def _follow(self, position: Position, *, beyond: bool = False) -> OwnCommand:
+        """A command of the gate's own for the newest frame, or for the one behind the last command."""
         assert self._motion is not None
+        assert self._sent_ns is not None
         before = self._motion
         velocity = tuple((now - last) / self._dt for now, last in zip(position, before.position, strict=True))
         acceleration = tuple((now - last) / self._dt for now, last in zip(velocity, before.velocity, strict=True))
         self._motion = Motion(position, velocity, acceleration)
-        self._sent_ns = self._frames[-1].stamp_ns
+        newest_ns = self._frames[-1].stamp_ns
+        self._sent_ns = self._sent_ns + self._dt_ns if beyond else max(newest_ns, self._sent_ns)
         return OwnCommand(self._sent_ns, position)
 
     def _answer_refused(self, stamp_ns: int, wall_s: float) -> OwnCommand | None:

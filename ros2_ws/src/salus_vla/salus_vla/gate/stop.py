@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from ruckig import ControlInterface, InputParameter, Result, Ruckig, Synchronization, Trajectory
 
-from salus_vla.errors import SalusError
 from salus_vla.frames import FloatArray
 from salus_vla.gate.checks import Position
 from salus_vla.gate.limits import JointLimits
 
 
-def plan_stop(position: Sequence[float], velocity: Sequence[float], limits: JointLimits, dt: float) -> list[Position]:
-    """Commands that bring all joints to rest.
+@dataclass(frozen=True)
+class Stop:
+    """Commands that bring all joints to rest, and what was wrong where the jerk-limited ones could not be had."""
+
+    commands: list[Position]
+    fault: str = ""
+
+
+def plan_stop(position: Sequence[float], velocity: Sequence[float], limits: JointLimits, dt: float) -> Stop:
+    """Commands that bring all joints to rest, whatever happens.
 
     All joints stop together, along the path. One whose position limit comes before that leaves the path and brakes as
-    hard as it may; that is enough for every command the gate lets pass.
+    hard as it may; that is enough for every command the gate lets pass. Where ruckig refuses the motion, the stop keeps
+    the acceleration limits, which needs no library.
 
     Args:
         position: last command, 9 [rad, m].
@@ -27,16 +36,28 @@ def plan_stop(position: Sequence[float], velocity: Sequence[float], limits: Join
 
     Returns:
         At least one command; the last two are the same, so that the arm is at rest behind them.
-
-    Raises:
-        SalusError: ruckig refuses the motion; no command that passed the gate leads there.
     """
-    path = _along_path(position, velocity, limits, dt)
+    fault = ""
+    try:
+        path = _along_path(position, velocity, limits, dt)
+    except Exception as error:  # whatever a library does, the arm must stop
+        fault = f"{type(error).__name__}: {error}"
+        path = _plain(position, velocity, limits, dt)
     lower, upper = np.array(limits.lower), np.array(limits.upper)
     for joint in np.flatnonzero(((path < lower) | (path > upper)).any(axis=0)):
         path = _braked_hard(path, int(joint), position[joint], velocity[joint], limits, dt)
     # The clip only removes rounding of the last digit.
-    return [tuple(row) for row in np.clip(path, lower, upper).tolist()]
+    return Stop([tuple(row) for row in np.clip(path, lower, upper).tolist()], fault)
+
+
+def _plain(position: Sequence[float], velocity: Sequence[float], limits: JointLimits, dt: float) -> FloatArray:
+    """All velocities fall to zero in proportion, the slowest joint at its acceleration limit, shape (n, 9)."""
+    start, speed = np.array(position, dtype=np.float64), np.array(velocity, dtype=np.float64)
+    # The first frame of the stop already loses velocity: n frames for the joint that needs the most.
+    frames = int(np.ceil(np.max(np.abs(speed) / (np.array(limits.acceleration) * dt)) - 1e-9))
+    shares = 1.0 - np.arange(1, frames + 1) / max(frames, 1)
+    path = start + np.cumsum(shares)[:, None] * speed * dt if frames else start[None]
+    return np.vstack([path, path[-1:]])
 
 
 def _along_path(position: Sequence[float], velocity: Sequence[float], limits: JointLimits, dt: float) -> FloatArray:
@@ -53,7 +74,7 @@ def _along_path(position: Sequence[float], velocity: Sequence[float], limits: Jo
     trajectory = Trajectory(joints)
     result = Ruckig(joints).calculate(motion, trajectory)
     if result not in (Result.Working, Result.Finished):
-        raise SalusError(f"no stop from velocity {list(velocity)}: ruckig says {result}")
+        raise RuntimeError(f"no stop from velocity {list(velocity)}: ruckig says {result}")
     frames = int(np.ceil(trajectory.duration / dt)) + 1
     rest = trajectory.at_time(trajectory.duration)[0]
     samples = [trajectory.at_time(frame * dt)[0] for frame in range(1, frames)]

@@ -11,7 +11,7 @@ from rclpy.executors import SingleThreadedExecutor
 from salus_msgs.msg import Status
 from salus_vla.nodes.lifecycle import ManagedNode
 from salus_vla.nodes.main import run_node
-from salus_vla.nodes.parameters import read_parameters
+from salus_vla.nodes.parameters import NodeParameters
 from salus_vla.nodes.recorder_parameters import RecorderParameters
 from salus_vla.nodes.status import StatusPublisher
 from salus_vla.nodes.topic_recorder import TopicRecorder
@@ -28,8 +28,9 @@ class BagRecorderNode:
         """
         self.node = ManagedNode("bag_recorder", self)
         self._status = StatusPublisher(self.node, "recorder")
-        self._parameters = read_parameters(self.node, RecorderParameters)
-        self._status.add_parameters(self._parameters)
+        self._declared = NodeParameters(self.node, RecorderParameters, self.node.is_unconfigured)
+        self._parameters = self._declared.read()
+        self._status.set_parameters(self._parameters)
         self._status.say(Status.STARTING, detail="not configured yet")
         self._recorder: TopicRecorder | None = None
         self._executor = SingleThreadedExecutor()
@@ -57,6 +58,8 @@ class BagRecorderNode:
         Raises:
             SalusError: the run's folder cannot be written or resumed.
         """
+        self._parameters = self._declared.read()
+        self._status.set_parameters(self._parameters)
         self._recorder = TopicRecorder(self.node, self._executor, self._parameters, self._status)
         self._status.say(Status.HOLDING, Status.REASON_INACTIVE, "the run is open")
 

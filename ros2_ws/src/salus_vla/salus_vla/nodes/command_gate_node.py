@@ -16,12 +16,13 @@ from sensor_msgs.msg import JointState
 
 from salus_msgs.msg import Status
 from salus_vla import contract
-from salus_vla.contract import FRAME_HZ, JOINTS
+from salus_vla.contract import FRAME_HZ, JOINTS, LOCKSTEP, REALTIME
 from salus_vla.errors import MessageError
 from salus_vla.gate.gate import Gate, OwnCommand, Refused, State
 from salus_vla.nodes import messages
 from salus_vla.nodes.main import run_node
 from salus_vla.nodes.parameters import make_node, read_parameters
+from salus_vla.nodes.publisher_watch import PublisherWatch
 from salus_vla.nodes.qos import profile
 from salus_vla.nodes.status import StatusPublisher
 from salus_vla.nodes.subscribe import subscribe, take_waiting
@@ -29,7 +30,7 @@ from salus_vla.parameters import parameter
 from salus_vla.watch.meters import LatencyMeter, Level, Part, RateMeter
 
 _FRAME_NS = round(1e9 / FRAME_HZ)
-_TICK_S = 0.05  # wall time between two looks at frames that wait
+_TICK_S = 0.02  # wall time between two looks at frames that wait, and two commands of a stop without frames
 _REFUSAL_SHOWN_NS = 1_000_000_000  # a refusal stays on the status for this long, so that a flood changes it once
 _IN_ORDER = list(JOINTS)
 
@@ -40,12 +41,15 @@ class GateParameters:
 
     deadman_s: float = parameter(
         0.2,
-        "sim time without a valid command after which a moving arm is braked; also the wall time that a frame with "
-        "refused commands only waits for a valid one [s]",
+        "sim time without a valid command within which a moving arm is braked; also the wall time that a frame with "
+        "refused commands only waits for a valid one and, in realtime, that a moving arm goes on without frames [s]",
         bounds=(0.02, 2.0),
     )
     max_age_frames: int = parameter(
         2, "a command for a frame older than this is stale [frames of 20 ms]", bounds=(0, 50)
+    )
+    pacing: str = parameter(
+        LOCKSTEP, "lockstep: frames wait for commands; realtime: the arm moves on without", choices=(LOCKSTEP, REALTIME)
     )
     silence_timeout_s: float = parameter(
         60.0, "wall time without a frame, while the arm moves, after which the simulator counts as lost [s]",
@@ -64,10 +68,14 @@ class CommandGateNode:
         """
         self.node = make_node("command_gate")
         self._parameters = p = read_parameters(self.node, GateParameters)
-        self._gate = Gate(frame_dt_ns=_FRAME_NS, deadman_s=p.deadman_s, max_age_frames=p.max_age_frames)
+        self._gate = Gate(
+            frame_dt_ns=_FRAME_NS,
+            deadman_s=p.deadman_s,
+            max_age_frames=p.max_age_frames,
+            realtime=p.pacing == REALTIME,
+        )
         self._status = StatusPublisher(self.node, "gate")
         self._status.set_parameters(p)
-        self._early: JointState | None = None  # came before the frame that it answers
         self._refused_ns: int | None = None
         self._refusals_reported = 0
         self._frames_rate, self._judging = RateMeter(FRAME_HZ), LatencyMeter()
@@ -78,6 +86,8 @@ class CommandGateNode:
         # Joints first: the executor takes subscriptions in this order, and a command needs the frame that it answers.
         self._joints = subscribe(self.node, contract.JOINT_STATES, self._on_joints, keep_all=True)
         self._targets = subscribe(self.node, contract.JOINT_TARGET, self._on_target, keep_all=True, checked=False)
+        watched = (contract.JOINT_STATES, contract.JOINT_TARGET, command)
+        self._publishers = PublisherWatch(self.node, watched, ours=(command,))
         self._timer = self.node.create_timer(_TICK_S, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -99,22 +109,21 @@ class CommandGateNode:
         self._frame_wall = time.monotonic()
         self._frames_rate.add(stamp_ns)
         before = self._gate.clock_jumps, self._gate.teleports
-        self._send(self._gate.frame(stamp_ns, position, velocity))
+        self._send(self._gate.frame(stamp_ns, position, velocity, wall_s=self._frame_wall))
         if self._gate.clock_jumps > before[0]:
             self.node.get_logger().warning(f"the frames' stamps jumped back to {stamp_ns * 1e-9:.2f} s: disarmed")
         elif self._gate.teleports > before[1]:
-            self.node.get_logger().info("the arm was put elsewhere: the next command must begin where it is")
-        early, self._early = self._early, None
+            self.node.get_logger().info("the arm was teleported: the next command must begin where it is")
+        early = self._gate.take_early()
         if early is not None:
             self._on_target(early)
         self._report(stamp_ns)
 
     def _on_target(self, message: JointState) -> None:
         stamp_ns = messages.to_ns(message.header.stamp)
-        if self._is_early(stamp_ns):
+        if self._gate.is_early(stamp_ns):
             take_waiting(self._joints)
-            if self._is_early(stamp_ns) and self._early is None:
-                self._early = message
+            if self._gate.keep_early(stamp_ns, message):
                 return
         began = time.perf_counter()
         refused = self._gate.offer(
@@ -130,13 +139,12 @@ class CommandGateNode:
             self._refuse(refused)
         self._judging.add((time.perf_counter() - began) * 1e3)
 
-    def _is_early(self, stamp_ns: int) -> bool:
-        """Whether a stamp is of the next frame, whose joints may still be on their way."""
-        newest_ns = self._gate.newest_ns
-        return newest_ns is None or _FRAME_NS // 2 < stamp_ns - newest_ns <= 2 * _FRAME_NS
-
     def _on_tick(self) -> None:
+        take_waiting(self._joints)  # joints first: what they say is newer than what the clock on the wall says
         wall_s = time.monotonic()
+        if self._publishers.look():
+            self._gate.block(self._publishers.fault)
+            self._say_blocked()
         self._send(self._gate.waited(wall_s))
         newest_ns, silent_s = self._gate.newest_ns or 0, wall_s - self._frame_wall
         if silent_s > self._parameters.silence_timeout_s and not self._gate.at_rest:
@@ -160,17 +168,29 @@ class CommandGateNode:
         if self._refused_ns is None:
             self.node.get_logger().warning(f"{contract.JOINT_TARGET.name}: {refused.reason}: {refused.detail}; refused")
         self._refused_ns = newest_ns
-        if not self._holds:
+        if not self._holds and not self._gate.blocked:
             detail = f"{refused.reason}: {refused.detail}"
             self._status.say(Status.HOLDING, Status.REASON_COMMAND_REFUSED, detail, newest_ns)
+
+    def _say_blocked(self) -> None:
+        newest_ns, fault = self._gate.newest_ns or 0, self._gate.blocked
+        if fault:
+            self._status.say(Status.HOLDING, Status.REASON_SECOND_PUBLISHER, fault, newest_ns)
+        else:
+            self._status.say(Status.STARTING, detail="the second publisher is gone", stamp_ns=newest_ns)
 
     def _report(self, stamp_ns: int) -> None:
         """The state of the gate as the node's; edges only."""
         gate = self._gate
+        if gate.blocked:
+            self._status.diagnose(stamp_ns, self._diagnostics)
+            return
         if self._refused_ns is not None and not 0 <= stamp_ns - self._refused_ns < _REFUSAL_SHOWN_NS:
             self._refused_ns = None
         if self._holds:
-            detail = f"no valid command for {self._parameters.deadman_s:g} s"
+            detail = f"no valid command within {self._parameters.deadman_s:g} s"
+            if gate.plain_stops:
+                detail += f"; {gate.plain_stops} stops without ruckig ({gate.stop_fault})"
             self._status.say(Status.HOLDING, Status.REASON_DEADMAN, detail, stamp_ns)
         elif self._refused_ns is None and gate.state is State.STREAM:
             self._status.say(Status.RUNNING, stamp_ns=stamp_ns)
@@ -192,11 +212,18 @@ class CommandGateNode:
         lately, self._refusals_reported = total - self._refusals_reported, total
         commands: dict[str, float] = {"passed": gate.passed, "refused": total, **self._judging.values("judge")}
         commands |= {f"refused_{reason}": count for reason, count in sorted(gate.refused.items())}
-        arm = {"stops": gate.braked, "put_elsewhere": gate.teleports, "clock_jumps": gate.clock_jumps}
+        arm = {
+            "stops": gate.braked,
+            "stops_without_ruckig": gate.plain_stops,
+            "teleports": gate.teleports,
+            "clock_jumps": gate.clock_jumps,
+        }
         return [
             self._frames_rate.part("joints", gate.newest_ns or 0),
             Part("commands", commands, Level.WARN, f"{lately} refused") if lately else Part("commands", commands),
-            Part("arm", arm, Level.WARN, "the gate holds it") if self._holds else Part("arm", arm),
+            Part("arm", arm, Level.WARN, gate.blocked or "the gate holds it")
+            if self._holds or gate.blocked
+            else Part("arm", arm),
         ]
 
 

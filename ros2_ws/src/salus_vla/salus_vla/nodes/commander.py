@@ -15,7 +15,7 @@ from std_srvs.srv import Trigger
 
 from salus_msgs.msg import Episode, SafetySignals, Status
 from salus_vla import contract
-from salus_vla.contract import CAMERAS
+from salus_vla.contract import CAMERAS, LOCKSTEP
 from salus_vla.control.authority import Authority
 from salus_vla.control.authority_types import (
     EpisodeStart,
@@ -37,7 +37,6 @@ from salus_vla.nodes.images import to_array
 from salus_vla.nodes.lifecycle import destroy
 from salus_vla.nodes.qos import profile
 from salus_vla.nodes.signal_messages import safety_signals
-from salus_vla.nodes.sim_parameters import LOCKSTEP
 from salus_vla.nodes.status import StatusPublisher
 from salus_vla.nodes.subscribe import subscribe
 from salus_vla.nodes.worker import Worker

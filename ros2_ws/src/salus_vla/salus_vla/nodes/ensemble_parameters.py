@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from salus_vla.nodes.sim_parameters import LOCKSTEP, REALTIME
+from salus_vla.contract import LOCKSTEP, REALTIME
 from salus_vla.parameters import parameter
 from salus_vla.settings import PolicySettings
 from salus_vla.watch.watchdog import WatchLimits

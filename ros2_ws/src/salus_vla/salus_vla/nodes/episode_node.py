@@ -16,7 +16,7 @@ from salus_vla.nodes.episode_parameters import EpisodeParameters
 from salus_vla.nodes.episode_runner import EpisodeRunner
 from salus_vla.nodes.lifecycle import ManagedNode
 from salus_vla.nodes.main import run_node
-from salus_vla.nodes.parameters import read_parameters
+from salus_vla.nodes.parameters import NodeParameters
 from salus_vla.nodes.status import StatusPublisher
 from salus_vla.params_file import check_params_file, given_params_files
 from salus_vla.scene import load_scene
@@ -32,9 +32,10 @@ class EpisodeNode:
             SalusError: a parameter is wrong.
         """
         self.node = ManagedNode("episode", self)
-        self._parameters = read_parameters(self.node, EpisodeParameters)
+        self._declared = NodeParameters(self.node, EpisodeParameters, self.node.is_unconfigured)
+        self._parameters = self._declared.read()
         self._status = StatusPublisher(self.node, "episode")
-        self._status.add_parameters(self._parameters)
+        self._status.set_parameters(self._parameters)
         self._status.say(Status.STARTING, detail="not configured yet")
         self._runner: EpisodeRunner | None = None
         self._executor = SingleThreadedExecutor()
@@ -62,6 +63,8 @@ class EpisodeNode:
         Raises:
             SalusError: the scene file is wrong.
         """
+        self._parameters = self._declared.read()
+        self._status.set_parameters(self._parameters)
         scene = load_scene(Path(self._parameters.scene_file) if self._parameters.scene_file else None)
         self._runner = EpisodeRunner(self.node, self._executor, self._parameters, scene, self._status)
         self._status.say(Status.HOLDING, Status.REASON_INACTIVE, "waits to be activated")

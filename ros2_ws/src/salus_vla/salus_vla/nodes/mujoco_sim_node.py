@@ -16,7 +16,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 
 from salus_vla import contract
-from salus_vla.contract import CAMERAS, Topic
+from salus_vla.contract import CAMERAS, LOCKSTEP, REALTIME, Topic
 from salus_vla.errors import SimulatorError
 from salus_vla.frames import Frame, Pose
 from salus_vla.nodes import messages
@@ -25,7 +25,7 @@ from salus_vla.nodes.main import run_node
 from salus_vla.nodes.parameters import make_node, read_parameters
 from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.nodes.reset_services import ResetServices
-from salus_vla.nodes.sim_parameters import LOCKSTEP, REALTIME, SimParameters
+from salus_vla.nodes.sim_parameters import SimParameters
 from salus_vla.nodes.status import DiagnosticsPublisher
 from salus_vla.nodes.subscribe import subscribe
 from salus_vla.nodes.transforms import TransformPublisher

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from salus_vla.contract import LOCKSTEP, REALTIME
 from salus_vla.parameters import parameter
 from salus_vla.profiles import DEFAULT_PROFILE
-
-LOCKSTEP, REALTIME = "lockstep", "realtime"
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 Every message is taken as bytes and read here, because rclpy drops one that is cut off without a word.
 
-With `keep_all` a turn takes everything that waits. rclpy's executor takes one message per topic and round, and a round
-costs about a millisecond; a node that falls behind that way loses messages once the reader's queue is full, without
-anybody noticing.
+With `keep_all` a turn takes up to `TURN` of the messages that wait. rclpy's executor takes one message per topic and
+round, and a round costs about a millisecond; a node that falls behind that way loses messages once the reader's queue
+is full, without anybody noticing. A turn without an end would let a flood on one topic starve all others.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rclpy.node import Node
 from rclpy.subscription import Subscription
 
 from salus_vla.contract import CLOCK, Topic
-from salus_vla.errors import MessageError, SalusError
+from salus_vla.errors import MessageError
 from salus_vla.nodes import messages
 from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.watch.meters import Part
@@ -27,6 +27,7 @@ from salus_vla.watch.refusals import Refusals
 # Longer than any publisher's queue: the middleware's threads receive while Python is busy, so a pause loses nothing.
 _DEPTH = 1000
 _IMAGE_DEPTH = 100
+TURN = 64  # messages of one topic before the others have their turn; what is left is taken in the next round
 _REFUSALS: WeakKeyDictionary[Node, Refusals] = WeakKeyDictionary()
 
 
@@ -66,7 +67,8 @@ def subscribe(
     Args:
         node: gets the subscription.
         topic: of the contract.
-        callback: called with each message, in order; one on which it raises a SalusError is refused.
+        callback: called with each message, in order; one on which it raises a MessageError is refused. Any other error
+            is not the message's, and ends the node.
         keep_all: lose no message while the node is busy; otherwise the contract's queue, whose newest messages count.
         raw: give serialized messages as bytes, and the wall time of their publisher at which they were published [ns].
             Only those of latched topics, which their reader decodes, are checked.
@@ -84,7 +86,7 @@ def subscribe(
                 callback(cdr, info["source_timestamp"])
             else:
                 callback(message)
-        except SalusError as error:
+        except MessageError as error:
             words = str(error) if topic.name in str(error) else f"{topic.name}: {error}"
             if refusals.add(topic.name, words, time.monotonic()):
                 node.get_logger().warning(f"{words}; the message is refused")
@@ -92,7 +94,10 @@ def subscribe(
     def take_all(cdr: bytes, info: Mapping[str, Any]) -> None:
         take(cdr, info)
         with subscription.handle:
-            while (taken := subscription.handle.take_message(subscription.msg_type, True)) is not None:
+            for _ in range(TURN - 1):
+                taken = subscription.handle.take_message(subscription.msg_type, True)
+                if taken is None:
+                    return
                 take(*taken)
 
     depth = (_IMAGE_DEPTH if topic.type == "sensor_msgs/msg/Image" else _DEPTH) if keep_all else None

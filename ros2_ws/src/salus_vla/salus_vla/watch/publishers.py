@@ -1,0 +1,29 @@
+"""Whether a topic that must have one publisher has another: two of them would mix two graphs, or move the arm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from salus_vla.contract import CLOCK, JOINT_COMMAND, JOINT_STATES, JOINT_TARGET, Topic
+
+# What decides where the arm goes and when: each has one publisher.
+SOLE: tuple[Topic, ...] = (CLOCK, JOINT_STATES, JOINT_COMMAND, JOINT_TARGET)
+
+
+def second_publisher(topic: str, publishers: Sequence[str], ours: str | None = None) -> str:
+    """Names the publisher that should not be there; empty where there is at most one.
+
+    Args:
+        topic: name of the topic.
+        publishers: node of each publisher, `/NAMESPACE/NAME`.
+        ours: the node that is meant to publish it, where that is known.
+    """
+    others = sorted(publishers)
+    if ours in others:
+        others.remove(ours)
+        if not others:
+            return ""
+        return f"{topic} has a second publisher, node {others[0]}"
+    if len(others) < 2:
+        return ""
+    return f"{topic} has {len(others)} publishers: nodes {' and '.join(others)}"
