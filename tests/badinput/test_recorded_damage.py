@@ -37,6 +37,7 @@ WRITER = partial(open_writer, backend="mcap", types=TYPES)
 def notice(kind: int, stamp_ns: int) -> bytes:
     message = good_message(contract.EPISODE, stamp_ns)
     message.kind, message.run_id, message.episode = kind, "run", 0
+    message.outcome = Episode.SUCCESS if kind == Episode.ENDED else Episode.RUNNING
     return serialize_message(message)
 
 

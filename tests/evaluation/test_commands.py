@@ -10,7 +10,7 @@ from synthetic import rollout_run, stored
 from salus_vla.cli.main import build_parser
 from salus_vla.evaluation.commands import command_of
 from salus_vla.evaluation.runs import COLLECT, Run, open_runs
-from salus_vla.rollouts.settings import RolloutSettings
+from salus_vla.rollouts.settings import BASE, RolloutSettings
 
 SETTINGS = {
     "usual": {},
@@ -32,7 +32,7 @@ def test_the_command_of_a_rollout(tmp_path: Path, name: str) -> None:
     (run,) = open_runs([path], acceptance=False)
     program, *words = shlex.split(command_of(run).replace("$(nproc)", "2", 1))
     parsed = build_parser().parse_args(words)
-    given = {item.name: getattr(parsed, item.name) for item in fields(RolloutSettings)}
+    given = {item.name: getattr(parsed, item.name) for item in fields(RolloutSettings) if item.name != BASE}
     again = RolloutSettings(**{key: value for key, value in given.items() if value is not None})
     stored_settings = RolloutSettings.from_arguments(run.arguments, "run.json")
     if stored_settings.policy == "expert":

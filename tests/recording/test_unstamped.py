@@ -35,7 +35,7 @@ def test_a_reader_that_takes_one_topic_after_the_other_misses_none(recorder: Epi
             waiting[CUBE_IN_BIN.name].append((BOOL, sent + 1000))
         if chance.random() < 0.15:  # a turn, after up to some thirty frames
             take_all(recorder, waiting)
-    recorder.on_message(EPISODE.name, episode(END, 2, 0), 0)
+    recorder.on_message(EPISODE.name, episode(END, 2, 0, outcome=5), 0)
     recorder.stop(EpisodeEnd(END, "TIMEOUT", None, 10, ""))
     take_all(recorder, waiting)
     assert recorder.ready_to_close()
@@ -54,7 +54,7 @@ def test_the_last_one_does_not_wait_for_a_clock_that_never_comes(recorder: Episo
         if frame % PER_SET == 0:
             recorder.on_message(CUBE_IN_BIN.name, BOOL, 0, sent + 1000)
     recorder.stop(EpisodeEnd(END, "TIMEOUT", None, 10, ""))
-    recorder.on_message(EPISODE.name, episode(END, 2, 0), 0)
+    recorder.on_message(EPISODE.name, episode(END, 2, 0, outcome=5), 0)
     assert recorder.ready_to_close()
     assert recorder.close().audit.gaps == 0
 

@@ -27,6 +27,7 @@ from samples import FRAME_NS, IMAGE, REPOSITORY, SAMPLED, clock, image, message_
 from salus_vla.contract import CLOCK, CONTACT, CUBE_IN_BIN, EPISODE, JOINT_STATES, SAFETY_SIGNALS, STATUS_TOPIC, TOPICS
 from salus_vla.errors import RecordingError
 from salus_vla.recording.message_types import MessageTypes
+from salus_vla.recording.rosbag2_writer import Rosbag2Writer
 from salus_vla.recording.salvage import read_records
 from salus_vla.recording.writer import Backend, BagWriter, Compression, WriterOptions, open_writer
 
@@ -351,7 +352,7 @@ def test_real_rosbag2_is_given_qos_hashes_and_provenance(tmp_path: Path, monkeyp
     fake.__spec__ = importlib.util.spec_from_loader("rosbag2_py", loader=None)
     monkeypatch.setitem(sys.modules, "rosbag2_py", fake)
     monkeypatch.setitem(sys.modules, "rosbag2_py._storage", fake._storage)
-    writer = open_writer(tmp_path / "bag", "auto", custom_data=PROVENANCE, types=message_types())
+    writer = Rosbag2Writer(tmp_path / "bag", PROVENANCE, message_types(), WriterOptions())
     for topic in (CLOCK, STATUS_TOPIC):
         writer.add_topic(topic.name, topic.type, topic.qos)
     writer.write(CLOCK.name, b"data", START)

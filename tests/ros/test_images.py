@@ -1,7 +1,11 @@
 """One table of images for every implementation that is usable here."""
 
 import array
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -122,3 +126,35 @@ def test_a_message_is_filled_without_the_slow_path(monkeypatch: pytest.MonkeyPat
 
 def test_the_backend_is_cv_bridge_only_where_it_passes_its_check() -> None:
     assert list(IMPLEMENTATIONS)[-1] == images.BACKEND
+
+
+CRASH = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
+LIES = """
+import numpy as np
+class CvBridge:
+    def imgmsg_to_cv2(self, message, encoding):
+        return np.zeros((message.height, message.width, 3), np.uint8)
+    def cv2_to_imgmsg(self, pixels, encoding):
+        from salus_vla.nodes.images import numpy_to_message
+        return numpy_to_message(pixels)
+"""
+WORKS = """
+class CvBridge:
+    def imgmsg_to_cv2(self, message, encoding):
+        from salus_vla.nodes.images import numpy_to_array
+        return numpy_to_array(message)
+    def cv2_to_imgmsg(self, pixels, encoding):
+        from salus_vla.nodes.images import numpy_to_message
+        return numpy_to_message(pixels)
+"""
+
+
+@pytest.mark.parametrize(("source", "backend"), [(CRASH, "numpy"), (LIES, "numpy"), (WORKS, "cv_bridge")])
+def test_a_cv_bridge_that_crashes_takes_nobody_along(tmp_path: Path, source: str, backend: str) -> None:
+    (tmp_path / "cv_bridge.py").write_text(source)
+    found = os.pathsep.join([str(tmp_path), *sys.path])
+    program = "from salus_vla.nodes import images; print(images.BACKEND)"
+    result = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": found}, capture_output=True, text=True
+    )
+    assert (result.returncode, result.stdout.strip()) == (0, backend), result.stderr

@@ -233,7 +233,6 @@ WRONG: dict[str, tuple[Change, str]] = {
     "eight joints": (with_each("joints", position=HOME[:8]), "joints lengths"),
     "no effort": (with_each("joints", effort=np.zeros(0)), "joints lengths"),
     "a position that is no number": (with_each("joints", position=np.full(9, np.nan)), "joints finite"),
-    "joints not rounded": (with_each("joints", position=HOME + 1e-6), "joints rounded"),
     "joints in a frame": (with_each("joints", frame_id="base"), "joints frame_id"),
     **{f"{name} of {camera}": (with_each("pictures", camera, **{name: value}), f"image {camera}")
        for camera in CAMERAS

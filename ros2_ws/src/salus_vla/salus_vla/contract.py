@@ -16,7 +16,6 @@ ARM_JOINTS: Final = tuple(f"panda_joint{i}" for i in range(1, 8))
 FINGER_JOINTS: Final = ("panda_finger_joint1", "panda_finger_joint2")
 JOINTS: Final = ARM_JOINTS + FINGER_JOINTS
 ARM_DOF: Final = len(ARM_JOINTS)
-JOINT_DECIMALS: Final = 4  # /joint_states is rounded to this (Isaac Sim does it, so every simulator does)
 
 # -- pacing ------------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from salus_vla.parameters import checked_parameters, parameter, parameter_names,
 from salus_vla.params_file import node_parameters
 from salus_vla.policy.options import DEFAULT_MODEL, DTYPES, MODES, POLICIES
 
+SETTINGS: Final = "policy_settings"  # key of run.json's arguments
 NODE: Final = "vla_ensemble"  # whose section of a parameter file has them
 
 

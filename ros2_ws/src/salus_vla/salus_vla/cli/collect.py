@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.recording.info import read_run
 from salus_vla.recording.run_folder import RUN_FILE
 from salus_vla.scene import load_scene
+from salus_vla.settings import DEFAULTS, SETTINGS, read_settings
 from salus_vla.task.monitor import Outcome
 
 _DESCRIPTION = """\
@@ -52,12 +54,12 @@ _DEFAULTS = {
     "seed": "0",
     "sim": "mujoco",
     "profile": DEFAULT_PROFILE,
-    "policy": "ensemble",
+    "policy": DEFAULTS.policy,
     "disturb": "false",
     "model": DEFAULT_MODEL,
-    "device": "cpu",
-    "devices": "",
-    "mode": "auto",
+    "device": DEFAULTS.device,
+    "devices": ",".join(DEFAULTS.devices),
+    "mode": DEFAULTS.mode,
     "task": DEFAULT_TASK,
     "pacing": "lockstep",
     "max_decisions": "0",
@@ -120,6 +122,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_params_file(arguments.params_file.expanduser())
     else:  # such a file may name another contract.yaml; the simulator then checks alone
         load_scene().profile(settings["profile"])
+    settings[SETTINGS] = _policy_settings(arguments, settings, stored)
     if arguments.resume and _completed(folder) >= arguments.episodes:
         Console().print(f"{folder} already has {arguments.episodes} complete episodes or more; nothing to do")
         return 0
@@ -212,6 +215,27 @@ def _settings(arguments: argparse.Namespace, stored: Mapping[str, str]) -> dict[
     return settings
 
 
+def _policy_settings(arguments: argparse.Namespace, settings: Mapping[str, str], stored: Mapping[str, str]) -> str:
+    """What the policy's node is made with, of the parameter file and the launch arguments, as JSON.
+
+    Raises:
+        SalusError: a resumed run was made with something else; one run must not mix two.
+    """
+    file = arguments.params_file.expanduser() if arguments.params_file is not None else None
+    made = replace(
+        read_settings(file),
+        policy=settings["policy"],
+        members=(settings["model"],),
+        device=settings["device"],
+        devices=tuple(device for device in [settings["devices"]] if device),
+        mode=settings["mode"],
+        disturb=settings["disturb"] == "true",
+    ).to_json()
+    if stored.get(SETTINGS, made) != made:
+        raise SalusError(f"--params-file: the run was made with the parameters {stored[SETTINGS]}, now they are {made}")
+    return made
+
+
 def _completed(folder: Path) -> int:
     """Episodes of a run that were not aborted; 0 while there is no run."""
     if not (folder / RUN_FILE).is_file():
@@ -223,7 +247,7 @@ def _launch_arguments(
     arguments: argparse.Namespace, settings: Mapping[str, str], out: Path, run_id: str
 ) -> dict[str, str]:
     values = {
-        **settings,
+        **{name: value for name, value in settings.items() if name != SETTINGS},
         "episodes": str(arguments.episodes),
         "out": str(out),
         "run_id": run_id,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from salus_vla.launching.process import end_with_parent
+from salus_vla.processes import with_parent
 
 LAUNCH_FILE = "salus.launch.xml"
 TAIL = 25  # lines of output shown after a failure
@@ -20,13 +19,12 @@ def start_graph(command: list[str], environment: Mapping[str, str], log: Path) -
     with log.open("wb") as output:
         # A session of its own: the terminal's Ctrl-C reaches the graph through us only, once.
         return subprocess.Popen(
-            command,
+            with_parent(command, environment),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=end_with_parent(os.getpid()),
         )
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -21,10 +21,11 @@ from salus_vla.recording.records import RUN_FILE
 from salus_vla.rollouts.folder import RolloutFolder
 from salus_vla.rollouts.results import REDONE_AT_MOST, Result
 from salus_vla.rollouts.run import roll_out
-from salus_vla.rollouts.settings import RolloutSettings
+from salus_vla.rollouts.settings import BASE, RolloutSettings
 from salus_vla.rollouts.store import is_rollout_run
 from salus_vla.rollouts.workers import run_local
 from salus_vla.scene import load_scene
+from salus_vla.settings import read_settings
 
 _DESCRIPTION = """\
 Makes episodes without ROS: the simulator, policy, limits and task of the graph, many times in parallel. A seed gives
@@ -57,6 +58,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_episode_options(parser)
     add = parser.add_argument
     add("--disturb", action="store_true", default=None, help="disturb the commands on purpose, for data with recovery")
+    add(
+        "--params-file",
+        metavar="YAML",
+        type=Path,
+        help="parameters of the nodes, of which vla_ensemble's count (default: the installed salus.yaml)",
+    )
     add("--no-images", dest="images", action="store_false", default=None, help="store no pictures; much faster")
     add(
         "--workers",
@@ -129,7 +136,7 @@ def _new(arguments: argparse.Namespace, out: Path) -> RolloutFolder:
     check_run_id(run_id)
     if (out / run_id).exists():
         raise RecordingError(f"{out / run_id}: exists already; give --resume to continue it, or another --run-id")
-    settings = RolloutSettings(**_given(arguments))  # type: ignore[arg-type]
+    settings = RolloutSettings(**_given(arguments), base=read_settings(arguments.params_file))  # type: ignore[arg-type]
     load_scene().profile(settings.profile)
     if arguments.ray in (None, "local"):
         _prepare(settings)
@@ -144,6 +151,9 @@ def _resumed(arguments: argparse.Namespace, out: Path) -> RolloutFolder:
         _same("--seed", arguments.seed, folder.first_seed)
         for name, value in _given(arguments).items():
             _same("--" + name.replace("_", "-"), value, getattr(folder.settings, name))
+        if arguments.params_file is not None:
+            given = replace(folder.settings, base=read_settings(arguments.params_file)).policy_settings
+            _same(f"--params-file {arguments.params_file}:", given.to_json(), folder.settings.policy_settings.to_json())
     except SalusError:
         folder.close()
         raise
@@ -164,7 +174,8 @@ def _same(option: str, given: object, before: object) -> None:
 
 def _given(arguments: argparse.Namespace) -> dict[str, str | bool | int]:
     """The settings that are among the arguments."""
-    values = {item.name: getattr(arguments, item.name) for item in fields(RolloutSettings)}
+    names = [item.name for item in fields(RolloutSettings) if item.name != BASE]
+    values = {name: getattr(arguments, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 
 from salus_vla.contract import DEFAULT_TASK
 from salus_vla.evaluation.runs import ROLLOUT, Run
+from salus_vla.parameters import parameter_texts
 from salus_vla.policy.options import DEFAULT_MODEL
+from salus_vla.settings import DEFAULTS, SETTINGS, PolicySettings
 
 # Settings whose usual value is not worth a word, as run.json writes them.
 _USUAL = {
@@ -36,7 +38,19 @@ def command_of(run: Run) -> str:
         parts += [_FLAGS[name]] if name in _FLAGS else ["--" + name.replace("_", "-"), value]
     if run.made_by == ROLLOUT:
         parts += ["--workers", "$(nproc)"]
-    return shlex.join([*parts, "--run-id", run.run_id]).replace("'$(nproc)'", "$(nproc)")
+    command = shlex.join([*parts, "--run-id", run.run_id]).replace("'$(nproc)'", "$(nproc)")
+    return command + _other_parameters(run)
+
+
+def _other_parameters(run: Run) -> str:
+    """A comment of the shell's on parameters of a file that was given, which no option repeats."""
+    text = run.arguments.get(SETTINGS)
+    if text is None:
+        return ""
+    given, usual = parameter_texts(PolicySettings.from_json(text, f"{run.path}: run.json")), parameter_texts(DEFAULTS)
+    named = ("policy", "model.members", "model.device", "model.devices", "model.mode", "disturb")
+    other = [f"{name}={value}" for name, value in given.items() if name not in named and value != usual[name]]
+    return f"  # with a --params-file that sets {' '.join(other)}" if other else ""
 
 
 def _first_seed(arguments: Mapping[str, str], fallback: int) -> int:

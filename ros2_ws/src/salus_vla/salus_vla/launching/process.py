@@ -1,37 +1,18 @@
 """One child process of the graph: start, read its output, signal it, see it end."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from salus_vla.errors import LaunchError
 from salus_vla.launching.graph import ProcessSpec
+from salus_vla.processes import with_parent
 
-_PR_SET_PDEATHSIG = 1
 _READ_SIZE = 65536
 # A program that never ends its line (a progress bar) is shown in pieces of this size, not kept forever.
 _LONGEST_LINE = 65536
-# Loaded here because between fork and exec nothing may be imported or allocated that a lock could protect.
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def end_with_parent(parent: int) -> Callable[[], None]:
-    """Return the code that ties a child to the runner's life, to run in the child between fork and exec.
-
-    The kernel then sends SIGTERM to the child when the runner dies in whatever way, kill -9 included. `preexec_fn` is
-    safe here because the runner has one thread. SIGTERM and not SIGINT: a program may have been told to ignore SIGINT
-    by the shell that started it, and rclpy shuts down cleanly on both.
-    """
-
-    def tie() -> None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # the runner died before the call above
-            os._exit(1)
-
-    return tie
 
 
 class ChildProcess:
@@ -47,14 +28,13 @@ class ChildProcess:
         environment = {"PYTHONUNBUFFERED": "1", **spec.environment}
         try:
             self._popen = subprocess.Popen(
-                spec.command,
+                with_parent(spec.command, environment),
                 cwd=spec.cwd,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=end_with_parent(os.getpid()),
             )
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise LaunchError(f"cannot start {spec.label} ({spec.command[0]}): {error}") from error

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from salus_vla.errors import SalusError
-from salus_vla.launching.process import end_with_parent
 from salus_vla.live.rerun_log import import_rerun
 from salus_vla.paths import cache_dir
+from salus_vla.processes import with_parent
 
 LOOPBACK = "127.0.0.1"  # the viewer's own default is every interface
 
@@ -59,10 +59,9 @@ def start_viewer(files: Sequence[Path], *, port: int, web_port: int | None = Non
     environment = _without_analytics(os.environ)
     try:
         return subprocess.Popen(
-            [*command, *map(str, files)],
+            with_parent([*command, *map(str, files)], environment),
             stdin=subprocess.DEVNULL,
             env=environment,
-            preexec_fn=end_with_parent(os.getpid()),
         )
     except OSError as error:
         raise SalusError(f"{command[0]}: cannot be started ({error.strerror or error})") from error

@@ -210,6 +210,8 @@ class EpisodeRunner:
             event_stamp=episode.event_stamp,
             decisions=episode.decisions,
             detail=detail,
+            run_id=episode.run_id,
+            episode=episode.episode,
         )
         if self._graph.is_lost("recorder"):
             return  # its bag stays open; `salus bag recover` closes it

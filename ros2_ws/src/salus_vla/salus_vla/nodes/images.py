@@ -1,13 +1,17 @@
 """Images between ROS messages and arrays, in one place.
 
-Through cv_bridge where it imports and passes a self-check (Ubuntu's is built against NumPy 1 and may crash or lie under
-NumPy 2), otherwise through numpy with `step` honoured. Both stand behind `to_array` and `to_message`.
+Through cv_bridge where it passes a self-check in a process of its own (Ubuntu's is built against NumPy 1 and may crash
+or lie under NumPy 2), otherwise through numpy with `step` honoured. Both stand behind `to_array` and `to_message`.
 """
 
 from __future__ import annotations
 
 import array
 import importlib
+import importlib.util
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -19,6 +23,8 @@ from salus_vla.errors import MessageError, SalusError
 from salus_vla.frames import ImageArray
 
 ENCODING = "rgb8"
+_PROBING = "SALUS_PROBES_CV_BRIDGE"  # set in the process that tries it
+_PROBE_S = 30.0
 
 
 def to_array(message: Image) -> ImageArray:
@@ -71,24 +77,44 @@ def numpy_to_message(pixels: ImageArray) -> Image:
     return Image(height=height, width=width, encoding=ENCODING, is_bigendian=0, step=3 * width, data=data)
 
 
+def _bridged() -> tuple[Callable[[Image], ImageArray], Callable[[ImageArray], Image]]:
+    bridge = importlib.import_module("cv_bridge").CvBridge()
+
+    def read(message: Image) -> ImageArray:
+        return np.asarray(bridge.imgmsg_to_cv2(message, ENCODING))
+
+    def write(pixels: ImageArray) -> Image:
+        return bridge.cv2_to_imgmsg(pixels, ENCODING)
+
+    return read, write
+
+
+def check_cv_bridge() -> bool:
+    """Whether cv_bridge gives exactly what numpy gives, also with padded rows; it may crash instead."""
+    read, write = _bridged()
+    pixels = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
+    padded = Image(height=4, width=5, encoding=ENCODING, step=20)
+    padded.data = array.array("B", np.pad(pixels.reshape(4, 15), ((0, 0), (0, 5))).tobytes())
+    return np.array_equal(read(write(pixels)), pixels) and np.array_equal(read(padded), pixels)
+
+
 def _cv_bridge() -> tuple[Callable[[Image], ImageArray], Callable[[ImageArray], Image]] | None:
-    """cv_bridge's two functions if they give exactly what numpy gives, also with padded rows; otherwise None."""
-    try:
-        bridge = importlib.import_module("cv_bridge").CvBridge()
-
-        def read(message: Image) -> ImageArray:
-            return np.asarray(bridge.imgmsg_to_cv2(message, ENCODING))
-
-        def write(pixels: ImageArray) -> Image:
-            return bridge.cv2_to_imgmsg(pixels, ENCODING)
-
-        pixels = np.arange(4 * 5 * 3, dtype=np.uint8).reshape(4, 5, 3)
-        padded = Image(height=4, width=5, encoding=ENCODING, step=20)
-        padded.data = array.array("B", np.pad(pixels.reshape(4, 15), ((0, 0), (0, 5))).tobytes())
-        same = np.array_equal(read(write(pixels)), pixels) and np.array_equal(read(padded), pixels)
-    except Exception:  # whatever a foreign build raises, it is not usable here
+    """cv_bridge's two functions where they passed their check in a process of its own; otherwise None."""
+    if importlib.util.find_spec("cv_bridge") is None or _PROBING in os.environ:
         return None
-    return (read, write) if same else None
+    program = f"import sys; from {__name__} import check_cv_bridge; sys.exit(0 if check_cv_bridge() else 1)"
+    try:
+        result = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, _PROBING: "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PROBE_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return _bridged() if result.returncode == 0 else None
 
 
 _IMPLEMENTATION = _cv_bridge() or (numpy_to_array, numpy_to_message)

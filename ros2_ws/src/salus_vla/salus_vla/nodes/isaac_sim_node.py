@@ -32,7 +32,6 @@ from salus_vla.isaac.channel import serve
 from salus_vla.isaac.environment import isaac_environment
 from salus_vla.isaac.plan import as_json
 from salus_vla.isaac.planning import Planner
-from salus_vla.launching.process import end_with_parent
 from salus_vla.nodes.main import run_node
 from salus_vla.nodes.parameters import make_node, read_parameters
 from salus_vla.nodes.qos import interface_class, profile
@@ -41,6 +40,7 @@ from salus_vla.nodes.standard_messages import to_ns
 from salus_vla.nodes.status import DiagnosticsPublisher
 from salus_vla.nodes.subscribe import subscribe
 from salus_vla.parameters import parameter
+from salus_vla.processes import with_parent
 from salus_vla.scene import load_scene
 from salus_vla.watch.meters import RateMeter
 
@@ -117,12 +117,11 @@ class IsaacSimNode:
         with theirs:
             try:
                 self._process = subprocess.Popen(
-                    [str(self._install.python), str(script), "--channel", str(theirs.fileno())],
+                    with_parent([str(self._install.python), str(script), "--channel", str(theirs.fileno())]),
                     env=self._environment,
                     stdin=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,  # python.sh is a shell: a signal must reach its child as well
-                    preexec_fn=end_with_parent(os.getpid()),
                 )
             except OSError as error:
                 ours.close()

@@ -36,12 +36,12 @@ from salus_vla.contract import Topic
 from salus_vla.domains import private_graph
 from salus_vla.errors import ModelError, RecordingError, SimulatorError
 from salus_vla.launching.packages import find_executable
-from salus_vla.launching.process import end_with_parent
 from salus_vla.nodes.ensemble_parameters import EnsembleParameters
 from salus_vla.nodes.messages import to_ns
 from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.nodes.subscribe import subscribe
 from salus_vla.parameters import PARAMETER_FORMAT, parameter_names
+from salus_vla.processes import with_parent
 from salus_vla.recording.info import read_bag
 from salus_vla.recording.observations import HALF_FRAME_NS
 from salus_vla.replay.comparison import RecordedDecision
@@ -159,12 +159,11 @@ def _node_process(
     executable = find_executable("salus_vla", NODE, environment)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [str(executable), "--ros-args", "--params-file", str(file)],
+            with_parent([str(executable), "--ros-args", "--params-file", str(file)], environment),
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            preexec_fn=end_with_parent(os.getpid()),
         )
     try:
         yield _NodeProcess(process, log)

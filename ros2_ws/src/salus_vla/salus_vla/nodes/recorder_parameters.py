@@ -17,7 +17,9 @@ class RecorderParameters:
     resume: bool = parameter(False, "continue the run of that name instead of starting a new one")
     arguments: str = parameter("", "what the run was asked for, a JSON object; kept in run.json")
     backend: str = parameter(
-        "auto", "rosbag2_py where it is installed, else mcap", choices=("auto", "rosbag2_py", "mcap")
+        "auto",
+        "what writes bags; auto is mcap, rosbag2_py needs ROS",
+        choices=("auto", "rosbag2_py", "mcap"),
     )
     compression: str = parameter("none", "of each mcap chunk", choices=("none", "zstd"))
     disk_warn_gb: float = parameter(2.0, "disk space left below which it warns [GB]", bounds=(0.0, 1e6))

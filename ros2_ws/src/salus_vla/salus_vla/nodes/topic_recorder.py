@@ -201,6 +201,12 @@ class TopicRecorder:
     ) -> StopRecording.Response:
         event_ns = messages.to_ns(request.event_stamp)
         try:
+            if (request.run_id, request.episode) != (self._run.run_id, self._recorder.number):
+                raise RecordingError(
+                    f"asked to stop episode {request.episode} of run '{request.run_id}', this recorder records "
+                    f"{'nothing' if self._recorder.number is None else f'episode {self._recorder.number}'} of run "
+                    f"'{self._run.run_id}'"
+                )
             end = EpisodeEnd(
                 messages.to_ns(request.end_stamp),
                 outcome_name(request.outcome),

@@ -39,6 +39,8 @@ class TopicAudit:
         gaps: where messages are missing; those with `after_ns` at the episode's start or `before_ns` at its end too.
         duplicates, backward: messages whose stamp equals, or is before, that of the one received before it.
         after_end: messages later than the end, written before the end was known; not part of the episode.
+        misplaced: messages with a stamp that was not true: they are in the bag at the time at which they came, and fill
+            no gap.
     """
 
     name: str
@@ -54,6 +56,7 @@ class TopicAudit:
     duplicates: int
     backward: int
     after_end: int
+    misplaced: int = 0
 
     @property
     def missing(self) -> int:
@@ -89,10 +92,21 @@ class Audit:
         self._unstamped = frozenset(unstamped)
         self._stamps = {name: array("q") for name in self._topics}
         self._sizes = dict.fromkeys(self._topics, 0)
+        self._misplaced = dict.fromkeys(self._topics, 0)
 
-    def observe(self, topic: str, stamp_ns: int, size: int) -> None:
-        """Count a message of `size` bytes with a stamp in sim time [ns], in the order of arrival."""
-        self._stamps[topic].append(stamp_ns)
+    def observe(self, topic: str, stamp_ns: int, size: int, *, misplaced: bool = False) -> None:
+        """Count a message of `size` bytes in the order of writing.
+
+        Args:
+            topic: its name.
+            stamp_ns: its stamp, sim time [ns].
+            size: [bytes].
+            misplaced: its own stamp was not true, so that this one says nothing about the topic's rate.
+        """
+        if misplaced:
+            self._misplaced[topic] += 1
+        else:
+            self._stamps[topic].append(stamp_ns)
         self._sizes[topic] += size
 
     def finish(self, start_ns: int, end_ns: int) -> AuditReport:
@@ -107,7 +121,7 @@ class Audit:
         return TopicAudit(
             name=topic.name,
             type=topic.type,
-            count=len(arrived),
+            count=len(arrived) + self._misplaced[topic.name],
             size=self._sizes[topic.name],
             first_ns=stamps[0] if stamps else None,
             last_ns=stamps[-1] if stamps else None,
@@ -118,6 +132,7 @@ class Audit:
             duplicates=sum(later == earlier for earlier, later in pairwise(arrived)),
             backward=sum(later < earlier for earlier, later in pairwise(arrived)),
             after_end=sum(stamp > end_ns for stamp in arrived),
+            misplaced=self._misplaced[topic.name],
         )
 
     def _gaps(self, topic: Topic, stamps: list[int], start_ns: int, end_ns: int) -> tuple[Gap, ...]:

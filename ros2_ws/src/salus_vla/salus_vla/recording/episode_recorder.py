@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
 from salus_vla.contract import CLOCK, EPISODE, Source, Topic
-from salus_vla.errors import MessageError, RecordingError
+from salus_vla.errors import MessageError, RecordingError, SalusError
 from salus_vla.recording.audit import SECOND_NS, Audit, AuditReport
 from salus_vla.recording.message_types import MessageTypes
 from salus_vla.recording.notice import EpisodeDecoder, Kind
@@ -27,6 +27,7 @@ from salus_vla.recording.open_episode import DECISION_NS, EpisodeEnd, EpisodeMet
 from salus_vla.recording.published_clock import PublishedClock
 from salus_vla.recording.records import EpisodeEntry
 from salus_vla.recording.run_folder import RunFolder, discard_bag
+from salus_vla.recording.settling import SettlingBuffer
 from salus_vla.recording.stamps import stamp_layout
 from salus_vla.recording.writer import BagWriter
 from salus_vla.task.monitor import Outcome
@@ -70,7 +71,8 @@ class EpisodeRecorder:
     Attributes:
         run: the run folder.
         state: what the recorder does.
-        sim_time_ns: newest stamp of the simulator, sim time [ns]; None before the first one.
+        sim_time_ns: newest /clock [ns], before that the newest stamp of the simulator; None before the first one.
+        spoiled: why the running episode cannot be a good one, whatever its outcome; empty where nothing is wrong.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class EpisodeRecorder:
         self.run = run
         self.state = State.IDLE
         self.sim_time_ns: int | None = None
+        self.spoiled = ""
         self._clock_ns: int | None = None
         self._published = PublishedClock()
         # Messages without a stamp until their sim time is known, with the wall time at which they were published.
@@ -113,6 +116,8 @@ class EpisodeRecorder:
             topic.name: deque(maxlen=LATCHED_KEPT) for topic in self._topics.values() if topic.qos.latched
         }
         self._episode: OpenEpisode | None = None
+        self._buffer = SettlingBuffer(HOLD_BACK_NS)
+        self._unstamped_bytes = 0
 
     # -- the episode's life ----------------------------------------------------------------------------------------
 
@@ -140,8 +145,10 @@ class EpisodeRecorder:
             raise
         unstamped = [name for name, layout in self._layouts.items() if layout is None]
         self._episode = OpenEpisode(meta, custom_data, writer, Audit(self._topics.values(), unstamped))
+        self._buffer = SettlingBuffer(HOLD_BACK_NS)
         self._latched[EPISODE.name] = deque()  # the whole story of this episode, nothing of the one before
         self.state = State.BUFFERING
+        self.spoiled = ""
         with self._giving_up_on_error(self._episode):
             for topic in self._topics.values():
                 writer.add_topic(topic.name, topic.type, topic.qos)
@@ -184,6 +191,7 @@ class EpisodeRecorder:
         known = self._topics[topic]
         if sent_ns and known.source is Source.SIMULATOR and self._layouts[topic] is None:
             self._unstamped.append((known, cdr, sent_ns))
+            self._unstamped_bytes += len(cdr)
         else:
             message = self._stamped(known, cdr)
             if sent_ns and topic == CLOCK.name:
@@ -199,6 +207,7 @@ class EpisodeRecorder:
         everything |= over or len(self._unstamped) > _MOST_UNSTAMPED
         while self._unstamped and (everything or self._published.is_past(self._unstamped[0][2])):
             topic, cdr, sent_ns = self._unstamped.popleft()
+            self._unstamped_bytes -= len(cdr)
             time_ns = self._published.at(sent_ns)
             self._take(Message(topic, cdr, self.sim_time_ns or 0 if time_ns is None else time_ns, time_ns is not None))
 
@@ -207,19 +216,22 @@ class EpisodeRecorder:
         if message.topic.qos.latched:
             self._on_latched(episode, message)
         elif episode is not None:
-            episode.buffer.append(message)
-            if self.state is State.BUFFERING:
-                self._check_buffer(episode, message)
-            else:
+            self._buffer.add(message, self.sim_time_ns or 0)
+            if self.state is not State.BUFFERING:
                 self._settle(episode)
+            self._check_buffer(episode)
 
     def stop(self, end: EpisodeEnd) -> None:
         """The episode ends at `end.end_stamp_ns`: messages after that are dropped.
 
         Raises:
-            RecordingError: no episode is being recorded, or it never started.
+            RecordingError: no episode is being recorded, it never started, or this can be no end of it: the recording
+                goes on then.
         """
         episode = self._running(State.RECORDING)
+        _check_end(episode, end.end_stamp_ns, end.outcome, RecordingError)
+        if self.spoiled and end.outcome != Outcome.ABORTED.name:
+            end = replace(end, outcome=Outcome.ABORTED.name, detail=f"{self.spoiled}; was {end.outcome}: {end.detail}")
         episode.end = end
         episode.end_ns = end.end_stamp_ns
         self.state = State.STOPPING
@@ -297,10 +309,11 @@ class EpisodeRecorder:
         elif self._clock_ns is not None and stamp_ns > self._clock_ns + AHEAD_NS:
             ahead_s = (stamp_ns - self._clock_ns) / SECOND_NS
             raise MessageError(f"{topic.name}: a message with a stamp {ahead_s:.0f} s ahead of {CLOCK.name}")
-        if topic.source is Source.SIMULATOR and not topic.qos.latched:
+        if topic.name == CLOCK.name:
             newest_ns = self.sim_time_ns or 0
-            restarted = topic.name == CLOCK.name and stamp_ns < newest_ns - SECOND_NS
-            self.sim_time_ns = stamp_ns if restarted else max(newest_ns, stamp_ns)
+            self.sim_time_ns = stamp_ns if stamp_ns < newest_ns - SECOND_NS else max(newest_ns, stamp_ns)
+        elif self._clock_ns is None and topic.source is Source.SIMULATOR and not topic.qos.latched:
+            self.sim_time_ns = max(self.sim_time_ns or 0, stamp_ns)  # until /clock says what time it is
         return Message(topic, cdr, stamp_ns, own_stamp=True)
 
     def _on_latched(self, episode: OpenEpisode | None, message: Message) -> None:
@@ -312,6 +325,7 @@ class EpisodeRecorder:
             if episode is None or (notice.run_id, notice.episode) != (self.run.run_id, episode.meta.number):
                 return
             if notice.kind is Kind.ENDED:
+                _check_end(episode, notice.stamp_ns, notice.outcome, MessageError)
                 episode.ended = notice
                 episode.end_ns = notice.stamp_ns  # known before stop() says it: fewer messages after the end get in
         self._latched[message.topic.name].append(message)
@@ -326,32 +340,41 @@ class EpisodeRecorder:
         The end is known a few frames late (somebody has to see the event and say so). Until then the newest messages
         wait, so that the bag ends exactly with the terminal observation.
         """
-        settled_ns = (self.sim_time_ns or 0) - HOLD_BACK_NS
+        now_ns, end_ns = self.sim_time_ns or 0, episode.end_ns
         with self._giving_up_on_error(episode):
-            while episode.buffer and (episode.end_ns is not None or episode.buffer[0].time_ns <= settled_ns):
-                self._write(episode, episode.buffer[0], episode.place(episode.buffer[0]))
-                episode.buffer.popleft()
+            # Whoever says that the episode ended has seen that much sim time.
+            for message in (
+                self._buffer.settled(now_ns) if end_ns is None else self._buffer.everything(max(now_ns, end_ns))
+            ):
+                self._write(episode, message, episode.place(message))
 
     def _write_all(self, episode: OpenEpisode) -> None:
-        while episode.buffer:
-            message = episode.buffer.popleft()
+        for message in self._buffer.everything(self.sim_time_ns or 0):
             self._write(episode, message, episode.place(message))
 
-    def _check_buffer(self, episode: OpenEpisode, message: Message) -> None:
-        episode.buffered_bytes += len(message.cdr)
-        if episode.buffered_bytes > self._buffer_limit:
-            self.abandon()
+    def _check_buffer(self, episode: OpenEpisode) -> None:
+        waiting = self._buffer.size_bytes + self._unstamped_bytes
+        if waiting <= self._buffer_limit:
+            return
+        buffering = self.state is State.BUFFERING
+        self.abandon()
+        if buffering:
             raise RecordingError(
                 f"episode {episode.meta.number}: {self._buffer_limit} bytes of messages came and no STARTED on "
                 f"{EPISODE.name}; is the episode node alive?"
             )
+        raise RecordingError(
+            f"episode {episode.meta.number}: {self._buffer_limit} bytes of messages wait for {CLOCK.name}, which "
+            f"stands still at {(self.sim_time_ns or 0) / SECOND_NS:.2f} s; {episode.written} messages are in "
+            f"{episode.writer.folder}, see `salus bag recover`"
+        )
 
     def _write(self, episode: OpenEpisode, message: Message, time_ns: int | None) -> None:
         if time_ns is None:
             return
         name = message.topic.name
         episode.writer.write(name, message.cdr, time_ns)
-        episode.audit.observe(name, time_ns, len(message.cdr))
+        episode.audit.observe(name, time_ns, len(message.cdr), misplaced=message.misplaced)
         episode.written += 1
 
     @contextmanager
@@ -364,7 +387,24 @@ class EpisodeRecorder:
             kept = f"; {episode.written} messages are in {episode.writer.folder}, see `salus bag recover`"
             raise RecordingError(f"episode {episode.meta.number}: {error}{kept if episode.written else ''}") from error
 
+    @property
+    def number(self) -> int | None:
+        """Number of the episode that is being recorded; None without one."""
+        return self._episode.meta.number if self._episode is not None else None
+
     def _running(self, state: State) -> OpenEpisode:
         if self._episode is None or self.state is not state:
             raise RecordingError(f"the recorder is {self.state.value}, expected {state.value}")
         return self._episode
+
+
+def _check_end(episode: OpenEpisode, end_ns: int, outcome: str, error: type[SalusError]) -> None:
+    """Refuses what can be no end of an episode, with the error that its origin asks for."""
+    what = f"episode {episode.meta.number}"
+    if outcome == Outcome.RUNNING.name:
+        raise error(f"{EPISODE.name}: {what} cannot end with the outcome {outcome}")
+    if episode.start_ns is not None and end_ns < episode.start_ns:
+        raise error(
+            f"{EPISODE.name}: {what} cannot end at {end_ns / SECOND_NS:.2f} s, before its start at "
+            f"{episode.start_ns / SECOND_NS:.2f} s"
+        )

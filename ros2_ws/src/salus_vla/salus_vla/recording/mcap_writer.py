@@ -88,7 +88,7 @@ class McapBagWriter:
             self._writer.add_message(
                 channel, log_time_ns, data, log_time_ns if publish_time_ns is None else publish_time_ns
             )
-            if log_time_ns - self._chunk_start_ns >= self._span_ns:
+            if abs(log_time_ns - self._chunk_start_ns) >= self._span_ns:  # before it, too: stamps come in any order
                 self._writer.flush()
                 self._chunk_start_ns = None
             else:

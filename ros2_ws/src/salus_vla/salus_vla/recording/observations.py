@@ -6,7 +6,7 @@ Images and joints are matched by stamp as in the graph, so what is read equals w
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,20 +104,56 @@ class _Numbers:
         return self._numbers[index] if found else None
 
 
+class BagReader(AnyReader):
+    """A reader of one bag whose damage is a RecordingError, wherever it shows; a caller's own errors stay."""
+
+    def __init__(self, bag: Path) -> None:
+        """Takes the folder of a bag, or raises RecordingError."""
+        self._bag = bag
+        with self._damage():
+            super().__init__([bag])
+
+    def open(self) -> None:
+        """Reads index and metadata."""
+        with self._damage():
+            super().open()
+
+    def messages(
+        self, connections: Collection[Connection] = (), start: int | None = None, stop: int | None = None
+    ) -> Generator[tuple[Connection, int, bytes], None, None]:
+        """As AnyReader does it."""
+        iterator = super().messages(connections, start, stop)
+        while True:
+            with self._damage():
+                item = next(iterator, None)
+            if item is None:
+                return
+            yield item
+
+    def deserialize(self, rawdata: bytes, typ: str) -> Any:
+        """As AnyReader does it."""
+        with self._damage():
+            return super().deserialize(rawdata, typ)
+
+    @contextmanager
+    def _damage(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # a damaged bag fails anywhere in rosbags, numpy or yaml
+            raise RecordingError(
+                f"{self._bag}: is no finished bag, or is damaged ({type(error).__name__}: {error})"
+            ) from error
+
+
 @contextmanager
-def opened_bag(bag: Path) -> Iterator[AnyReader]:
+def opened_bag(bag: Path) -> Iterator[BagReader]:
     """A reader of a bag, closed at the end.
 
     Raises:
         RecordingError: the bag is not finished or is damaged, also when that shows only while it is read; names it.
     """
-    try:
-        with AnyReader([bag]) as reader:
-            yield reader
-    except RecordingError:
-        raise
-    except Exception as error:  # a damaged bag fails anywhere in rosbags, numpy or yaml
-        raise RecordingError(f"{bag}: is no finished bag, or is damaged ({type(error).__name__}: {error})") from error
+    with BagReader(bag) as reader:
+        yield reader
 
 
 def connections_of(reader: AnyReader, bag: Path, topics: Iterable[Topic]) -> list[Connection]:
@@ -152,7 +188,10 @@ def episode_of(reader: AnyReader, bag: Path) -> RecordedEpisode:
     if len(episodes) != 1:
         raise RecordingError(f"{bag}: holds messages of {len(episodes)} episodes on {EPISODE.name}, expected one")
     ended = [message for message in messages if message.kind == Kind.ENDED]
-    outcome = Outcome(ended[-1].outcome) if ended else Outcome.RUNNING
+    try:
+        outcome = Outcome(ended[-1].outcome) if ended else Outcome.RUNNING
+    except ValueError as error:
+        raise RecordingError(f"{bag}: {EPISODE.name}: outcome is {ended[-1].outcome}, which none has") from error
     return RecordedEpisode(int(messages[0].seed), str(messages[0].task), outcome)
 
 

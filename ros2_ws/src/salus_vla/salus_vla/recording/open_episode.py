@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 
 from salus_vla.contract import DECISION_HZ, EPISODE, FRAME_HZ, JOINT_COMMAND, JOINT_TARGET, Source, Topic
@@ -39,12 +38,21 @@ class EpisodeEnd:
 
 @dataclass(frozen=True)
 class Message:
-    """A serialized message and its time [ns]: its own stamp, or the newest sim time when it arrived."""
+    """A serialized message.
+
+    Attributes:
+        topic: of the contract.
+        cdr: its bytes.
+        time_ns: its own stamp, or the newest sim time when it arrived [ns].
+        own_stamp: whether it is the former.
+        misplaced: it had a stamp, which was not true.
+    """
 
     topic: Topic
     cdr: bytes
     time_ns: int
     own_stamp: bool
+    misplaced: bool = False
 
 
 class OpenEpisode:
@@ -60,8 +68,6 @@ class OpenEpisode:
         self.end_ns: int | None = None
         self.end: EpisodeEnd | None = None
         self.ended: EpisodeNotice | None = None  # what /salus/episode said last of its end
-        self.buffer: deque[Message] = deque()
-        self.buffered_bytes = 0
         self.written = 0
         self._latest: dict[str, tuple[Topic, int]] = {}
         self._first_wall_ns: int | None = None

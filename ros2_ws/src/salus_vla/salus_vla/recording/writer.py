@@ -1,4 +1,4 @@
-"""Writes one bag: real rosbag2 where it is installed, else an mcap file and metadata.yaml that real rosbag2 reads.
+"""Writes one bag: an mcap file and metadata.yaml that real rosbag2 reads, or with real rosbag2 on request.
 
 Both write the same layout: `NAME/NAME_0.mcap` and `NAME/metadata.yaml`, where NAME is the folder's name.
 """
@@ -74,25 +74,32 @@ def open_writer(
 
     Args:
         folder: must not exist; its parent must. Its name becomes the name of the mcap file.
-        backend: `rosbag2_py` needs a ROS installation; `auto` takes it where it imports, else `mcap`.
+        backend: `rosbag2_py` needs a ROS installation; `auto` is `mcap`, whose promises about a kill have been tested.
         custom_data: provenance, kept in metadata.yaml and inside the mcap file from its first byte on.
         types: where definitions and type hashes come from.
         options: chunk size and compression.
 
     Raises:
-        RecordingError: the folder exists or cannot be written, or the backend is unknown or not installed.
+        RecordingError: the folder exists or cannot be written, the disk is nearly full, or the backend is unknown or
+            not installed.
     """
+    from salus_vla.recording.checked_writer import CheckedWriter
+
     options = options or WriterOptions()
-    installed = importlib.util.find_spec("rosbag2_py") is not None
-    if backend == "auto":
-        backend = "rosbag2_py" if installed else "mcap"
-    if backend == "mcap":
+    writer = _opened(folder, backend, custom_data, types, options)
+    return CheckedWriter(writer, chunk_bytes=options.chunk_bytes, compressed=options.compression != "none")
+
+
+def _opened(
+    folder: Path, backend: Backend, custom_data: Mapping[str, str], types: MessageTypes, options: WriterOptions
+) -> BagWriter:
+    if backend in ("auto", "mcap"):
         from salus_vla.recording.mcap_writer import McapBagWriter
 
         return McapBagWriter(folder, custom_data, types, options)
     if backend != "rosbag2_py":
         raise RecordingError(f"bag backend is {backend!r}, expected auto, mcap or rosbag2_py")
-    if not installed:
+    if importlib.util.find_spec("rosbag2_py") is None:
         raise RecordingError("bag backend rosbag2_py is not installed: source a ROS 2 installation or use backend mcap")
     from salus_vla.recording.rosbag2_writer import Rosbag2Writer
 

@@ -10,10 +10,9 @@ from salus_vla.contract import DEFAULT_TASK
 from salus_vla.errors import RecordingError
 from salus_vla.policy.options import DEFAULT_MODEL
 from salus_vla.profiles import DEFAULT_PROFILE
-from salus_vla.settings import DEFAULTS, PolicySettings
+from salus_vla.settings import DEFAULTS, SETTINGS, PolicySettings
 
-SETTINGS: Final = "policy_settings"  # key of run.json's arguments
-_BASE: Final = "base"
+BASE: Final = "base"
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,20 @@ class RolloutSettings:
     max_decisions: int = 0
     base: PolicySettings = DEFAULTS
 
+    def __post_init__(self) -> None:
+        settings = replace(
+            self.base, policy=self.policy, members=(self.model,), device=self.device, disturb=self.disturb
+        )
+        object.__setattr__(self, BASE, settings)
+
     @property
     def policy_settings(self) -> PolicySettings:
         """What the policy and the controller are made with."""
-        return replace(self.base, policy=self.policy, members=(self.model,), device=self.device, disturb=self.disturb)
+        return self.base
 
     def to_arguments(self) -> dict[str, str]:
         """As texts, for run.json."""
-        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != _BASE}
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name != BASE}
         texts = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in values.items()}
         return {**texts, SETTINGS: self.policy_settings.to_json()}
 
@@ -62,7 +67,7 @@ class RolloutSettings:
         """
         values: dict[str, Any] = {}
         for item in fields(cls):
-            if item.name == _BASE:
+            if item.name == BASE:
                 continue
             text = arguments.get(item.name)
             if text is None:
@@ -72,7 +77,7 @@ class RolloutSettings:
             except (KeyError, ValueError) as error:
                 raise RecordingError(f"{where}: arguments.{item.name}: is {text!r}, expected {item.type}") from error
         if SETTINGS in arguments:
-            values[_BASE] = PolicySettings.from_json(arguments[SETTINGS], f"{where}: arguments.{SETTINGS}")
+            values[BASE] = PolicySettings.from_json(arguments[SETTINGS], f"{where}: arguments.{SETTINGS}")
         return cls(**values)
 
 

@@ -13,7 +13,7 @@ import sys
 from multiprocessing.connection import Connection
 
 from salus_vla.errors import SalusError
-from salus_vla.launching.process import end_with_parent
+from salus_vla.processes import end_with_parent
 from salus_vla.rollouts.results import Broken, Failed, Finished, Ready
 
 
@@ -46,5 +46,5 @@ def main(descriptor: int) -> int:
 
 
 if __name__ == "__main__":
-    end_with_parent(int(sys.argv[2]))()
+    end_with_parent(int(sys.argv[2]))
     sys.exit(main(int(sys.argv[1])))

@@ -14,7 +14,7 @@ import numpy as np
 
 from salus_vla.bodies import BIN, CUBE, FINGER_BODIES
 from salus_vla.commands import read_command
-from salus_vla.contract import CAMERAS, ENTITIES, JOINT_DECIMALS, JOINTS
+from salus_vla.contract import CAMERAS, ENTITIES, JOINTS
 from salus_vla.errors import SimulatorError
 from salus_vla.frames import FloatArray, Frame, ImageArray, Pose
 from salus_vla.profiles import DEFAULT_PROFILE
@@ -28,6 +28,7 @@ from salus_vla.sim.variation import draw_variation, start_poses
 # MuJoCo's own handler writes MUJOCO_LOG.TXT into the working folder; a divergence is an exception here.
 mujoco.set_mju_user_warning(lambda message: None)
 
+JOINT_DECIMALS = 4  # what Isaac Sim's bridge makes of joint states; so that a policy meets the same in both
 SETTLE_STEPS = 100  # physics steps after a reset in which the cube comes to rest on the table
 DIVERGED = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from salus_vla import contract
-from salus_vla.contract import CAMERAS, ENTITIES, JOINT_DECIMALS, JOINTS, WORLD_FRAME
+from salus_vla.contract import CAMERAS, ENTITIES, JOINTS, WORLD_FRAME
 from salus_vla.frames import FloatArray
 from salus_vla.scene import Scene
 from salus_vla.sim_check.interfaces import NOTHING
@@ -28,17 +28,9 @@ def joint_verdicts(seen: Observed) -> Iterator[Verdict]:
     lengths = {tuple(len(array) for array in three) for three in arrays}
     wanted = (len(JOINTS),) * 3
     yield _all("joints lengths", "position, velocity and effort of 9", sorted(map(str, lengths)), lengths == {wanted})
-    values: FloatArray = np.concatenate([np.concatenate(three) for three in arrays]) if found else np.zeros(0)
     positions: FloatArray = np.concatenate([s.position for s in found]) if found else np.zeros(0)
     finite = bool(len(positions)) and bool(np.isfinite(positions).all())
     yield _all("joints finite", "every position is a number", ["yes" if finite else "no"] if found else [], finite)
-    rough = values[np.isfinite(values) & (values != np.round(values, JOINT_DECIMALS))]
-    yield _all(
-        "joints rounded",
-        f"{JOINT_DECIMALS} decimals",
-        [f"{len(rough)} of {len(values)} values have more"] if found else [],
-        len(rough) == 0,
-    )
     frames = {state.frame_id for state in found}
     yield _all("joints frame_id", "''", sorted(map(repr, frames)), frames == {""})
 
