@@ -189,8 +189,6 @@ class Storm(RuleBasedStateMachine):
             assert authority.watchdog.armed
         if authority.state is AuthorityState.FAILED and authority.in_episode:
             assert authority.watchdog.armed
-        if authority.state is AuthorityState.INACTIVE and authority.in_episode and not self.world.controller.resting:
-            assert authority.watchdog.armed or authority.watchdog.trip is not None
 
     @invariant()
     def only_running_has_a_plan(self) -> None:

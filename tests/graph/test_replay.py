@@ -1,5 +1,6 @@
 """A recorded run once more: played byte for byte, and decided on again bit for bit."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -79,14 +80,16 @@ def padded(raw: bytes) -> bytes:
 
 def test_every_recorded_byte_is_played(collected: Collected) -> None:
     expected: dict[str, list[bytes]] = defaultdict(list)
-    for message in Schedule(collected.bag(0)).messages():
+    for message in Schedule(collected.bag(0), commands=True).messages():
         expected[message.topic].append(message.raw)
     found: dict[str, list[bytes]] = defaultdict(list)
 
     def take(topic: Topic, raw: bytes) -> None:
         found[topic.name].append(raw)
 
-    replay = replaying(collected.bag(0), "--rate", 2, "--delay", 3)  # nothing is published before it is heard
+    replay = replaying(
+        collected.bag(0), "--rate", 2, "--delay", 3, "--commands"
+    )  # nothing is published before it is heard
     with LiveListener("listener", take, read=()) as listener, replay as process:
         deadline = time.monotonic() + LIMIT_S
         while any(len(found[name]) < len(expected[name]) for name in expected):
@@ -118,15 +121,25 @@ def test_a_filter_and_a_loop_that_ends_with_ctrl_c(collected: Collected) -> None
     assert found.keys() == {SAFETY_SIGNALS.name, CLOCK.name}
 
 
-def test_it_does_not_play_into_a_running_graph(collected: Collected) -> None:
+@pytest.mark.parametrize("player", ["builtin", "rosbag2"])
+def test_it_does_not_play_into_a_running_graph(collected: Collected, tmp_path: Path, player: str) -> None:
+    played, program = tmp_path / "played", tmp_path / "ros2"
+    program.write_text(f'#!/bin/sh\ncase "$*" in *--help*) exit 0;; esac\necho "$*" > {played}\n')
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     context = Context()
     rclpy.init(context=context)
     node = Node("real_robot", context=context)
     try:
         node.create_publisher(interface_class(JOINT_STATES), JOINT_STATES.name, 10)
-        result = salus("replay", "--builtin", collected.bag(0))
+        words = ["--builtin"] if player == "builtin" else []
+        result = subprocess.run(
+            [sys.executable, "-m", "salus_vla.cli", "replay", *words, str(collected.bag(0))],
+            env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
     finally:
         node.destroy_node()
         rclpy.shutdown(context=context)
     assert result.returncode == 1
     assert "/joint_states is published by real_robot in this ROS domain already" in result.stderr
+    assert not played.exists()

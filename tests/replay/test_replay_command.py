@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pytest
-from episodes import messages, observations, record, recording, write_bag
+from episodes import START_NS, joints, messages, observations, record, recording, write_bag
 
 from salus_vla.cli import replay
+from salus_vla.contract import JOINT_COMMAND, JOINT_TARGET
 from salus_vla.errors import RecordingError
 from salus_vla.nodes.recompute import recorded_parameters
 from salus_vla.replay.schedule import Schedule
@@ -47,6 +49,54 @@ def test_rosbag2_gets_the_same_replay(tmp_path: Path) -> None:
     assert command[:4] == ["ros2", "bag", "play", str(bag)]
     words = " ".join(command[4:])
     assert words == "--rate 2 --start-offset 1e-05 --delay 3.5 --loop --topics /joint_states"
+
+
+# -- what moves an arm -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def commanding(tmp_path: Path) -> Path:
+    """A bag with commands."""
+    command = joints(START_NS, np.zeros(9))
+    return write_bag(tmp_path / "bag", [*messages(observations(2)), (JOINT_TARGET, command), (JOINT_COMMAND, command)])
+
+
+def test_commands_are_played_only_when_they_are_asked_for(commanding: Path) -> None:
+    names = {topic.name for topic in Schedule(commanding).topics}
+    assert not names & {JOINT_COMMAND.name, JOINT_TARGET.name}
+    assert Schedule(commanding).left_out == (JOINT_COMMAND.name, JOINT_TARGET.name)
+    both = Schedule(commanding, commands=True)
+    assert {topic.name for topic in both.topics} == names | {JOINT_COMMAND.name, JOINT_TARGET.name}
+    with pytest.raises(RecordingError, match="--topics /joint_command: it commands an arm"):
+        Schedule(commanding, topics=[JOINT_COMMAND.name])
+
+
+def test_rosbag2_is_told_to_leave_commands_out(commanding: Path) -> None:
+    command = replay.rosbag2_command("ros2", parse(str(commanding)), Schedule(commanding))
+    assert "--topics" in command
+    assert not set(command) & {JOINT_COMMAND.name, JOINT_TARGET.name}
+    command = replay.rosbag2_command("ros2", parse(str(commanding), "--commands"), Schedule(commanding, commands=True))
+    assert "--topics" not in command
+
+
+def ros2(folder: Path, body: str) -> None:
+    program = folder / "ros2"
+    program.write_text(f"#!/bin/sh\n{body}\n")
+    program.chmod(0o755)
+
+
+@pytest.mark.parametrize(("body", "found"), [("exit 0", True), ("exit 2", False), ("kill -SEGV $$", False)])
+def test_a_ros2_without_its_bag_command_means_the_builtin_player(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, found: bool
+) -> None:
+    ros2(tmp_path, body)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert (replay.find_rosbag2() == str(tmp_path / "ros2")) == found
+
+
+def test_without_ros2_there_is_the_builtin_player(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert replay.find_rosbag2() is None
 
 
 # -- parameters of a recording -----------------------------------------------------------------------------------------

@@ -203,3 +203,12 @@ def test_every_default_fits_its_own_range_and_says_what_it_is(start_ros: StartRo
         assert choices is None or field.default in choices, name
         assert not isinstance(field.default, float) or bounds, f"{name}: a number without a range takes NaN"
         assert not name.endswith("_s") or "[s]" in field.metadata["description"], name
+
+
+@pytest.mark.parametrize("name", NODES)
+def test_the_file_shows_the_defaults(name: str) -> None:
+    """One source of defaults: what stands in the file without a change is what a node has without the file."""
+    section = yaml.safe_load(CONFIG.read_text()).get(name, {}).get("ros__parameters", {})
+    fields = parameter_names(NODES[name])
+    shown = {key: getattr(NODES[name](), fields[key].name) for key in section}
+    assert section == shown

@@ -6,6 +6,7 @@ import argparse
 import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,12 +20,12 @@ from salus_vla.domains import private_graph
 from salus_vla.errors import RecordingError
 from salus_vla.recording.info import bags_of, read_bag
 from salus_vla.replay.comparison import Comparison, compare
-from salus_vla.replay.schedule import PlayedTopic, Schedule
+from salus_vla.replay.schedule import COMMANDS, PlayedTopic, Schedule
 
 _DESCRIPTION = """\
 Plays a bag into the graph: every message with its recorded QoS, /clock among them, at the pace of the recording. It
 runs on a ROS_DOMAIN_ID of its own unless ROS_DOMAIN_ID is set, and refuses a domain in which somebody else publishes
-one of its topics.
+one of its topics. What would command an arm is left out unless --commands is given.
 
 With --recompute nothing is played: the recorded cameras, joints and clock are given to the policy's node once more, in
 lockstep and in a private ROS domain, and each field of the new safety signals is compared with the recorded one.
@@ -34,6 +35,7 @@ exit codes: 0 played, or every decision is the same bit for bit; 1 an error, or 
 130 Ctrl-C
 """
 # What differs between two loads of the same policy (where it lies does not matter, its hashes do), or is chosen here.
+_HELP_S = 20.0  # wall time for ros2 to say whether it has a player
 _NOT_COMPARED = re.compile(r"load_s|member_\d+|param\.(autostart|pacing|model\.(members|devices))")
 
 
@@ -57,7 +59,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=0.0,
         help="leave out the first S seconds",
     )
-    add("--topics", metavar="TOPIC", nargs="+", help="play these only, and /clock (default: all)")
+    add(
+        "--topics",
+        metavar="TOPIC",
+        nargs="+",
+        help="play these only, and /clock (default: all but those of --commands)",
+    )
+    add(
+        "--commands",
+        action="store_true",
+        help=f"play {' and '.join(COMMANDS)} too: an arm or a simulator that listens obeys them",
+    )
     add(
         "--delay",
         metavar="S",
@@ -92,15 +104,24 @@ def _play(arguments: argparse.Namespace) -> int:
     console = Console()
     check_is_no_run(arguments.path)
     schedule = Schedule(
-        arguments.path, rate=arguments.rate, start_offset_s=arguments.start_offset, topics=arguments.topics
+        arguments.path,
+        rate=arguments.rate,
+        start_offset_s=arguments.start_offset,
+        topics=arguments.topics,
+        commands=arguments.commands,
     )
     with private_graph(os.environ):
         console.print(f"[dim]to look at the topics: export ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}[/dim]")
-        ros2 = None if arguments.builtin else shutil.which("ros2")
+        from salus_vla.nodes.bag_player import check_alone, play
+
+        if schedule.left_out:
+            words = f"{' and '.join(schedule.left_out)} would command an arm and are left out; --commands plays them"
+            console.print(words, markup=False, soft_wrap=True)
+        ros2 = None if arguments.builtin else find_rosbag2()
         if ros2 is not None:
+            check_alone(schedule.topics)
             sys.stdout.flush()
             os.execv(ros2, rosbag2_command(ros2, arguments, schedule))
-        from salus_vla.nodes.bag_player import play
 
         def skipped(topic: PlayedTopic) -> None:
             console.print(f"{topic.name} is left out: {topic.type} is not installed", markup=False, soft_wrap=True)
@@ -113,13 +134,25 @@ def _play(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def find_rosbag2() -> str | None:
+    """The `ros2` program where it has `ros2 bag play`; None elsewhere: ros2cli comes without rosbag2, too."""
+    ros2 = shutil.which("ros2")
+    if ros2 is None:
+        return None
+    try:
+        result = subprocess.run([ros2, "bag", "play", "--help"], capture_output=True, timeout=_HELP_S, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return ros2 if result.returncode == 0 else None
+
+
 def rosbag2_command(ros2: str, arguments: argparse.Namespace, schedule: Schedule) -> list[str]:
     """The command of rosbag2's own player for the same replay."""
     command = [ros2, "bag", "play", str(arguments.path), "--rate", f"{arguments.rate:g}"]
     command += ["--start-offset", f"{arguments.start_offset:g}", "--delay", f"{DISCOVERY_S + arguments.delay:g}"]
     if arguments.loop:
         command.append("--loop")
-    if arguments.topics is not None:
+    if arguments.topics is not None or schedule.left_out:
         command += ["--topics", *(topic.name for topic in schedule.topics)]
     return command
 

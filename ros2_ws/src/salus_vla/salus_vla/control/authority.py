@@ -16,7 +16,7 @@ Pure: every input is a method that returns what to send, say and submit; `nodes/
     IDLE      | no episode: nothing is commanded         | the arm rests              | `episode_started`
 
 Where several apply, the first of the table is the state. A plan is made and followed in RUNNING only. The watchdog is
-armed from the start of an episode until the arm rests behind it, in every state.
+armed from the start of an episode until the arm rests behind it, also in FAILED; an inactive node only brakes.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class Authority:
         self._active = False
         self._controller.drop_plan(INACTIVE, _INACTIVE_WORDS)
         self._say(NodeState.HOLDING, INACTIVE, _INACTIVE_WORDS)
-        self._disarm_at_rest()
+        self.watchdog.disarm()  # braking rests on nothing that could be stale
         self._answer()  # a simulator in lockstep waits for it
         return self._take()
 
@@ -218,7 +218,7 @@ class Authority:
         self._failed = False
         moving = not self._controller.resting
         self._controller.start_motion(start.seed, moving=moving)
-        if self._active or moving:
+        if self._active:
             self.watchdog.arm(wall_s)
         if not self._active:
             self._controller.drop_plan(INACTIVE, _INACTIVE_WORDS)
@@ -421,7 +421,6 @@ class Authority:
         if state is AuthorityState.INACTIVE:
             if not self._controller.resting:
                 self._send(stamp_ns)
-            self._disarm_at_rest()
             return
         ended = self._turns.ended(stamp_ns)
         if state is AuthorityState.RUNNING and self._lockstep and self._turns.decision_due(stamp_ns):
@@ -484,7 +483,7 @@ class Authority:
     def _disarm_at_rest(self) -> None:
         """Nothing can go wrong any more with an arm that rests and is not to move."""
         over = self._episode is None or self._turns.ended(self._newest_ns)
-        if self._controller.resting and (over or not self._active):
+        if over and self._controller.resting:
             self.watchdog.disarm()
 
     # -- stopping and going on -----------------------------------------------------------------------------------------

@@ -73,6 +73,23 @@ def play(
         rclpy.shutdown(context=context)
 
 
+def check_alone(topics: Iterable[PlayedTopic]) -> None:
+    """Looks whether somebody publishes one of these topics in this ROS domain, before another player does.
+
+    Raises:
+        SalusError: somebody does.
+    """
+    context = Context()
+    rclpy.init(args=[], context=context)
+    node = Node(f"salus_replay_{os.getpid()}", context=context)
+    try:
+        time.sleep(DISCOVERY_S)
+        _check_alone(node, [topic.name for topic in topics])
+    finally:
+        node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
 def _publisher(node: Node, topic: PlayedTopic) -> Publisher | None:
     """A publisher; None when the type of the topic is not installed."""
     try:

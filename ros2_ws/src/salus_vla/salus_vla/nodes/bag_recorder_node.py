@@ -37,13 +37,14 @@ class BagRecorderNode:
         self._executor.add_node(self.node)
 
     def run(self) -> None:
-        """Records until rclpy shuts down."""
+        """Records until rclpy or a transition shuts the node down."""
         if self._parameters.autostart:
             self.node.start()  # when it fails the status says why, and the node stays for whoever asks
-        while self.node.context.ok():
-            self._executor.spin_once(timeout_sec=0.1)
-            if self._recorder is not None:
-                self._recorder.tick()
+        self.node.spin(self._executor, self._tick)
+
+    def _tick(self) -> None:
+        if self._recorder is not None:
+            self._recorder.tick()
 
     def close(self) -> None:
         """Finishes an open bag and frees the run."""
@@ -67,6 +68,9 @@ class BagRecorderNode:
         """Lets episodes be recorded."""
         assert self._recorder is not None
         self._recorder.activate()
+
+    def leave_active(self) -> None:
+        """Nothing goes on beside the callbacks."""
 
     def deactivate(self) -> None:
         """Finishes an open bag as ABORTED."""

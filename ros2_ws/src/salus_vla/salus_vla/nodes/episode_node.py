@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.task import Future
 
 from salus_msgs.msg import Status
 from salus_vla.nodes.episode_parameters import EpisodeParameters
@@ -45,12 +46,13 @@ class EpisodeNode:
         """Waits to be active, then runs all episodes; 0 when every one was recorded, 1 when the graph failed."""
         if self._parameters.autostart and not self.node.start():
             return 1  # the status has the reason
-        while self.node.context.ok():
+        while self.node.context.ok() and not self.node.is_finalized():
             if self._runner is not None and self._runner.active:
                 code = self._runner.run()
                 if code is not None:
                     return code
             self._executor.spin_once(timeout_sec=0.1)
+        self.node.spin(self._executor)  # until the answer to a shutdown has left
         return 0
 
     def close(self) -> None:
@@ -74,17 +76,19 @@ class EpisodeNode:
         assert self._runner is not None
         self._runner.active = True
 
+    def leave_active(self) -> Future | None:
+        """Ends the running episode as ABORTED and has the arm held; done when that is so."""
+        assert self._runner is not None
+        self._runner.active = False
+        return self._runner.over()
+
     def deactivate(self) -> None:
-        """Ends the running episode as ABORTED; this goes on after the answer."""
+        """Has no more episodes run."""
         assert self._runner is not None
         self._runner.active = False
 
     def cleanup(self) -> None:
-        """Takes the other nodes down and disconnects.
-
-        Raises:
-            GraphError: an episode is still being ended.
-        """
+        """Takes the other nodes down and disconnects."""
         if self._runner is not None:
             self._runner.close()
             self._runner = None

@@ -19,6 +19,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.duration import Duration
 from rclpy.executors import Executor
 from rclpy.node import Node
+from rclpy.task import Future
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
@@ -36,10 +37,10 @@ from salus_vla.nodes.qos import profile
 from salus_vla.nodes.status import StatusPublisher
 from salus_vla.nodes.subscribe import subscribe, take_waiting
 from salus_vla.scene import Scene
-from salus_vla.task.assembly import FrameAssembler
-from salus_vla.task.episode import EpisodeTracker
+from salus_vla.task.course import EpisodeCourse, episodes_left
 from salus_vla.task.monitor import Outcome
 from salus_vla.watch.meters import Level, Part, RateMeter
+from salus_vla.watch.supervision import Stop
 
 
 class EpisodeRunner:
@@ -54,25 +55,25 @@ class EpisodeRunner:
     ) -> None:
         """Connects to simulator, policy and recorder."""
         self.active = False
-        self._node, self._parameters, self._scene, self._status = node, parameters, scene, status
+        self._node, self._parameters, self._status = node, parameters, status
         scene_hash = hashlib.sha256(scene.model_dump_json().encode()).hexdigest()[:16]
         status.add_facts({"scene_hash": scene_hash})
-        self._tracker = EpisodeTracker(scene, max_decisions=parameters.max_decisions or None)
-        self._frames = FrameAssembler()
-        self._fresh = self._frames_lost = self._taken_ns = 0
+        p = parameters
+        self._course = EpisodeCourse(
+            scene, max_decisions=p.max_decisions or None, silence_timeout_s=p.silence_timeout_s
+        )
         self._sim_ns = 0
-        self._last_frame_wall = time.monotonic()
-        self._counts: dict[str, int] = {}
         self._rates = {topic.name: RateMeter(FRAME_HZ) for topic in (contract.CLOCK, contract.JOINT_STATES)}
         self._lost_shown = 0  # frames lost that diagnostics have shown
         self._running: Episode | None = None
-        self._in_run = self._ending = False
+        self._ending = False
+        self._idle: Future | None = None  # done when the run that goes on is over
         self._graph = Graph(
             node,
             executor,
-            [name for name in parameters.managed_nodes if name],
-            node_timeout_s=parameters.node_timeout_s,
-            service_timeout_s=parameters.service_timeout_s,
+            [name for name in p.managed_nodes if name],
+            node_timeout_s=p.node_timeout_s,
+            service_timeout_s=p.service_timeout_s,
             wanted=lambda: self.active or self._ending,
             on_turn=lambda: self._status.diagnose(self._sim_ns, self._diagnostics),
         )
@@ -91,27 +92,26 @@ class EpisodeRunner:
             self._made.append(subscribe(node, contract.pose_topic(entity), on_pose, keep_all=True))
 
     def close(self) -> None:
-        """Takes the other nodes down and disconnects.
-
-        Raises:
-            GraphError: an episode is still being ended.
-        """
-        if self._in_run:
-            raise GraphError(Status.REASON_NO_EPISODE, "an episode is still being ended")
+        """Takes the other nodes down and disconnects; the run must be over, see `over`."""
         self._ending = True
         self._graph.take_down()
         self._graph.close()
         destroy(self._node, self._made)
 
+    def over(self) -> Future | None:
+        """Done when the run that goes on is over; None while there is none."""
+        return self._idle
+
     # -- the run -------------------------------------------------------------------------------------------------------
 
     def run(self) -> int | None:
         """Runs all episodes; 0 when every one was recorded, 1 when the graph failed, None when it was deactivated."""
-        self._in_run = True
+        idle = self._idle = Future(executor=self._node.executor)
         try:
             return self._run()
         finally:
-            self._in_run = self._ending = False
+            self._ending, self._idle = False, None
+            idle.set_result(None)
 
     def _run(self) -> int | None:
         p, graph = self._parameters, self._graph
@@ -120,11 +120,9 @@ class EpisodeRunner:
             graph.peers.bring_up(p.appear_timeout_s, p.startup_timeout_s)
             self._wait_for_graph()
             first = graph.count("recorder", "next_episode")
-            self._run_id = graph.fact("recorder", "run_id", "")
+            self._run_id = graph.supervisor.fact("recorder", "run_id", "")
             self._status.say(Status.RUNNING, stamp_ns=self._sim_ns)
-            # Aborted episodes of a resumed run keep their numbers and are made up for by further ones.
-            left = p.episodes - graph.count("recorder", "completed")
-            for number in range(first, first + left):
+            for number in episodes_left(first, graph.count("recorder", "completed"), p.episodes):
                 self._wait_for_rest()
                 self._run_episode(number)
         except DeactivatedError as error:
@@ -141,7 +139,7 @@ class EpisodeRunner:
             self._drain()
             return 1
         self._ending = True
-        counts = ", ".join(f"{name} {count}" for name, count in sorted(self._counts.items())) or "none"
+        counts = ", ".join(f"{name} {count}" for name, count in sorted(self._course.counts.items())) or "none"
         self._node.get_logger().info(f"run complete: {counts}")
         graph.take_down()
         self._status.say(Status.READY, Status.REASON_RUN_COMPLETE, counts, self._sim_ns)
@@ -154,73 +152,62 @@ class EpisodeRunner:
         start = StartRecording.Request(
             run_id=self._run_id, episode=number, seed=seed, task=p.task, policy_source=p.policy
         )
+        self._graph.check(moving=False, now=True)
         self._graph.checked(contract.RECORDER_START, start, Status.REASON_RECORDING_FAILED)
         start_ns = self._reset(seed)
-        self._frames.forget_before(start_ns)
-        self._taken_ns = start_ns - self._scene.rates.frame_dt_ns
-        self._tracker.start(start_ns)
+        self._course.begin(start_ns, time.monotonic())
         self._running = Episode(
             run_id=self._run_id, episode=number, seed=seed, task=p.task, policy_source=p.policy, outcome=Episode.RUNNING
         )
         self._publish(Episode.STARTED, start_ns)
-        self._last_frame_wall = time.monotonic()
         self._graph.spin(self._episode_is_over, None)
-        self._finish(self._tracker.outcome, self._tracker.event.detail if self._tracker.event else "")
+        self._finish(None)
 
     def _episode_is_over(self) -> bool:
         """Feeds the task with the frames that came; true at the terminal observation."""
-        # A turn takes all that waits on one topic, so poses may be frames ahead of contacts that have arrived as well.
+        # A turn takes much that waits on one topic, so poses may be frames ahead of contacts that have arrived as well.
         take_waiting(self._contacts)
-        for frame in self._frames.take():
-            assert frame.joint_position is not None
-            self._frames_lost += round((frame.stamp_ns - self._taken_ns) / self._scene.rates.frame_dt_ns) - 1
-            self._taken_ns, self._last_frame_wall = frame.stamp_ns, time.monotonic()
-            for event in self._tracker.update(frame.stamp_ns, frame.joint_position, frame.poses, frame.contacts):
-                if self._running is not None:
-                    self._running.event = event.kind
-                    self._running.event_stamp = messages.to_time(event.stamp_ns)
-                    self._running.detail = event.detail
-                if event.outcome is not Outcome.TIMEOUT:  # censoring is no event
-                    self._publish(Episode.EVENT, event.stamp_ns)
-            if self._tracker.over(frame.stamp_ns):
-                return True
-        silent = time.monotonic() - self._last_frame_wall
-        if silent > self._parameters.silence_timeout_s:
-            missing = ", ".join(self._frames.missing()) or "no single part"
-            raise GraphError(Status.REASON_SIMULATOR_LOST, f"no complete frame for {silent:.0f} s; missing: {missing}")
-        self._graph.check(moving=True)
-        return False
+        events, over, stop = self._course.advance(time.monotonic())
+        for event in events:
+            if self._running is not None:
+                self._running.event = event.kind
+                self._running.event_stamp = messages.to_time(event.stamp_ns)
+                self._running.detail = event.detail
+            if event.outcome is not Outcome.TIMEOUT:  # censoring is no event
+                self._publish(Episode.EVENT, event.stamp_ns)
+        if stop is not None:
+            raise GraphError(stop.reason, stop.detail)
+        if not over:
+            self._graph.check(moving=True)
+        return over
 
-    def _finish(self, outcome: Outcome, detail: str) -> None:
-        episode, tracker = self._running, self._tracker
+    def _finish(self, stop: Stop | None) -> None:
+        episode = self._running
         assert episode is not None
-        end_ns = min(tracker.end_ns, self._sim_ns) if tracker.end_ns is not None else self._sim_ns
-        event = tracker.event if tracker.event and tracker.event.outcome is not Outcome.TIMEOUT else None
-        event_ns = event.stamp_ns if event else 0
-        episode.outcome = int(outcome)
-        episode.event = event.kind if event else ""
-        episode.event_stamp = messages.to_time(event_ns)
-        episode.decisions = tracker.decisions(end_ns)
-        episode.detail = detail
-        self._publish(Episode.ENDED, end_ns)
+        end = self._course.end(self._sim_ns, stop)
+        episode.outcome = int(end.outcome)
+        episode.event = end.event
+        episode.event_stamp = messages.to_time(end.event_ns)
+        episode.decisions = end.decisions
+        episode.detail = end.detail
+        self._publish(Episode.ENDED, end.end_ns)
         self._running = None
-        stop = StopRecording.Request(
-            end_stamp=messages.to_time(end_ns),
-            outcome=int(outcome),
+        request = StopRecording.Request(
+            end_stamp=messages.to_time(end.end_ns),
+            outcome=int(end.outcome),
             event_stamp=episode.event_stamp,
             decisions=episode.decisions,
-            detail=detail,
+            detail=end.detail,
             run_id=episode.run_id,
             episode=episode.episode,
         )
-        if self._graph.is_lost("recorder"):
+        if self._graph.supervisor.is_lost("recorder"):
             return  # its bag stays open; `salus bag recover` closes it
-        answer = self._graph.checked(contract.RECORDER_STOP, stop, Status.REASON_RECORDING_FAILED)
-        self._counts[outcome.name] = self._counts.get(outcome.name, 0) + 1
-        seconds = (end_ns - tracker.start_ns) * 1e-9
+        answer = self._graph.checked(contract.RECORDER_STOP, request, Status.REASON_RECORDING_FAILED)
+        seconds = (end.end_ns - self._course.start_ns) * 1e-9
         self._node.get_logger().info(
-            f"episode {episode.episode}: {outcome.name} after {episode.decisions} decisions ({seconds:.1f} s), "
-            f"{answer.gaps} gaps; {detail}"
+            f"episode {episode.episode}: {end.outcome.name} after {episode.decisions} decisions ({seconds:.1f} s), "
+            f"{answer.gaps} gaps; {end.detail}"
         )
 
     def _abort(self, error: GraphError) -> None:
@@ -228,7 +215,7 @@ class EpisodeRunner:
         if self._running is None:
             return
         try:
-            self._finish(Outcome.ABORTED, str(error))
+            self._finish(Stop(error.reason, error.detail))
         except GraphError as second:
             self._node.get_logger().error(str(second))
 
@@ -239,9 +226,8 @@ class EpisodeRunner:
 
         def missing() -> list[str]:
             need = self._graph.not_ready()
-            self._fresh += sum(1 for _ in self._frames.take())
-            if self._fresh < self._parameters.fresh_messages:
-                parts = ", ".join(self._frames.missing()) or "more of them"
+            if self._course.fresh_frames() < self._parameters.fresh_messages:
+                parts = ", ".join(self._course.frames.missing()) or "more of them"
                 need.append(f"{self._parameters.fresh_messages} complete frames ({parts})")
             return need
 
@@ -255,7 +241,12 @@ class EpisodeRunner:
 
     def _wait_for_rest(self) -> None:
         """The policy says READY when the arm rests; a reset before that would command the new world to the old pose."""
-        if not self._graph.spin(self._graph.policy_rests, self._parameters.service_timeout_s):
+
+        def rests() -> bool:
+            self._graph.check()
+            return self._graph.supervisor.policy_rests()
+
+        if not self._graph.spin(rests, self._parameters.service_timeout_s):
             raise GraphError(
                 Status.REASON_NO_EPISODE, "the policy did not bring the arm to rest after the last episode"
             )
@@ -281,7 +272,7 @@ class EpisodeRunner:
         assert self._running is not None
         self._running.kind = kind
         self._running.header = messages.header(stamp_ns)
-        self._running.decisions = self._tracker.decisions(stamp_ns)
+        self._running.decisions = self._course.decisions(stamp_ns)
         self._episodes.publish(self._running)
 
     # -- from the graph ------------------------------------------------------------------------------------------------
@@ -294,24 +285,25 @@ class EpisodeRunner:
     def _on_joints(self, message: JointState) -> None:
         position = messages.joint_positions(message)
         stamp_ns = messages.to_ns(message.header.stamp)
-        self._frames.add_joints(stamp_ns, position)
+        self._course.frames.add_joints(stamp_ns, position)
         self._rates[contract.JOINT_STATES.name].add(stamp_ns)
 
     def _diagnostics(self) -> list[Part]:
-        lost, self._lost_shown = self._frames_lost - self._lost_shown, self._frames_lost
-        late, incomplete = self._frames.late, self._frames.incomplete
-        frames = {"frames_lost": self._frames_lost, "frames_incomplete": incomplete, "messages_late": late}
+        course = self._course
+        lost, self._lost_shown = course.frames_lost - self._lost_shown, course.frames_lost
+        late, incomplete = course.frames.late, course.frames.incomplete
+        frames = {"frames_lost": course.frames_lost, "frames_incomplete": incomplete, "messages_late": late}
         frame_part = Part("frames", frames, Level.WARN, f"{lost} frames were lost") if lost else Part("frames", frames)
-        outcomes = {f"outcome_{name}": count for name, count in self._counts.items()}
+        outcomes = {f"outcome_{name}": count for name, count in course.counts.items()}
         running = float(self._running is not None)
         rates = [meter.part(name, self._sim_ns) for name, meter in self._rates.items()]
         return [*rates, frame_part, Part("outcomes", {"episode_running": running, **outcomes})]
 
     def _on_pose(self, entity: str, message: PoseStamped) -> None:
-        self._frames.add_pose(entity, messages.to_ns(message.header.stamp), messages.to_pose(message))
+        self._course.frames.add_pose(entity, messages.to_ns(message.header.stamp), messages.to_pose(message))
 
     def _on_contact(self, message: DiagnosticArray) -> None:
-        self._frames.add_contacts(messages.to_ns(message.header.stamp), messages.to_contacts(message))
+        self._course.frames.add_contacts(messages.to_ns(message.header.stamp), messages.to_contacts(message))
 
 
 def first_stamp(answer: str, profile: str) -> int:

@@ -1,4 +1,7 @@
-"""The other nodes as the episode node sees them: their status, their signs of life, their services."""
+"""The other nodes as the episode node reaches them: hears what they say, calls their services, brings them up and down.
+
+What follows from it is judged by `watch.supervision.Supervisor`.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,13 @@ from salus_vla import contract
 from salus_vla.contract import Service
 from salus_vla.nodes.lifecycle import destroy
 from salus_vla.nodes.peers import GraphError, Peers
+from salus_vla.nodes.publisher_watch import PublisherWatch
 from salus_vla.nodes.qos import interface_class
 from salus_vla.nodes.subscribe import subscribe
-from salus_vla.watch.roll_call import RollCall
-from salus_vla.watch.watchdog import REASONS
+from salus_vla.reasons import NodeState
+from salus_vla.watch.publishers import SOLE
+from salus_vla.watch.supervision import NodeReport, Stop, Supervisor
 
-ROLES = ("policy", "recorder", "gate")  # all must be READY before the first episode
 DIAGNOSTICS_PREFIX = "salus/"  # of the names in /diagnostics of the project's own nodes
 _CALLED = (contract.SIM_RESET, contract.SIM_SET_PARAMETERS, contract.RECORDER_START, contract.RECORDER_STOP)
 _TURN_S = 0.2
@@ -33,11 +37,16 @@ class DeactivatedError(GraphError):
     """The episode node was deactivated while it ran an episode."""
 
     def __init__(self) -> None:
-        super().__init__(Status.REASON_INACTIVE, "the episode node was deactivated")
+        super().__init__(Status.REASON_INACTIVE, "the episode node was deactivated by a lifecycle transition")
 
 
 class Graph:
-    """Watches the other nodes, and calls them."""
+    """Hears and calls the other nodes.
+
+    Attributes:
+        supervisor: judges what is heard.
+        peers: the lifecycle nodes that this one brings up and takes down.
+    """
 
     def __init__(
         self,
@@ -63,12 +72,10 @@ class Graph:
         """
         self._node, self._executor = node, executor
         self._own_name = node.get_fully_qualified_name()
-        self._service_timeout_s, self._node_timeout_s = service_timeout_s, node_timeout_s
+        self._service_timeout_s = service_timeout_s
         self._wanted, self._on_turn = wanted, on_turn
-        self._roles: dict[str, Status] = {}
-        self._held_since: float | None = None  # by the gate's deadman
-        self._roll = RollCall(node_timeout_s)
-        self._lost = ""
+        self.supervisor = Supervisor(node_timeout_s)
+        self._publishers = PublisherWatch(node, SOLE)
         self._clients: dict[Service, Client] = {
             service: node.create_client(interface_class(service), service.name) for service in _CALLED
         }
@@ -87,73 +94,46 @@ class Graph:
 
     def not_ready(self) -> list[str]:
         """What an episode still needs of the other nodes."""
-        need = [f"service {s.name}" for s, client in self._clients.items() if not client.service_is_ready()]
-        for role in ROLES:
-            status = self._roles.get(role)
-            if status is None or status.state != Status.READY:
-                need.append(f"{role} READY")
-            elif self.fact(role, "node", "") not in self._roll.known:
-                need.append(f"{contract.DIAGNOSTICS.name} of {role}")
-        return need
-
-    def policy_rests(self) -> bool:
-        """Whether the policy is READY: it says so when the arm rests after an episode."""
-        self.check()
-        return self._roles["policy"].state == Status.READY
+        self._look_at_publishers(now=True)
+        return self.supervisor.not_ready(
+            [s.name for s, client in self._clients.items() if not client.service_is_ready()]
+        )
 
     def begin_watch(self) -> None:
         """From now on everybody who has been heard must go on giving signs of life."""
         # The simulator has no status; it is known by its publisher. Others may publish there, and be silent.
         self.spin(self._all_heard, _HEARD_WITHIN_S)
-        self._roll.begin(time.monotonic())
+        self.supervisor.watch(time.monotonic())
 
     def _all_heard(self) -> bool:
         self.check()
         publishers = self._node.get_publishers_info_by_topic(contract.DIAGNOSTICS.name)
         names = {f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in publishers}
-        return names - {self._own_name} <= self._roll.known
+        return names - {self._own_name} <= self.supervisor.known
 
-    def check(self, *, moving: bool = False) -> None:
-        """Whether the graph can go on.
+    def check(self, *, moving: bool = False, now: bool = False) -> None:
+        """Whether the graph can go on; see `Supervisor.fault`.
 
         Args:
-            moving: an episode runs, so that the policy must be active, and the gate may not hold the arm for long.
+            moving: an episode runs.
+            now: look at the publishers now, because a first command is to follow.
 
         Raises:
-            GraphError: a node said that it failed, holds the arm, or gives no sign of life.
+            GraphError: it cannot.
         """
-        for role, status in self._roles.items():
-            reasons = (*REASONS, Status.REASON_INACTIVE) if moving else REASONS
-            # Latched: such a hold does not end by itself.
-            held = status.state == Status.HOLDING and status.reason in reasons
-            if role != "episode" and (held or status.state == Status.FAILED):
-                raise GraphError(status.reason, f"{role}: {status.detail}")
-        self._check_roll()
-        # Longer than it takes to notice that somebody is lost, which would be the better answer.
-        held_s = time.monotonic() - self._held_since if moving and self._held_since is not None else 0.0
-        if held_s > self._node_timeout_s + 1.0:
-            raise GraphError(Status.REASON_DEADMAN, f"gate: {self._roles['gate'].detail}")
+        self._look_at_publishers(now=now)
+        self._raise(self.supervisor.fault(time.monotonic(), moving=moving))
 
-    def _check_roll(self) -> None:
-        lost = self._roll.lost(time.monotonic())
-        if lost is None:
+    def _look_at_publishers(self, *, now: bool) -> None:
+        self._publishers.look(now=now)
+        self.supervisor.publishers(self._publishers.fault, time.monotonic())
+
+    def _raise(self, stop: Stop | None) -> None:
+        if stop is None:
             return
-        self._lost, silent_s = lost
-        self._roll.dismiss()  # it is lost once
-        self.peers.forget(self._lost.removeprefix("/"))
-        raise GraphError(
-            Status.REASON_NODE_LOST,
-            f"{self._lost} has given no {contract.DIAGNOSTICS.name} for {silent_s:.1f} s: it has ended or hangs",
-        )
-
-    def is_lost(self, role: str) -> bool:
-        """Whether the node of a role was lost."""
-        return bool(self._lost) and self.fact(role, "node", "") == self._lost
-
-    def fact(self, role: str, key: str, default: str) -> str:
-        """A fact of a role's status, or `default`."""
-        facts = self._roles[role].facts if role in self._roles else ()
-        return next((item.value for item in facts if item.key == key), default)
+        if self.supervisor.lost:
+            self.peers.forget(self.supervisor.lost.removeprefix("/"))
+        raise GraphError(stop.reason, stop.detail)
 
     def count(self, role: str, key: str) -> int:
         """A fact that is a number from 0 on; 0 without it.
@@ -161,22 +141,21 @@ class Graph:
         Raises:
             GraphError: it is something else.
         """
-        text = self.fact(role, key, "0")
+        text = self.supervisor.fact(role, key, "0")
         if not (text.isascii() and text.isdecimal() and len(text) < 10):
             raise GraphError(Status.REASON_NO_EPISODE, f"{role} says {key}={text!r}, expected a number")
         return int(text)
 
     def _on_status(self, message: Status) -> None:
-        self._roles[message.role] = message
-        if message.role == "gate":
-            held = message.state == Status.HOLDING and message.reason == Status.REASON_DEADMAN
-            self._held_since = time.monotonic() if held else None
+        facts = {item.key: item.value for item in message.facts}
+        report = NodeReport(message.role, NodeState(message.state), message.reason, message.detail, facts)
+        self.supervisor.said(report, time.monotonic())
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         now = time.monotonic()
         for name in {s.hardware_id for s in message.status if s.name.startswith(DIAGNOSTICS_PREFIX)}:
             if name != self._own_name:
-                self._roll.heard(name, now)
+                self.supervisor.heard(name, now)
 
     # -- waiting and asking --------------------------------------------------------------------------------------------
 
@@ -222,7 +201,7 @@ class Graph:
         future = self._clients[service].call_async(request)
 
         def answered() -> bool:
-            self._check_roll()
+            self._raise(self.supervisor.silent(time.monotonic()))
             return bool(future.done())
 
         if not self.spin(answered, self._service_timeout_s):
@@ -241,6 +220,6 @@ class Graph:
         self._report(self.peers.hold(_DOWN_S))
 
     def _report(self, problems: Sequence[str]) -> None:
-        self._roll.dismiss()
+        self.supervisor.dismiss()
         for problem in problems:
             self._node.get_logger().warning(problem)

@@ -18,6 +18,7 @@ from std_msgs.msg import Bool
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, ENTITIES
 from salus_vla.errors import SimulatorError
+from salus_vla.frame_pacing import FramePacer
 from salus_vla.frames import Pose
 from salus_vla.isaac.channel import Channel
 from salus_vla.isaac.plan import Draw, Plan, draw_from_json
@@ -69,9 +70,12 @@ class IsaacWorldNode:
         # A subscriber of our own says when the cameras publish; without any, Isaac Sim's publishers are silent.
         self.node.create_subscription(CameraInfo, _PICTURES.name, self._on_picture, profile(_PICTURES.qos))
         self._services: ResetServices | None = None
-        self._answered_ns = self._stamp_ns = -1
-        self._engaged = False  # frames wait only between a reset and the moment when commands stop coming
-        self._resets = 0
+        self._pacer = FramePacer(
+            frame_dt_ns=plan.frame_dt_ns,
+            lockstep=plan.pacing == contract.LOCKSTEP,
+            timeout_s=plan.lockstep_timeout_s,
+            wall_s=time.monotonic(),
+        )
         self._rejection = ""
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -83,7 +87,6 @@ class IsaacWorldNode:
         Raises:
             SimulatorError: sim time stands still.
         """
-        next_wall = time.monotonic()
         while not self._stop():
             if self._services is None and self._world.knows_cameras:
                 # A reset ends on a camera frame, so none is offered before.
@@ -92,42 +95,24 @@ class IsaacWorldNode:
                 self._start_over(plan.seed, {})
             else:
                 self._publish(self._world.step())
-            if self._plan.pacing == "lockstep" and self._engaged:
-                self._wait_for_answer()
-                next_wall = time.monotonic()
-            else:
-                next_wall = max(next_wall + self._plan.frame_dt, time.monotonic() - 1.0)
-                self._spin_until(next_wall)
+            self._wait()
 
     def close(self) -> None:
         """Ends the node."""
         self.node.destroy_node()
 
-    # -- pacing --------------------------------------------------------------------------------------------------------
-
-    def _wait_for_answer(self) -> None:
-        resets, deadline = self._resets, time.monotonic() + self._plan.lockstep_timeout_s
-        while not self._stop() and abs(self._answered_ns - self._stamp_ns) > self._plan.frame_dt_ns // 2:
-            if self._resets != resets:  # what is waited for now is the answer to the reset's frame
-                resets, deadline = self._resets, time.monotonic() + self._plan.lockstep_timeout_s
-            left = deadline - time.monotonic()
-            if left <= 0.0:
-                self._engaged = False
-                self.node.get_logger().info(
-                    f"no {contract.JOINT_COMMAND.name} answered stamp {self._stamp_ns * 1e-9:.2f} s within "
-                    f"{self._plan.lockstep_timeout_s:g} s: running in real time until the next reset"
-                )
-                return
-            self._executor.spin_once(timeout_sec=min(left, _SPIN_S))
-
-    def _spin_until(self, wall: float) -> None:
-        resets = self._resets
-        for _ in range(_CALLBACKS_PER_FRAME):
+    def _wait(self) -> None:
+        """Handles messages until the next frame may come."""
+        for _ in range(0 if self._pacer.engaged else _CALLBACKS_PER_FRAME):
             self._executor.spin_once(timeout_sec=0.0)
-        while not self._stop() and self._resets == resets and (left := wall - time.monotonic()) > 0.0:
+        while not self._stop() and (left := self._pacer.wait_s(time.monotonic())) > 0.0:
             self._executor.spin_once(timeout_sec=min(left, _SPIN_S))
-        if self._resets != resets and self._plan.pacing == "lockstep":
-            self._wait_for_answer()
+        unanswered_ns = self._pacer.gave_up()
+        if unanswered_ns is not None:
+            self.node.get_logger().info(
+                f"no {contract.JOINT_COMMAND.name} answered stamp {unanswered_ns * 1e-9:.2f} s within "
+                f"{self._plan.lockstep_timeout_s:g} s: running in real time until the next reset"
+            )
 
     # -- from the graph ------------------------------------------------------------------------------------------------
 
@@ -140,17 +125,14 @@ class IsaacWorldNode:
             self._rejection = str(error)
             return
         self._rejection = ""
-        self._answered_ns = messages.to_ns(message.header.stamp)
+        self._pacer.answered(messages.to_ns(message.header.stamp))
 
     def _on_picture(self, message: CameraInfo) -> None:
         self._world.saw_picture(messages.to_ns(message.header.stamp))
 
     def _reset(self, seed: int, poses: Mapping[str, Pose]) -> int:
-        stamp_ns = self._start_over(seed, poses)
-        self._engaged = True
-        self._resets += 1
-        self._answered_ns = -1
-        return stamp_ns
+        self._pacer.reset()
+        return self._start_over(seed, poses)  # its last frame, published by now, is the one that waits
 
     def _start_over(self, seed: int, poses: Mapping[str, Pose]) -> int:
         return self._world.reset(self._draw(seed, poses), self._publish).stamp_ns
@@ -162,7 +144,7 @@ class IsaacWorldNode:
     # -- to the graph --------------------------------------------------------------------------------------------------
 
     def _publish(self, frame: GroundTruth) -> None:
-        self._stamp_ns = frame.stamp_ns
+        self._pacer.frame(frame.stamp_ns, time.monotonic())
         for entity, pose in frame.poses.items():
             self._send(contract.pose_topic(entity).name, messages.pose_stamped(frame.stamp_ns, pose))
         if frame.contacts:

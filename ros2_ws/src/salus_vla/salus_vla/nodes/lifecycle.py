@@ -7,22 +7,30 @@ A step that fails leaves the node in the state before it, and the node says FAIL
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.client import Client
+from rclpy.executors import Executor
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.service import Service
 from rclpy.subscription import Subscription
+from rclpy.task import Future
 from rclpy.timer import Timer
 
 from salus_vla.errors import SalusError
 from salus_vla.nodes.subscribe import ClockGuardedNode
+
+_OUT_OF_ACTIVE = (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_ACTIVE_SHUTDOWN)
+ANSWERS_S = 0.5  # wall time in which the answer to a shutdown leaves, before the process ends
 
 
 def destroy(node: Node, made: Iterable[Any]) -> None:
@@ -56,6 +64,12 @@ class Managed(Protocol):
     def activate(self) -> None:
         """Starts commanding, recording or running episodes."""
 
+    def leave_active(self) -> Future | None:
+        """Begins to stop what goes on beside the callbacks; done when it is over, None where nothing does.
+
+        A transition out of the active state waits for it, and meanwhile the node goes on.
+        """
+
     def deactivate(self) -> None:
         """Stops it: an arm is brought to a hold, a bag is closed."""
 
@@ -75,11 +89,28 @@ class ManagedNode(ClockGuardedNode, LifecycleNode):
         self._managed = managed
         # In rclpy 7.1 a request for a transition that the state does not have is an exception that ends the node.
         self._change = self._service_change_state.callback
-        self._service_change_state.callback = self._on_change
+        self._service_change_state.callback = self._on_change  # type: ignore[assignment]  # rclpy awaits coroutines
+        # A group of its own: while a transition waits, everything else goes on, and another transition waits for it.
+        group = MutuallyExclusiveCallbackGroup()
+        group.add_entity(self._service_change_state)
+        self._service_change_state.callback_group = group
 
     def is_unconfigured(self) -> bool:
         """Whether nothing is loaded, so that parameters may be set."""
         return str(self._state_machine.current_state[1]) == "unconfigured"
+
+    def is_finalized(self) -> bool:
+        """Whether it was shut down: its process ends then."""
+        return str(self._state_machine.current_state[1]) == "finalized"
+
+    def spin(self, executor: Executor, on_turn: Callable[[], None] = lambda: None) -> None:
+        """Handles messages until rclpy or a transition shuts the node down; `on_turn` at least each 0.1 s."""
+        until: float | None = None
+        while self.context.ok() and (until is None or time.monotonic() < until):
+            executor.spin_once(timeout_sec=0.1)
+            on_turn()
+            if until is None and self.is_finalized():
+                until = time.monotonic() + ANSWERS_S
 
     def start(self) -> bool:
         """Configures and activates the node itself (`autostart`); whether both succeeded."""
@@ -115,7 +146,11 @@ class ManagedNode(ClockGuardedNode, LifecycleNode):
         """After an exception that nobody expected: everything is freed and the node is unconfigured again."""
         return self._try(self._managed.cleanup)
 
-    def _on_change(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+    async def _on_change(self, request: ChangeState.Request, response: ChangeState.Response) -> ChangeState.Response:
+        if self._leaves_active(request.transition):
+            over = self._managed.leave_active()
+            if over is not None:
+                await over
         try:
             return self._change(request, response)
         except rclpy_implementation.RCLError:
@@ -124,6 +159,10 @@ class ManagedNode(ClockGuardedNode, LifecycleNode):
             self.get_logger().warning(f"transition {asked} was asked for, which state '{state}' does not have")
             response.success = False
             return response
+
+    def _leaves_active(self, transition: Transition) -> bool:
+        wanted = transition.id in _OUT_OF_ACTIVE or transition.label in ("deactivate", "shutdown", "active_shutdown")
+        return wanted and str(self._state_machine.current_state[1]) == "active"
 
     def _try(self, step: Callable[[], None]) -> TransitionCallbackReturn:
         try:

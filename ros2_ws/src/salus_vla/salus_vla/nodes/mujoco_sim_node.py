@@ -18,6 +18,7 @@ from std_msgs.msg import Bool
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, LOCKSTEP, REALTIME, Topic
 from salus_vla.errors import SimulatorError
+from salus_vla.frame_pacing import FramePacer
 from salus_vla.frames import Frame, Pose
 from salus_vla.nodes import messages
 from salus_vla.nodes.images import to_message
@@ -61,14 +62,16 @@ class MujocoSimNode:
         subscribe(self.node, contract.JOINT_COMMAND, self._on_command)
         shown = self._parameters.profile
         self._services = ResetServices(self.node, seed=self._parameters.seed, profile=shown, reset=self._reset)
-        self._answered_ns = -1
-        # In lockstep frames wait only between a reset and the moment when commands stop coming; otherwise the simulator
-        # would stand still before anybody can see a first frame.
-        self._engaged = False
+        self._pacer = FramePacer(
+            frame_dt_ns=self._scene.rates.frame_dt_ns,
+            lockstep=self._parameters.pacing == LOCKSTEP,
+            timeout_s=self._parameters.lockstep_timeout_s,
+            wall_s=time.monotonic(),
+        )
         self._was_reset = False
         self._diagnostics = DiagnosticsPublisher(self.node)
         self._stages = {stage: LatencyMeter() for stage in ("step", "render", "wait")}
-        self._frames = self._commands = self._rejected = self._timeouts = self._resets = 0
+        self._frames = self._commands = self._rejected = self._resets = 0
         self._rejection = ""  # why the last command was rejected
         self._shown = (0, 0, 0)  # frames, rejected commands and timeouts that diagnostics have shown
         self._diagnosed_wall = time.monotonic()
@@ -77,21 +80,13 @@ class MujocoSimNode:
 
     def run(self) -> None:
         """Publishes frames for ever; ends when rclpy shuts down."""
-        context = self.node.context
         frame = self._simulator.frame
-        next_wall = time.monotonic()
-        while context.ok():
+        while self.node.context.ok():
             self._was_reset = False
             self._publish(frame)
+            self._pacer.frame(frame.stamp_ns, time.monotonic())
             self._diagnostics.diagnose(frame.stamp_ns, self._parts)
-            if self._parameters.pacing == LOCKSTEP and self._engaged:
-                began = time.perf_counter()
-                self._wait_for_answer(frame)
-                self._stages["wait"].add((time.perf_counter() - began) * 1e3)
-                next_wall = time.monotonic()
-            else:
-                next_wall = max(next_wall + self._scene.rates.frame_dt, time.monotonic() - 1.0)
-                self._spin_until(next_wall)
+            self._wait(frame.stamp_ns)
             began = time.perf_counter()
             frame = self._simulator.frame if self._was_reset else self._simulator.step()
             self._stages["step"].add((time.perf_counter() - began) * 1e3)
@@ -101,31 +96,22 @@ class MujocoSimNode:
         self._simulator.close()
         self.node.destroy_node()
 
-    # -- pacing --------------------------------------------------------------------------------------------------------
-
-    def _wait_for_answer(self, frame: Frame) -> None:
-        tolerance = self._scene.rates.frame_dt_ns // 2
-        deadline = time.monotonic() + self._parameters.lockstep_timeout_s
-        while self.node.context.ok() and not self._was_reset:
-            if abs(self._answered_ns - frame.stamp_ns) <= tolerance:
-                return
-            left = deadline - time.monotonic()
-            if left <= 0.0:
-                self._engaged = False
-                self._timeouts += 1
-                self.node.get_logger().info(
-                    f"no {contract.JOINT_COMMAND.name} answered stamp {frame.stamp_ns * 1e-9:.2f} s within "
-                    f"{self._parameters.lockstep_timeout_s:g} s: running in real time until the next reset"
-                )
-                return
-            self._executor.spin_once(timeout_sec=min(left, _SPIN_S))
-            self._diagnostics.diagnose(frame.stamp_ns, self._parts)
-
-    def _spin_until(self, wall: float) -> None:
-        for _ in range(_CALLBACKS_WHEN_LATE):
+    def _wait(self, stamp_ns: int) -> None:
+        """Handles messages until the next frame may come."""
+        began, engaged = time.perf_counter(), self._pacer.engaged
+        for _ in range(0 if engaged else _CALLBACKS_WHEN_LATE):
             self._executor.spin_once(timeout_sec=0.0)
-        while self.node.context.ok() and not self._was_reset and (left := wall - time.monotonic()) > 0.0:
-            self._executor.spin_once(timeout_sec=left)
+        while self.node.context.ok() and (left := self._pacer.wait_s(time.monotonic())) > 0.0:
+            self._executor.spin_once(timeout_sec=min(left, _SPIN_S))
+            self._diagnostics.diagnose(stamp_ns, self._parts)
+        if engaged:
+            self._stages["wait"].add((time.perf_counter() - began) * 1e3)
+        unanswered_ns = self._pacer.gave_up()
+        if unanswered_ns is not None:
+            self.node.get_logger().info(
+                f"no {contract.JOINT_COMMAND.name} answered stamp {unanswered_ns * 1e-9:.2f} s within "
+                f"{self._parameters.lockstep_timeout_s:g} s: running in real time until the next reset"
+            )
 
     # -- from the graph ------------------------------------------------------------------------------------------------
 
@@ -140,13 +126,13 @@ class MujocoSimNode:
             self._rejection = str(error)
             return
         self._rejection = ""
-        self._answered_ns = messages.to_ns(message.header.stamp)
+        self._pacer.answered(messages.to_ns(message.header.stamp))
 
     def _reset(self, seed: int, poses: Mapping[str, Pose]) -> int:
         frame = self._simulator.reset(seed, poses=poses)
-        self._was_reset = self._engaged = True
+        self._pacer.reset()
+        self._was_reset = True
         self._resets += 1
-        self._answered_ns = -1
         return frame.stamp_ns
 
     # -- to the graph --------------------------------------------------------------------------------------------------
@@ -196,13 +182,13 @@ class MujocoSimNode:
         slow = self._parameters.pacing == REALTIME and span_s * expected >= 3.0 and rate < SLOW * expected
         message = f"{rate:.1f} frames per second of wall time, expected {expected:g}" if slow else "ok"
         frame_part = Part("frames", values, Level.WARN if slow else Level.OK, message)
-        counts = {"received": self._commands, "rejected": self._rejected, "lockstep_timeouts": self._timeouts}
+        counts = {"received": self._commands, "rejected": self._rejected, "lockstep_timeouts": self._pacer.timeouts}
         wrong = [f"{rejected} rejected"] * (rejected > 0) + ["the lockstep was given up"] * (timeouts > 0)
         level = Level.WARN if wrong else Level.OK
         return [frame_part, Part("commands", counts, level, ", ".join(wrong) or "ok")]
 
     def _counts(self) -> tuple[int, int, int]:
-        return self._frames, self._rejected, self._timeouts
+        return self._frames, self._rejected, self._pacer.timeouts
 
     def _send(self, topic: Topic, message: Any) -> None:
         self._publishers[topic.name].publish(message)

@@ -22,6 +22,7 @@ _DOWN = (
     (State.PRIMARY_STATE_ACTIVE, Transition.TRANSITION_DEACTIVATE, "deactivate"),
     (State.PRIMARY_STATE_INACTIVE, Transition.TRANSITION_CLEANUP, "cleanup"),
 )
+_FROM = {transition: state for state, transition, _ in _DOWN}
 _REASON_S = 2.0  # what a node says about a transition that failed may arrive after the answer
 
 
@@ -119,6 +120,8 @@ class Peers:
                 self.forget(name)
                 continue
             try:
+                if self._get_state(name, timeout_s) != _FROM[transition]:
+                    continue  # somebody took it down, or further up, already
                 if not self._call(self._change[name], name, _request(transition), timeout_s).success:
                     problems.append(f"/{name} refused to {word}")
                     self.forget(name)

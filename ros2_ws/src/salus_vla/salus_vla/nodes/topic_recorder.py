@@ -26,6 +26,7 @@ from salus_vla.contract import Source, Topic
 from salus_vla.errors import RecordingError
 from salus_vla.nodes import messages
 from salus_vla.nodes.lifecycle import destroy
+from salus_vla.nodes.publisher_watch import PublisherWatch
 from salus_vla.nodes.qos import interface_class
 from salus_vla.nodes.recorder_parameters import RecorderParameters
 from salus_vla.nodes.status import StatusPublisher
@@ -38,6 +39,7 @@ from salus_vla.recording.run_folder import RunFolder
 from salus_vla.recording.writer import WriterOptions, open_writer
 from salus_vla.task.monitor import Outcome
 from salus_vla.watch.meters import LatencyMeter, Part, RateMeter, disk
+from salus_vla.watch.publishers import SOLE
 
 
 class TopicRecorder:
@@ -63,6 +65,7 @@ class TopicRecorder:
         except RecordingError:
             self._run.close()
             raise
+        self._publishers = PublisherWatch(node, SOLE)
         self._closing: Future | None = None
         self._deadline = 0.0
         self._messages = self._bytes = 0
@@ -90,8 +93,9 @@ class TopicRecorder:
     def deactivate(self) -> None:
         """Finishes an open bag as ABORTED; no episode is begun any more."""
         self._active = False
-        self._finish_open("the recorder was deactivated")
-        self._status.say(Status.HOLDING, Status.REASON_INACTIVE, "the run is open", self._recorder.sim_time_ns or 0)
+        self._finish_open("the recorder was deactivated by a lifecycle transition")
+        detail = "the recorder is not active: it was deactivated by a lifecycle transition"
+        self._status.say(Status.HOLDING, Status.REASON_INACTIVE, detail, self._recorder.sim_time_ns or 0)
 
     def close(self) -> None:
         """Finishes an open bag as ABORTED, so that Ctrl-C loses nothing, frees the run and disconnects."""
@@ -106,7 +110,19 @@ class TopicRecorder:
         # Wall time, not sim time: it must also end when the simulator stands still.
         if self._closing is not None and time.monotonic() > self._deadline:
             self._close_episode()
+        if self._publishers.look():
+            self._on_publishers()
         self._status.diagnose(self._recorder.sim_time_ns or 0, self._diagnostics)
+
+    def _on_publishers(self) -> None:
+        """Two sources of one topic in a bag make no good episode, whatever becomes of it."""
+        fault, recorder = self._publishers.fault, self._recorder
+        if fault:
+            if recorder.state is not State.IDLE:
+                recorder.spoiled = fault
+            self._status.say(Status.HOLDING, Status.REASON_SECOND_PUBLISHER, fault, recorder.sim_time_ns or 0)
+        elif self._active and recorder.state is State.IDLE:
+            self._say_idle("the second publisher is gone")
 
     def _finish_open(self, detail: str) -> None:
         recorder = self._recorder
@@ -185,7 +201,10 @@ class TopicRecorder:
         meta = EpisodeMeta(request.episode, request.seed, request.task, request.policy_source)
         try:
             if not self._active:
-                raise RecordingError("the recorder is not active")
+                raise RecordingError("the recorder is not active: it was deactivated by a lifecycle transition")
+            self._publishers.look(now=True)
+            if self._publishers.fault:
+                raise RecordingError(self._publishers.fault)
             if request.run_id != self._run.run_id:
                 raise RecordingError(f"asked for run '{request.run_id}', this recorder writes '{self._run.run_id}'")
             response.path = str(self._recorder.start(meta, {**self._run.record.provenance, **facts}))

@@ -49,10 +49,10 @@ class VlaEnsembleNode:
         self._executor.add_node(self.node)
 
     def run(self) -> None:
-        """Spins until rclpy shuts down."""
+        """Spins until rclpy or a transition shuts the node down."""
         if self._parameters.autostart:
             self.node.start()  # when it fails the status says why, and the node stays for whoever asks
-        self._executor.spin()
+        self.node.spin(self._executor)
 
     def close(self) -> None:
         """Ends the worker without waiting for a decision under way: nothing is freed before the process ends."""
@@ -82,6 +82,9 @@ class VlaEnsembleNode:
         """Starts commanding."""
         assert self._commander is not None
         self._commander.activate()
+
+    def leave_active(self) -> None:
+        """Nothing goes on beside the callbacks."""
 
     def deactivate(self) -> None:
         """Brakes and holds."""

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability, QosReliability
 
-from salus_vla.contract import CLOCK
+from salus_vla.contract import CLOCK, JOINT_COMMAND, JOINT_TARGET
 from salus_vla.errors import RecordingError
 from salus_vla.recording.observations import opened_bag
 
+COMMANDS = (JOINT_COMMAND.name, JOINT_TARGET.name)  # what moves an arm
 _DEPTH = 10  # of the publisher of a topic that was recorded without its QoS
 
 
@@ -46,11 +47,18 @@ class Schedule:
 
     Attributes:
         topics: what will be published.
+        left_out: command topics of the bag that will not, because nobody asked for them.
         duration_s: how long one pass takes, wall time [s].
     """
 
     def __init__(
-        self, bag: Path, *, rate: float = 1.0, start_offset_s: float = 0.0, topics: Sequence[str] | None = None
+        self,
+        bag: Path,
+        *,
+        rate: float = 1.0,
+        start_offset_s: float = 0.0,
+        topics: Sequence[str] | None = None,
+        commands: bool = False,
     ) -> None:
         """Chooses what is played.
 
@@ -59,10 +67,15 @@ class Schedule:
             rate: recorded seconds per second of wall time.
             start_offset_s: recorded time that is left out at the beginning [s].
             topics: names to play, all by default; /clock is always played where it was recorded.
+            commands: play `COMMANDS` too, which move an arm that listens.
 
         Raises:
-            RecordingError: the bag cannot be read, is shorter than the offset, or does not hold one of `topics`.
+            RecordingError: the bag cannot be read, is shorter than the offset, does not hold one of `topics`, or one of
+                them commands an arm and `commands` was not given.
         """
+        moving = [name for name in topics or () if name in COMMANDS]
+        if moving and not commands:
+            raise RecordingError(f"--topics {moving[0]}: it commands an arm that listens; --commands says that it may")
         self._bag, self._rate = bag, rate
         with opened_bag(bag) as reader:
             recorded = {item.topic: item for item in reader.connections if item.msgcount}
@@ -77,7 +90,9 @@ class Schedule:
             raise RecordingError(
                 f"{bag}: is {duration_s:.2f} s long; a start offset of {start_offset_s:g} s leaves nothing of it"
             )
-        wanted = recorded.keys() if topics is None else {*topics, CLOCK.name} & recorded.keys()
+        wanted = set(recorded) if topics is None else {*topics, CLOCK.name} & recorded.keys()
+        self.left_out = () if commands else tuple(sorted(wanted & set(COMMANDS)))
+        wanted -= set(self.left_out)
         self.topics = tuple(_topic(recorded[name]) for name in sorted(wanted))
         self.duration_s = left_ns * 1e-9 / rate
 

@@ -1,0 +1,158 @@
+"""Whether the nodes of a graph let an episode begin or go on: what they say of themselves, and whether they still live.
+
+Pure: the episode node feeds it with statuses, signs of life and publishers, and asks before and during each episode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from salus_vla.reasons import DEADMAN, INACTIVE, NODE_LOST, SECOND_PUBLISHER, WATCHDOG, NodeState
+from salus_vla.watch.roll_call import RollCall
+
+ROLES = ("policy", "recorder", "gate")  # all must be ready before an episode
+_READY = {
+    "policy": (NodeState.READY,),
+    "recorder": (NodeState.READY,),
+    # It goes on streaming, or holding, an arm at rest between two episodes, and takes a new stream from there.
+    "gate": (NodeState.READY, NodeState.RUNNING),
+}
+# Whoever publishes in place of a node that died is known as its own for so long: longer than the middleware's lease.
+LEASE_S = 25.0
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """What a node says: as salus_msgs/msg/Status."""
+
+    role: str
+    state: NodeState
+    reason: str = ""
+    detail: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why an episode cannot begin or go on: a reason of Status.msg, and words that name the node, topic or value."""
+
+    reason: str
+    detail: str
+
+
+class Supervisor:
+    """Remembers the nodes of a graph and judges them. All times are wall time [s].
+
+    Attributes:
+        lost: name of the node that gave no sign of life for too long; empty while there is none.
+    """
+
+    def __init__(self, node_timeout_s: float) -> None:
+        """Nothing was heard yet; `node_timeout_s` of silence makes a node lost."""
+        self._node_timeout_s = node_timeout_s
+        self._reports: dict[str, NodeReport] = {}
+        self._roll = RollCall(node_timeout_s)
+        self._held_since: float | None = None  # by the gate's deadman
+        self._publisher_fault = ""
+        self._fault_since: float | None = None
+        self.lost = ""
+
+    # -- what is heard -------------------------------------------------------------------------------------------------
+
+    def said(self, report: NodeReport, wall_s: float) -> None:
+        """A node said what it does."""
+        self._reports[report.role] = report
+        if report.role == "gate":
+            held = report.state == NodeState.HOLDING and report.reason == DEADMAN
+            self._held_since = wall_s if held else None
+
+    def heard(self, name: str, wall_s: float) -> None:
+        """A node gave a sign of life."""
+        self._roll.heard(name, wall_s)
+
+    def publishers(self, fault: str, wall_s: float) -> None:
+        """What is wrong with the publishers of the topics that have one; empty where nothing is."""
+        if bool(fault) != bool(self._publisher_fault):
+            self._fault_since = wall_s if fault else None
+        self._publisher_fault = fault
+
+    def watch(self, wall_s: float) -> None:
+        """From now on everyone who has been heard must go on giving signs of life."""
+        self._roll.begin(wall_s)
+
+    def dismiss(self) -> None:
+        """Nobody is expected any more."""
+        self._roll.dismiss()
+
+    # -- what follows --------------------------------------------------------------------------------------------------
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Every node that has ever been heard."""
+        return self._roll.known
+
+    def not_ready(self, missing_services: Sequence[str] = ()) -> list[str]:
+        """What an episode still needs, in words; nothing when it may begin."""
+        need = [f"service {name}" for name in missing_services]
+        for role in ROLES:
+            report = self._reports.get(role)
+            if report is None or not self._is_ready(report):
+                said = "" if report is None or not report.detail else f" (it says: {report.detail})"
+                need.append(f"{role} READY{said}")
+            elif self.fact(role, "node", "") not in self._roll.known:
+                need.append(f"/diagnostics of {role}")
+        if self._publisher_fault:
+            need.append(self._publisher_fault)
+        return need
+
+    def policy_rests(self) -> bool:
+        """Whether the policy is READY: it says so when the arm rests after an episode."""
+        report = self._reports.get("policy")
+        return report is not None and report.state == NodeState.READY
+
+    def fault(self, wall_s: float, *, moving: bool = False) -> Stop | None:
+        """Why the graph cannot go on.
+
+        Args:
+            wall_s: now [s].
+            moving: an episode runs, so that the policy must be active, the gate may not hold the arm for long, and no
+                topic may have a second publisher.
+        """
+        for role, report in self._reports.items():
+            reasons = (*WATCHDOG, INACTIVE, SECOND_PUBLISHER) if moving else WATCHDOG
+            # Latched: such a hold does not end by itself.
+            held = report.state == NodeState.HOLDING and report.reason in reasons
+            if role != "episode" and (held or report.state == NodeState.FAILED):
+                return Stop(report.reason, f"{role}: {report.detail}")
+        since = self._fault_since
+        if since is not None and (moving or wall_s - since > LEASE_S):
+            return Stop(SECOND_PUBLISHER, self._publisher_fault)
+        return self.silent(wall_s) or self._held_for_long(wall_s, moving)
+
+    def silent(self, wall_s: float) -> Stop | None:
+        """The node that gives no sign of life any more; it is lost once."""
+        silent = self._roll.lost(wall_s)
+        if silent is None:
+            return None
+        self.lost, silent_s = silent
+        self._roll.dismiss()
+        detail = f"{self.lost} has given no /diagnostics for {silent_s:.1f} s: it has ended or hangs"
+        return Stop(NODE_LOST, detail)
+
+    def is_lost(self, role: str) -> bool:
+        """Whether the node of a role was lost."""
+        return bool(self.lost) and self.fact(role, "node", "") == self.lost
+
+    def fact(self, role: str, key: str, default: str) -> str:
+        """A fact of a role's status, or `default`."""
+        return self._reports[role].facts.get(key, default) if role in self._reports else default
+
+    def _is_ready(self, report: NodeReport) -> bool:
+        held = report.role == "gate" and report.state == NodeState.HOLDING and report.reason == DEADMAN
+        return held or report.state in _READY[report.role]
+
+    def _held_for_long(self, wall_s: float, moving: bool) -> Stop | None:
+        # Longer than it takes to notice that somebody is lost, which would be the better answer.
+        held_s = wall_s - self._held_since if moving and self._held_since is not None else 0.0
+        return Stop(DEADMAN, f"gate: {self._reports['gate'].detail}") if held_s > self._node_timeout_s + 1.0 else None

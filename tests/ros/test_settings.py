@@ -1,0 +1,91 @@
+"""A value that a user changes in the YAML is the same in the graph's node and in `salus rollout`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from salus_vla.errors import ConfigError
+from salus_vla.nodes.parameters import make_node, read_parameters
+from salus_vla.nodes.vla_ensemble_node import EnsembleParameters
+from salus_vla.parameters import parameter_names
+from salus_vla.rollouts import maker
+from salus_vla.rollouts.settings import RolloutSettings
+from salus_vla.settings import DEFAULTS, NODE, PolicySettings, read_settings
+
+StartRos = Callable[..., None]
+# Options of both commands and arguments of the launch file, which win over the file.
+OPTIONS = {"policy", "model.members", "model.device", "disturb"}
+
+
+def another(value: Any, field: Any) -> Any:
+    """A value that is not the default."""
+    if field.metadata["choices"]:
+        return next(choice for choice in field.metadata["choices"] if choice != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, tuple):
+        return ["cuda:0"]
+    if isinstance(value, str):
+        return f"{value}:1"
+    return value + 1 if isinstance(value, int) else value * 1.5
+
+
+@pytest.mark.parametrize("name", sorted(parameter_names(PolicySettings)))
+def test_a_changed_value_reaches_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start_ros: StartRos, name: str
+) -> None:
+    field = parameter_names(PolicySettings)[name]
+    value = another(getattr(DEFAULTS, field.name), field)
+    file = tmp_path / "parameters.yaml"
+    file.write_text(yaml.safe_dump({NODE: {"ros__parameters": {name: value}}}))
+    start_ros("--params-file", str(file))
+    node = make_node(NODE)
+    try:
+        in_graph = read_parameters(node, EnsembleParameters)
+    finally:
+        node.destroy_node()
+    changed = tuple(value) if isinstance(value, list) else value
+    assert getattr(in_graph, field.name) == changed
+    if name in OPTIONS:
+        return
+    built: list[PolicySettings] = []
+
+    def build(settings: PolicySettings, scene: object) -> None:
+        built.append(settings)
+        raise InterruptedError
+
+    monkeypatch.setattr(maker, "build_controller", build)
+    with pytest.raises(InterruptedError):
+        maker.EpisodeMaker(RolloutSettings(base=read_settings(file)))
+    assert getattr(built[0], field.name) == changed
+    assert built[0] == PolicySettings(**{item.name: getattr(in_graph, item.name) for item in _fields()})
+
+
+def _fields() -> list[Any]:
+    return list(parameter_names(PolicySettings).values())
+
+
+def test_the_settings_of_a_rollout_are_kept_in_its_run_and_older_runs_have_the_defaults_of_their_time() -> None:
+    settings = RolloutSettings(policy="hold", base=PolicySettings(blend_s=0.5, noise_samples=4))
+    stored = settings.to_arguments()
+    assert RolloutSettings.from_arguments(stored, "run.json") == settings
+    del stored["policy_settings"]
+    assert RolloutSettings.from_arguments(stored, "run.json") == RolloutSettings(policy="hold")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "is not JSON"),
+        ("[1]", "expected a JSON object"),
+        ('{"plan.blend_s": "soon"}', "'plan.blend_s' is 'soon'"),
+        ('{"plan.blend": 1.0}', "unknown parameter 'plan.blend'"),
+    ],
+)
+def test_settings_that_cannot_be_read_are_named(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words) as caught:
+        PolicySettings.from_json(text, "run.json: arguments.policy_settings")
+    assert str(caught.value).startswith("run.json: arguments.policy_settings")
