@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from itertools import batched, cycle, islice
 from pathlib import Path
 
-from salus_vla.cli.options import at_least
+from salus_vla.cli.options import at_least, number_above
 from salus_vla.domains import private_graph
 from salus_vla.errors import SalusError
 from salus_vla.faults.disk import fill_disk, refuse_folder
 from salus_vla.faults.graph import watching
 from salus_vla.faults.kills import IN_TURN, kill_at_random
 from salus_vla.faults.results import Injection, table, write_table
+from salus_vla.faults.storm import Gust, storm, storm_table, write_storm
 
 _KILLS_PER_RUN = 10  # each run is resumed so often; a new one then, so that the disk does not fill
 
@@ -27,6 +28,8 @@ def main(words: list[str] | None = None) -> int:
     """Inject the faults, print each result, write the table; 1 when a fault did harm."""
     arguments = _parser().parse_args(words)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no graph is left behind
+    if arguments.storm:
+        return _storm(arguments)
     began = time.monotonic()
     results = []
     try:
@@ -44,6 +47,36 @@ def main(words: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0 if all(result.passed for result in results) else 1
+
+
+def _storm(arguments: argparse.Namespace) -> int:
+    began = time.monotonic()
+    gusts: list[Gust] = []
+    try:
+        with (
+            private_graph(os.environ),
+            tempfile.TemporaryDirectory(prefix="salus_storm_") as folder,
+            watching() as watch,
+        ):
+            for gust in storm(Path(folder), arguments.storm, arguments.seed, watch):
+                gusts.append(gust)
+                verdict = " FAILED" if gust.problems else ""
+                words = (
+                    f"{gust.fault}: {gust.outcome}, {gust.commands} commands, {gust.silence_s * 1e3:.0f} ms{verdict}"
+                )
+                print(f"{time.monotonic() - began:5.0f} s  {len(gusts):3}  {words}", flush=True)
+                for problem in gust.problems:
+                    print(f"      {problem}", flush=True)
+        print(f"\n{storm_table(gusts)}")
+        if arguments.report is not None:
+            options = f"--storm {arguments.storm:g} --seed {arguments.seed}"
+            commands = sum(gust.commands for gust in gusts)
+            heading = f'`make faults ARGS="{options}"`: {len(gusts)} faults, {commands} commands observed.'
+            write_storm(arguments.report, gusts, heading)
+    except SalusError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return int(any(gust.problems for gust in gusts))
 
 
 def _injections(arguments: argparse.Namespace, folder: Path) -> Iterator[Injection]:
@@ -86,6 +119,13 @@ def _parser() -> argparse.ArgumentParser:
         type=at_least(0),
         default=10,
         help="disks that fill up; with 0 none is read-only either (default: 10)",
+    )
+    add(
+        "--storm",
+        type=number_above(0.0, or_equal=True),
+        default=0.0,
+        metavar="MINUTES",
+        help="instead of kills and disks: a storm of faults over an arm in motion, for so long",
     )
     add("--seed", type=at_least(0), default=0, help="of the random moments and sizes (default: 0)")
     add("--report", type=Path, metavar="FILE", help="Markdown file whose table between markers is replaced")

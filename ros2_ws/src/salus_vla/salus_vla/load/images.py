@@ -126,7 +126,9 @@ class _Cameras:
         end_ns = start_ns + (count - 1) * step_ns
         over = self._episode_type(header=header(end_ns), kind=self._episode_type.ENDED, run_id=_RUN)
         self._publishers[contract.EPISODE.name].publish(over)
-        end = StopRecording.Request(end_stamp=to_time(end_ns), outcome=int(Outcome.TIMEOUT), decisions=0)
+        end = StopRecording.Request(
+            run_id=_RUN, episode=0, end_stamp=to_time(end_ns), outcome=int(Outcome.TIMEOUT), decisions=0
+        )
         self._call(self._stop, end)
         self._node.destroy_node()
         return Counter(dict.fromkeys(self._pictures, count)), took_s

@@ -6,6 +6,8 @@ ABORTED, cleaning up lets go of the run.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rclpy.executors import SingleThreadedExecutor
 
 from salus_msgs.msg import Status
@@ -33,6 +35,7 @@ class BagRecorderNode:
         self._status.set_parameters(self._parameters)
         self._status.say(Status.STARTING, detail="not configured yet")
         self._recorder: TopicRecorder | None = None
+        self._made: Path | None = None  # the run of this process: configured anew, it goes on with it
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
 
@@ -61,7 +64,8 @@ class BagRecorderNode:
         """
         self._parameters = self._declared.read()
         self._status.set_parameters(self._parameters)
-        self._recorder = TopicRecorder(self.node, self._executor, self._parameters, self._status)
+        self._recorder = TopicRecorder(self.node, self._executor, self._parameters, self._status, self._made)
+        self._made = self._recorder.folder
         self._status.say(Status.HOLDING, Status.REASON_INACTIVE, "the run is open")
 
     def activate(self) -> None:

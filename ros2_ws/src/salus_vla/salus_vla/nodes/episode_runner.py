@@ -40,7 +40,7 @@ from salus_vla.scene import Scene
 from salus_vla.task.course import EpisodeCourse, episodes_left
 from salus_vla.task.monitor import Outcome
 from salus_vla.watch.meters import Level, Part, RateMeter
-from salus_vla.watch.supervision import Stop
+from salus_vla.watch.supervision import FirstCause, Stop
 
 
 class EpisodeRunner:
@@ -66,6 +66,7 @@ class EpisodeRunner:
         self._rates = {topic.name: RateMeter(FRAME_HZ) for topic in (contract.CLOCK, contract.JOINT_STATES)}
         self._lost_shown = 0  # frames lost that diagnostics have shown
         self._running: Episode | None = None
+        self._cause = FirstCause()
         self._ending = False
         self._idle: Future | None = None  # done when the run that goes on is over
         self._graph = Graph(
@@ -156,6 +157,7 @@ class EpisodeRunner:
         self._graph.checked(contract.RECORDER_START, start, Status.REASON_RECORDING_FAILED)
         start_ns = self._reset(seed)
         self._course.begin(start_ns, time.monotonic())
+        self._cause = FirstCause()
         self._running = Episode(
             run_id=self._run_id, episode=number, seed=seed, task=p.task, policy_source=p.policy, outcome=Episode.RUNNING
         )
@@ -175,11 +177,11 @@ class EpisodeRunner:
                 self._running.detail = event.detail
             if event.outcome is not Outcome.TIMEOUT:  # censoring is no event
                 self._publish(Episode.EVENT, event.stamp_ns)
-        if stop is not None:
-            raise GraphError(stop.reason, stop.detail)
-        if not over:
-            self._graph.check(moving=True)
-        return over
+        if over and stop is None:
+            return True
+        now = time.monotonic()
+        self._graph.stop_for(self._cause.judge(stop or self._graph.fault(moving=True), now))
+        return False
 
     def _finish(self, stop: Stop | None) -> None:
         episode = self._running
@@ -285,7 +287,7 @@ class EpisodeRunner:
     def _on_joints(self, message: JointState) -> None:
         position = messages.joint_positions(message)
         stamp_ns = messages.to_ns(message.header.stamp)
-        self._course.frames.add_joints(stamp_ns, position)
+        self._course.joints(stamp_ns, position)
         self._rates[contract.JOINT_STATES.name].add(stamp_ns)
 
     def _diagnostics(self) -> list[Part]:

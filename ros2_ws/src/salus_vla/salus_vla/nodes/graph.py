@@ -121,14 +121,19 @@ class Graph:
         Raises:
             GraphError: it cannot.
         """
+        self.stop_for(self.fault(moving=moving, now=now))
+
+    def fault(self, *, moving: bool = False, now: bool = False) -> Stop | None:
+        """Why the graph cannot go on; see `check`."""
         self._look_at_publishers(now=now)
-        self._raise(self.supervisor.fault(time.monotonic(), moving=moving))
+        return self.supervisor.fault(time.monotonic(), moving=moving)
 
     def _look_at_publishers(self, *, now: bool) -> None:
         self._publishers.look(now=now)
         self.supervisor.publishers(self._publishers.fault, time.monotonic())
 
-    def _raise(self, stop: Stop | None) -> None:
+    def stop_for(self, stop: Stop | None) -> None:
+        """Raises GraphError for a reason to stop, if there is one."""
         if stop is None:
             return
         if self.supervisor.lost:
@@ -201,7 +206,7 @@ class Graph:
         future = self._clients[service].call_async(request)
 
         def answered() -> bool:
-            self._raise(self.supervisor.silent(time.monotonic()))
+            self.stop_for(self.supervisor.silent(time.monotonic()))
             return bool(future.done())
 
         if not self.spin(answered, self._service_timeout_s):

@@ -45,8 +45,22 @@ from salus_vla.watch.publishers import SOLE
 class TopicRecorder:
     """Wires an `EpisodeRecorder` to the topics; records while it is active."""
 
-    def __init__(self, node: Node, executor: Executor, parameters: RecorderParameters, status: StatusPublisher) -> None:
+    def __init__(
+        self,
+        node: Node,
+        executor: Executor,
+        parameters: RecorderParameters,
+        status: StatusPublisher,
+        made: Path | None = None,
+    ) -> None:
         """Opens the run and subscribes.
+
+        Args:
+            node: gets subscriptions and services.
+            executor: of that node.
+            parameters: of the node.
+            status: of the node.
+            made: folder of the run that this process made before, which is no other's.
 
         Raises:
             RecordingError: the run's folder cannot be written or resumed, or a parameter of it is wrong.
@@ -57,7 +71,7 @@ class TopicRecorder:
         self._facts: dict[str, dict[str, str]] = {}
         topics = [topic for topic in contract.TOPICS if _installed(topic)]
         types = MessageTypes()
-        self._run = open_run(p)
+        self._run = open_run(p, made)
         options = WriterOptions(compression=p.compression)  # type: ignore[arg-type]
         writer = partial(open_writer, backend=p.backend, types=types, options=options)  # type: ignore[arg-type]
         try:
@@ -82,6 +96,11 @@ class TopicRecorder:
             node.create_service(StopRecording, contract.RECORDER_STOP.name, self._on_stop, callback_group=group),
         ]
         self._tell_run()
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run."""
+        return self._run.path
 
     # -- lifecycle -----------------------------------------------------------------------------------------------------
 
@@ -286,8 +305,8 @@ class TopicRecorder:
         return [*parts, disk(shutil.disk_usage(self._run.path).free, self._parameters.disk_warn_gb)]
 
 
-def open_run(p: RecorderParameters) -> RunFolder:
-    """Makes the run's folder, or opens it to go on.
+def open_run(p: RecorderParameters, made: Path | None = None) -> RunFolder:
+    """Makes the run's folder, or opens it to go on; `made` is the one that this process has made before.
 
     Raises:
         RecordingError: it cannot be written, exists although it should not or the reverse, or a parameter is wrong.
@@ -297,6 +316,8 @@ def open_run(p: RecorderParameters) -> RunFolder:
         if not p.run_id:
             raise RecordingError("resume needs run_id, the name of the run to continue")
         return RunFolder.open_existing(out / p.run_id)
+    if made is not None and p.run_id and made == (out / p.run_id):
+        return RunFolder.open_existing(made)
     run_id = p.run_id or datetime.now().strftime("run_%Y%m%d_%H%M%S")
     try:
         arguments = {key: str(value) for key, value in json.loads(p.arguments or "{}").items()}

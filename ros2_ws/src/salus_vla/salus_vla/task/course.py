@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from salus_vla.frames import FloatArray
 from salus_vla.reasons import SCENE_RESET, SIMULATOR_LOST
 from salus_vla.scene import Scene
 from salus_vla.task.assembly import FrameAssembler
@@ -68,6 +69,7 @@ class EpisodeCourse:
         self.counts: dict[str, int] = {}
         self._fresh = self._taken_ns = 0
         self._frame_wall_s = 0.0
+        self._moved = ""  # what was put elsewhere, and when
         self._running = False
 
     @property
@@ -96,7 +98,17 @@ class EpisodeCourse:
         self._teleports.forget()
         self._tracker.start(start_ns)
         self._taken_ns, self._frame_wall_s = start_ns - self._frame_dt_ns, wall_s
+        self._moved = ""
         self._running = True
+
+    def joints(self, stamp_ns: int, position: FloatArray) -> None:
+        """Takes measured joints, shape (9,) [rad, m], and their stamp [ns].
+
+        A reset shows here before a frame is complete: in lockstep nothing may come behind it.
+        """
+        self.frames.add_joints(stamp_ns, position)
+        if self._running and stamp_ns >= self.start_ns:
+            self._moved = self._moved or _reset_words(stamp_ns, self._teleports.joints(stamp_ns, position))
 
     def decisions(self, stamp_ns: int) -> int:
         """Decision periods that have passed at a stamp [ns], a begun one included."""
@@ -116,15 +128,12 @@ class EpisodeCourse:
             assert frame.joint_position is not None
             self.frames_lost += round((frame.stamp_ns - self._taken_ns) / self._frame_dt_ns) - 1
             self._taken_ns, self._frame_wall_s = frame.stamp_ns, wall_s
-            moved = self._teleports.see(frame.stamp_ns, frame.joint_position, frame.poses)
-            if moved:
-                words = (
-                    f"the scene was reset at {frame.stamp_ns * 1e-9:.2f} s, and this run did not ask for it: {moved}"
-                )
-                return events, False, Stop(SCENE_RESET, words)
+            self._moved = self._moved or _reset_words(frame.stamp_ns, self._teleports.poses(frame.poses))
             events += self._tracker.update(frame.stamp_ns, frame.joint_position, frame.poses, frame.contacts)
-            if self._tracker.over(frame.stamp_ns):
+            if self._tracker.over(frame.stamp_ns) and not self._moved:
                 return events, True, None
+        if self._moved:
+            return events, False, Stop(SCENE_RESET, self._moved)
         silent_s = wall_s - self._frame_wall_s
         if silent_s <= self._silence_timeout_s:
             return events, False, None
@@ -150,6 +159,10 @@ class EpisodeCourse:
             decisions=tracker.decisions(end_ns),
             detail=detail,
         )
+
+
+def _reset_words(stamp_ns: int, moved: str) -> str:
+    return f"the scene was reset at {stamp_ns * 1e-9:.2f} s, not by this run: {moved}" if moved else ""
 
 
 def episodes_left(next_episode: int, completed: int, wanted: int) -> range:

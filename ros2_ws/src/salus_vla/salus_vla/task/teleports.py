@@ -20,7 +20,7 @@ _FAR = 0.01  # m
 
 
 class TeleportWatch:
-    """Compares each frame with the ones before."""
+    """Compares what is measured with what was before."""
 
     def __init__(self, frame_dt_ns: int) -> None:
         """Nothing was seen yet; time between two frames [ns]."""
@@ -33,24 +33,24 @@ class TeleportWatch:
         self._arm: FloatArray | None = None
         self._poses: list[Mapping[str, Pose]] = []  # of the newest three frames
 
-    def see(self, stamp_ns: int, joint_position: FloatArray, poses: Mapping[str, Pose]) -> str:
-        """Takes a frame: stamp [ns], joints (9,) and entities; what was put elsewhere, in words, or empty."""
-        words = self._arm_moved(stamp_ns, joint_position) or self._thing_moved(poses)
-        self._stamp_ns, self._arm = stamp_ns, joint_position[:ARM_DOF].copy()
-        return words
-
-    def _arm_moved(self, stamp_ns: int, joint_position: FloatArray) -> str:
-        if self._arm is None or self._stamp_ns is None:
+    def joints(self, stamp_ns: int, joint_position: FloatArray) -> str:
+        """Takes joints (9,) and their stamp [ns], in order; what moved as no arm does, in words, or empty."""
+        before_ns, before = self._stamp_ns, self._arm
+        if before_ns is not None and stamp_ns <= before_ns:
             return ""
-        frames = max(1.0, (stamp_ns - self._stamp_ns) / self._dt_ns)
-        moved = np.abs(joint_position[:ARM_DOF] - self._arm)
+        self._stamp_ns, self._arm = stamp_ns, joint_position[:ARM_DOF].copy()
+        if before is None or before_ns is None:
+            return ""
+        frames = max(1.0, (stamp_ns - before_ns) / self._dt_ns)
+        moved = np.abs(self._arm - before)
         far = np.flatnonzero(moved > PANDA.velocity * self._dt_ns * 1e-9 * (frames - 1.0 + _LATE_FRAMES) + _SLACK)
         if not far.size:
             return ""
         joint = int(far[0])
-        return f"{ARM_JOINTS[joint]} moved by {moved[joint]:.3f} rad within {(stamp_ns - self._stamp_ns) * 1e-6:.0f} ms"
+        return f"{ARM_JOINTS[joint]} moved by {moved[joint]:.3f} rad within {(stamp_ns - before_ns) * 1e-6:.0f} ms"
 
-    def _thing_moved(self, poses: Mapping[str, Pose]) -> str:
+    def poses(self, poses: Mapping[str, Pose]) -> str:
+        """Takes the entities of a frame, in order; what was put elsewhere, in words, or empty."""
         self._poses = [*self._poses[-3:], dict(poses)]
         if len(self._poses) < 4:
             return ""

@@ -8,7 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from salus_vla.reasons import DEADMAN, INACTIVE, NODE_LOST, SECOND_PUBLISHER, WATCHDOG, NodeState
+from salus_vla.reasons import (
+    DEADMAN,
+    INACTIVE,
+    LOCKSTEP_LOST,
+    NODE_LOST,
+    SECOND_PUBLISHER,
+    SIMULATOR_STOPPED,
+    STALE_CAMERA,
+    STALE_CHUNK,
+    STALE_JOINTS,
+    WATCHDOG,
+    NodeState,
+)
 from salus_vla.watch.roll_call import RollCall
 
 ROLES = ("policy", "recorder", "gate")  # all must be ready before an episode
@@ -18,8 +30,8 @@ _READY = {
     # It goes on streaming, or holding, an arm at rest between two episodes, and takes a new stream from there.
     "gate": (NodeState.READY, NodeState.RUNNING),
 }
-# Whoever publishes in place of a node that died is known as its own for so long: longer than the middleware's lease.
-LEASE_S = 25.0
+# A publisher whose process was killed is known for so long: longer than the lease in config/fastdds.xml.
+LEASE_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -156,3 +168,26 @@ class Supervisor:
         # Longer than it takes to notice that somebody is lost, which would be the better answer.
         held_s = wall_s - self._held_since if moving and self._held_since is not None else 0.0
         return Stop(DEADMAN, f"gate: {self._reports['gate'].detail}") if held_s > self._node_timeout_s + 1.0 else None
+
+
+# What follows from something else: the arm is stopped by then, and whoever looks a moment longer may see from what.
+SYMPTOMS = (LOCKSTEP_LOST, SIMULATOR_STOPPED, STALE_CAMERA, STALE_CHUNK, STALE_JOINTS, DEADMAN)
+_PATIENCE_S = 0.5  # wall time in which a cause is seen that was there before its symptom
+
+
+class FirstCause:
+    """Of several reasons to stop, the one that the others follow from."""
+
+    def __init__(self) -> None:
+        """Nothing happened yet."""
+        self._symptom: tuple[float, Stop] | None = None
+
+    def judge(self, stop: Stop | None, wall_s: float) -> Stop | None:
+        """Takes a reason, or none, at wall time [s]; gives the one to stop for once it is known."""
+        if stop is not None and stop.reason not in SYMPTOMS:
+            return stop
+        if stop is not None and self._symptom is None:
+            self._symptom = (wall_s, stop)
+        if self._symptom is not None and wall_s - self._symptom[0] >= _PATIENCE_S:
+            return self._symptom[1]
+        return None
