@@ -18,11 +18,11 @@ build: ## build the ROS workspace again
 demo: setup ## record 3 episodes with MuJoCo and the trained ensemble; ARGS= adds options of `salus collect`
 	@$(IN_ENV) salus collect --episodes 3 --sim mujoco --policy ensemble $(ARGS)
 
-test: setup ## all tests; ARGS= adds options of pytest
+test: lint ## lint and all tests; ARGS= adds options of pytest
 	@tools/setup.sh browser
 	@$(IN_ENV) tools/run_tests.sh $(ARGS)
 
-faults: setup ## kill processes 120 times and fill disks, about 40 minutes; ARGS= adds options
+faults: setup ## kill processes 120 times and fill disks, about 40 minutes; ARGS="--storm 20": 20 minutes of anything
 	@$(IN_ENV) python -m salus_vla.faults --report docs/reliability.md $(ARGS)
 
 load: setup ## 640x480 at 30 Hz, four graphs, 500 episodes, about 7 minutes; ARGS= adds options

@@ -77,6 +77,7 @@ class Bench(GraphClient):
         super().__init__("bench", LIMIT_S)
         self.pose, self.speed, self.stamp = HOME.copy(), np.zeros(9), 10**9
         self.sent: list[tuple[int, np.ndarray]] = []
+        self.pid = 0  # of the gate
         self.arrived: list[float] = []  # wall time of each
         self.published: dict[int, float] = {}  # wall time of each frame
         self.statuses: list[Status] = []
@@ -169,6 +170,7 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     with subprocess.Popen([str(executable), "--ros-args", *parameters]) as process:
         try:
             bench = Bench()
+            bench.pid = process.pid
             try:
                 bench.frame()
                 yield bench
@@ -224,6 +226,24 @@ def test_a_commander_that_is_killed_in_motion_leaves_an_arm_that_the_gate_brings
     assert_inside([position for _, position in bench.sent], HOME)
     travelled = (bench.pose - at_kill)[:7] / speed[:7]  # all joints stopped together, along the path
     np.testing.assert_allclose(travelled, travelled[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("bench", [("pacing:=realtime",)], indirect=True)
+def test_a_gate_that_is_shut_down_in_motion_brings_the_arm_to_rest_first(bench: Bench) -> None:
+    bench.connect_targets()
+    bench.wait_for_status(Status.READY)
+    pose, velocity = HOME.copy(), 0.0
+    for _ in range(20):
+        bench.frame()
+        velocity += 3.0 * DT
+        pose[0] += velocity * DT
+        bench.offer(pose)
+        bench.wait(lambda: bench.sent and bench.sent[-1][0] == bench.stamp, "the command")
+    os.kill(bench.pid, signal.SIGINT)
+    bench.offer(pose + velocity * DT)  # nothing passes any more
+    bench.frames_until(lambda: np.abs(bench.sent[-1][1] - bench.sent[-2][1]).max() == 0.0, "rest")
+    assert_inside([position for _, position in bench.sent], HOME)
+    assert bench.sent[-1][1][0] > pose[0]  # along the path
 
 
 # A frame with refused commands only is braked after the deadman's wall time: this test may be slower than 0.2 s.

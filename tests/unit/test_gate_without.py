@@ -72,7 +72,7 @@ def driven(*, realtime: bool) -> World:
     for number in range(1, 13):
         pose = world.pose.copy()
         pose[0] += 5.0 * number * DT * DT
-        assert world.offer(pose) is None
+        assert world.offer(pose, wall_s=10.0 + (number - 1) * DT) is None
         world.stamp += FRAME
         world.gate.frame(world.stamp, world.pose.tolist(), world.speed.tolist(), wall_s=10.0 + number * DT)
         world.speed = np.zeros(9)
@@ -112,6 +112,22 @@ def test_frames_that_come_again_in_such_a_stop_are_answered_with_the_rest_of_it(
         world._took(own)
     assert_inside([command for _, command in world.sent], HOME)
     assert [stamp for stamp, _ in world.sent] == sorted(stamp for stamp, _ in world.sent)
+
+
+def test_in_realtime_frames_that_come_slowly_do_not_make_200_ms_longer() -> None:
+    world = driven(realtime=True)
+    last = 10.0 + 11 * DT
+    for tick in range(1, 60):
+        wall = last + tick * DT
+        if tick % 4 == 0:  # a simulator at a quarter of its pace
+            world.stamp += FRAME
+            own = world.gate.frame(world.stamp, world.pose.tolist(), world.speed.tolist(), wall_s=wall)
+        else:
+            own = world.gate.waited(wall)
+        if own is not None:
+            assert wall - last <= 0.2
+            break
+    assert world.gate.state is State.BRAKING
 
 
 def test_in_lockstep_no_wall_time_is_too_long_for_a_frame() -> None:

@@ -24,6 +24,7 @@ NO_VALID_POLICY: Final = "no_valid_policy"
 NON_FINITE_ACTION: Final = "non_finite_action"
 COMMAND_REFUSED: Final = "command_refused"
 CHUNK_EXHAUSTED: Final = "chunk_exhausted"
+PLANNING_ANEW: Final = "planning_anew"
 LOCKSTEP_LOST: Final = "lockstep_lost"
 # The watchdog: latched until /salus/reset_hold is called.
 STALE_CAMERA: Final = "stale_camera"

@@ -54,6 +54,7 @@ from salus_vla.reasons import (
     NO_DECISION_YET,
     NO_EPISODE,
     NO_VALID_POLICY,
+    PLANNING_ANEW,
     NodeState,
 )
 from salus_vla.watch.watchdog import JOINTS, Trip, Watchdog, WatchLimits
@@ -534,7 +535,7 @@ class Authority:
         self.replanned += 1
         self._controller.resume_at(pose)
         self._turns.answered_ns = max(self._turns.answered_ns, self._newest_ns - 1)
-        self._say(NodeState.HOLDING, NO_DECISION_YET, "the gate let go: planning anew from where the arm is")
+        self._say(NodeState.HOLDING, PLANNING_ANEW, "the gate let go: planning anew from where the arm is")
 
     def _say(self, state: NodeState, reason: str = "", detail: str = "", stamp_ns: int | None = None) -> None:
         if stamp_ns is None:

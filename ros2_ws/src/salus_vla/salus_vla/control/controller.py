@@ -25,12 +25,13 @@ from salus_vla.reasons import (
     NO_DECISION_YET,
     NO_EPISODE,
     NON_FINITE_ACTION,
+    PLANNING_ANEW,
 )
 from salus_vla.scene import Scene
 from salus_vla.settings import DEFAULTS
 from salus_vla.signals import NoveltyReference, SignalTracker, SignalVector
 
-_NO_STOP = (NO_EPISODE, NO_DECISION_YET)  # nothing went wrong: the arm is where it should be
+_NO_STOP = (NO_EPISODE, NO_DECISION_YET, PLANNING_ANEW)  # nothing went wrong: the arm is where it should be
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ class Controller:
         """Goes on at rest from a pose (9,) [rad, m] that the gate commanded, once a decision gives a plan."""
         self._limiter.start(np.append(commanded[:ARM_DOF], commanded[ARM_DOF:].sum()))
         self._standstill.move()
-        self.drop_plan(NO_DECISION_YET, "planning anew from where the arm is")
+        self.drop_plan(PLANNING_ANEW, "the gate let go: planning anew from where the arm is")
 
     @property
     def command_in_force(self) -> FloatArray | None:

@@ -97,8 +97,8 @@ class Gate:
                 of wall time where a frame got nothing but refused commands and, in lockstep, time stands still for it.
             max_age_frames: a command that answers a frame older than this many frames is stale. As many and one more
                 may pass at once when they come late, which the arm feels as a step.
-            realtime: the arm moves on whether or not frames come, so that wall time without any brakes it as well; in
-                lockstep frames wait for commands, and no wall time is too long.
+            realtime: the arm moves on whether or not frames come, so that wall time without a command brakes it as
+                well; in lockstep frames wait for commands, and no wall time is too long.
             limits: of the nine joints; the Panda's by default.
         """
         self._limits = limits or joint_limits()
@@ -122,6 +122,7 @@ class Gate:
         self._refused_wall_s: float | None = None  # since when the newest frame waits with refused commands only
         self._early: tuple[int, Any] | None = None
         self._frame_wall_s: float | None = None
+        self._passed_wall_s = 0.0  # when the newest command passed
         self._blocked = ""
         self.passed = self.braked = self.teleports = self.clock_jumps = self.plain_stops = 0
         self.stop_fault = ""
@@ -240,6 +241,7 @@ class Gate:
             self._motion, self._sent_ns = outcome, stamp_ns
             self._state = State.STREAM
             self._refused_wall_s = None
+            self._passed_wall_s = wall_s
             self.passed += 1
             return None
         self.refused[outcome.reason] += 1
@@ -248,7 +250,8 @@ class Gate:
     def waited(self, wall_s: float) -> OwnCommand | None:
         """Brakes where the newest frame has been waiting with nothing but refused commands for too long.
 
-        In realtime also where no frame came for as long: whoever measures the joints may be dead.
+        In realtime also where no command passed for as long, by the wall clock, whether frames come or not: whoever
+        measures the joints may be slow, or dead.
 
         Args:
             wall_s: monotonic wall time [s].
@@ -259,21 +262,27 @@ class Gate:
         since = self._refused_wall_s
         if since is not None and self._state is State.STREAM and wall_s - since >= self._deadman_s:
             return self._brake()
-        return self._without_frames(wall_s) if self._realtime else None
+        return self._by_wall(wall_s) if self._realtime else None
 
-    def _without_frames(self, wall_s: float) -> OwnCommand | None:
-        """The stop of an arm whose joints nobody measures any more, one command per frame of wall time."""
-        if self._frame_wall_s is None or wall_s - self._frame_wall_s < self._deadman_s:
-            return None
+    def _by_wall(self, wall_s: float) -> OwnCommand | None:
+        """The stop of an arm that moves on by the wall clock, whatever the frames do.
+
+        It begins when the newest command is too old, and goes on with one command per frame of wall time where nobody
+        measures the joints any more; otherwise frames are answered with the rest of it.
+        """
+        frames_s = wall_s - self._frame_wall_s if self._frame_wall_s is not None else float("inf")
+        blind = frames_s >= self._deadman_s
         if self._state is State.BRAKING:
-            if wall_s - self._stop_wall_s < self._dt - _EARLY_S:
+            if not blind or wall_s - self._stop_wall_s < self._dt - _EARLY_S:
                 return None
             self._stop_wall_s = wall_s
             return self._next_of_stop(beyond=True)
         if self._state is not State.STREAM or self.at_rest:
             return None
+        if not self._blocked and wall_s - self._passed_wall_s < self._deadman_s:
+            return None
         self._stop_wall_s = wall_s
-        return self._brake(beyond=True)
+        return self._brake(beyond=blind)
 
     # -- judging -------------------------------------------------------------------------------------------------------
 

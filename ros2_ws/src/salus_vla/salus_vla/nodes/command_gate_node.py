@@ -7,6 +7,7 @@ every other process is dead. Time is that of the frames, /joint_states, so that 
 from __future__ import annotations
 
 import math
+import signal
 import time
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ from salus_vla.watch.meters import LatencyMeter, Level, Part, RateMeter
 
 _FRAME_NS = round(1e9 / FRAME_HZ)
 _TICK_S = 0.02  # wall time between two looks at frames that wait, and two commands of a stop without frames
+_LEAVES_WITHIN_S = 1.5  # wall time for the stop of a moving arm when the gate is shut down
 _REFUSAL_SHOWN_NS = 1_000_000_000  # a refusal stays on the status for this long, so that a flood changes it once
 _IN_ORDER = list(JOINTS)
 
@@ -76,6 +78,7 @@ class CommandGateNode:
         )
         self._status = StatusPublisher(self.node, "gate")
         self._status.set_parameters(p)
+        self._leaving_since: float | None = None
         self._refused_ns: int | None = None
         self._refusals_reported = 0
         self._frames_rate, self._judging = RateMeter(FRAME_HZ), LatencyMeter()
@@ -94,8 +97,25 @@ class CommandGateNode:
         self._status.say(Status.STARTING, detail=f"waiting for {contract.JOINT_STATES.name}")
 
     def run(self) -> None:
-        """Spins until rclpy shuts down."""
-        self._executor.spin()
+        """Spins until SIGINT or SIGTERM; a moving arm is braked before the gate leaves it."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._leave())
+        while self.node.context.ok() and not self._may_leave():
+            self._executor.spin_once(timeout_sec=_TICK_S)
+
+    def _leave(self) -> None:
+        """Nothing passes any more. In lockstep the world stands still with its simulator: nothing is left to brake."""
+        if self._leaving_since is None:
+            self._leaving_since = time.monotonic()
+            self._gate.block("the gate is being shut down")
+
+    def _may_leave(self) -> bool:
+        since = self._leaving_since
+        if since is None:
+            return False
+        lockstep = self._parameters.pacing == LOCKSTEP
+        at_rest = self._gate.at_rest and self._gate.state is not State.BRAKING
+        return lockstep or at_rest or time.monotonic() - since > _LEAVES_WITHIN_S
 
     def close(self) -> None:
         """Ends the node."""
@@ -142,7 +162,7 @@ class CommandGateNode:
     def _on_tick(self) -> None:
         take_waiting(self._joints)  # joints first: what they say is newer than what the clock on the wall says
         wall_s = time.monotonic()
-        if self._publishers.look():
+        if self._leaving_since is None and self._publishers.look():
             self._gate.block(self._publishers.fault)
             self._say_blocked()
         self._send(self._gate.waited(wall_s))
@@ -246,4 +266,4 @@ def _measured(message: JointState) -> tuple[list[float], list[float]]:
 
 def main(args: list[str] | None = None) -> int:
     """Entry point of the `command_gate` executable."""
-    return run_node(CommandGateNode, args, role="gate")
+    return run_node(CommandGateNode, args, role="gate", ends_itself=True)

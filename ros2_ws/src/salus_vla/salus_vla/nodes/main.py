@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import rclpy
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.signals import SignalHandlerOptions
 
 from salus_msgs.msg import Status
 from salus_vla.contract import DISCOVERY_S, STATUS_TOPIC
@@ -33,15 +35,19 @@ class RunnableNode(Protocol):
         """Frees what the node holds."""
 
 
-def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None, *, role: str = "") -> int:
+def run_node(
+    make: Callable[[], RunnableNode], args: list[str] | None = None, *, role: str = "", ends_itself: bool = False
+) -> int:
     """Runs a node; returns the process's exit code: 0 at the end or on SIGINT, 1 on an error that was reported.
 
     Args:
         make: constructs it.
         args: command line with the ROS arguments; the process's own by default.
         role: in the graph; a node that ends by an error says FAILED on /salus/status in its name.
+        ends_itself: signals are the node's to handle, because it has something to do before it ends.
     """
-    rclpy.init(args=args)
+    options = SignalHandlerOptions.NO if ends_itself else SignalHandlerOptions.ALL
+    rclpy.init(args=args, signal_handler_options=options)
     node: RunnableNode | None = None
     try:
         node = make()
@@ -63,6 +69,9 @@ def run_node(make: Callable[[], RunnableNode], args: list[str] | None = None, *,
             _say_failed(role, error)
         return 1
     finally:
+        if ends_itself:
+            for number in (signal.SIGINT, signal.SIGTERM):  # it ends already; a second one must not end it otherwise
+                signal.signal(number, signal.SIG_IGN)
         if node is not None:
             node.close()
         rclpy.try_shutdown()

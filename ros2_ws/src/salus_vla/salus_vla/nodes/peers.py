@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.client import Client
 from rclpy.node import Node
+from rclpy.task import Future
 
 from salus_msgs.msg import Status
 from salus_vla.errors import SalusError
@@ -23,6 +25,13 @@ _DOWN = (
     (State.PRIMARY_STATE_INACTIVE, Transition.TRANSITION_CLEANUP, "cleanup"),
 )
 _FROM = {transition: state for state, transition, _ in _DOWN}
+_TO = {
+    Transition.TRANSITION_CONFIGURE: State.PRIMARY_STATE_INACTIVE,
+    Transition.TRANSITION_ACTIVATE: State.PRIMARY_STATE_ACTIVE,
+    Transition.TRANSITION_DEACTIVATE: State.PRIMARY_STATE_INACTIVE,
+    Transition.TRANSITION_CLEANUP: State.PRIMARY_STATE_UNCONFIGURED,
+}
+_ASK_AGAIN_S = 3.0  # wall time; rmw_fastrtps drops an answer whose reader it does not know yet
 _REASON_S = 2.0  # what a node says about a transition that failed may arrive after the answer
 
 
@@ -87,8 +96,7 @@ class Peers:
             for name in self._state:
                 if self._get_state(name, load_s) != state:
                     continue
-                answer = self._call(self._change[name], name, _request(transition), load_s)
-                if not answer.success:
+                if not self._transition(name, transition, load_s):
                     self._spin(self._goes_on, _REASON_S)
                     raise GraphError(Status.REASON_NODE_LOST, f"/{name} refused to {word}")
                 self._ours.append((name, downs[transition]))
@@ -122,7 +130,7 @@ class Peers:
             try:
                 if self._get_state(name, timeout_s) != _FROM[transition]:
                     continue  # somebody took it down, or further up, already
-                if not self._call(self._change[name], name, _request(transition), timeout_s).success:
+                if not self._transition(name, transition, timeout_s):
                     problems.append(f"/{name} refused to {word}")
                     self.forget(name)
             except GraphError as error:
@@ -136,18 +144,33 @@ class Peers:
         return False
 
     def _get_state(self, name: str, timeout_s: float) -> int:
-        return int(self._call(self._state[name], name, GetState.Request(), timeout_s).current_state.id)
+        """State of a node; asked again where no answer comes, because one that is sent too early is lost for good."""
+        client, until = self._state[name], time.monotonic() + timeout_s
+        while (left := until - time.monotonic()) > 0.0:
+            future = client.call_async(GetState.Request())
+            if self._wait_for(future, client, name, min(left, _ASK_AGAIN_S)):
+                return int(future.result().current_state.id)
+            client.remove_pending_request(future)
+        raise GraphError(Status.REASON_NODE_LOST, f"/{name} did not answer {client.srv_name} within {timeout_s:g} s")
 
-    def _call(self, client: Client, name: str, request: Any, timeout_s: float) -> Any:
-        future = client.call_async(request)
+    def _transition(self, name: str, transition: int, timeout_s: float) -> bool:
+        """Whether a transition succeeded; where its answer was lost, the state that the node is in says so."""
+        client, until = self._change[name], time.monotonic() + timeout_s
+        future = client.call_async(_request(transition))
+        while (left := until - time.monotonic()) > 0.0:
+            if self._wait_for(future, client, name, min(left, _ASK_AGAIN_S)):
+                return bool(future.result().success)
+            # A node that is busy with the transition answers neither; then this waits as well.
+            if self._get_state(name, max(left, _ASK_AGAIN_S)) == _TO[transition]:
+                return True
+        raise GraphError(Status.REASON_NODE_LOST, f"/{name} did not answer {client.srv_name} within {timeout_s:g} s")
+
+    def _wait_for(self, future: Future, client: Client, name: str, timeout_s: float) -> bool:
         # Its service goes with it: a node that ends while it loads is not waited for.
-        if not self._spin(lambda: future.done() or not client.service_is_ready(), timeout_s):
-            raise GraphError(
-                Status.REASON_NODE_LOST, f"/{name} did not answer {client.srv_name} within {timeout_s:g} s"
-            )
-        if not future.done():
+        self._spin(lambda: future.done() or not client.service_is_ready(), timeout_s)
+        if not future.done() and not client.service_is_ready():
             raise GraphError(Status.REASON_NODE_LOST, f"/{name} has ended")
-        return future.result()
+        return bool(future.done())
 
 
 def _request(transition: int) -> ChangeState.Request:

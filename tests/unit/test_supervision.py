@@ -1,0 +1,166 @@
+"""When an episode may begin, what ends it, and which of several reasons is the first cause."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salus_vla.reasons import (
+    DEADMAN,
+    INACTIVE,
+    LOCKSTEP_LOST,
+    NO_DECISION_YET,
+    NODE_LOST,
+    RECORDING_FAILED,
+    SCENE_RESET,
+    SECOND_PUBLISHER,
+    STALE_CAMERA,
+    WATCHDOG,
+    NodeState,
+)
+from salus_vla.watch.publishers import second_publisher
+from salus_vla.watch.supervision import LEASE_S, ROLES, SYMPTOMS, FirstCause, NodeReport, Stop, Supervisor
+
+TIMEOUT = 5.0
+
+
+def report(role: str, state: NodeState, reason: str = "", detail: str = "in words") -> NodeReport:
+    return NodeReport(role, state, reason, detail, {"node": f"/{role}"})
+
+
+def ready(wall_s: float = 0.0) -> Supervisor:
+    """All nodes are ready and live."""
+    supervisor = Supervisor(TIMEOUT)
+    for role in ROLES:
+        supervisor.said(report(role, NodeState.READY, detail=""), wall_s)
+        supervisor.heard(f"/{role}", wall_s)
+    return supervisor
+
+
+def test_an_episode_begins_when_every_role_is_ready_and_gives_signs_of_life() -> None:
+    supervisor = Supervisor(TIMEOUT)
+    assert supervisor.not_ready(["/sim/reset"]) == ["service /sim/reset", *(f"{role} READY" for role in ROLES)]
+    for role in ROLES:
+        supervisor.said(report(role, NodeState.READY), 0.0)
+    assert supervisor.not_ready() == [f"/diagnostics of {role}" for role in ROLES]
+    assert ready().not_ready() == []
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "ok"),
+    [
+        (NodeState.RUNNING, "", True),  # it streams an arm at rest between two episodes
+        (NodeState.HOLDING, DEADMAN, True),  # and takes a new stream where it holds
+        (NodeState.HOLDING, SECOND_PUBLISHER, False),
+        (NodeState.STARTING, "", False),
+        (NodeState.FAILED, DEADMAN, False),
+    ],
+)
+def test_the_gate_need_not_be_idle(state: NodeState, reason: str, ok: bool) -> None:
+    supervisor = ready()
+    supervisor.said(report("gate", state, reason), 0.0)
+    assert (supervisor.not_ready() == []) is ok
+
+
+def test_what_a_node_says_of_its_wait_is_shown() -> None:
+    supervisor = ready()
+    supervisor.said(report("policy", NodeState.STARTING, detail="loading the policy"), 0.0)
+    assert supervisor.not_ready() == ["policy READY (it says: loading the policy)"]
+
+
+@pytest.mark.parametrize("reason", WATCHDOG)
+def test_a_latched_hold_ends_the_run_at_any_time(reason: str) -> None:
+    supervisor = ready()
+    supervisor.said(report("policy", NodeState.HOLDING, reason), 0.0)
+    assert supervisor.fault(0.0) == Stop(reason, "policy: in words")
+
+
+def test_a_hold_that_ends_by_itself_ends_nothing() -> None:
+    supervisor = ready()
+    supervisor.said(report("policy", NodeState.HOLDING, NO_DECISION_YET), 0.0)
+    assert supervisor.fault(0.0, moving=True) is None
+
+
+def test_who_is_deactivated_in_an_episode_ends_it_and_before_one_is_waited_for() -> None:
+    supervisor = ready()
+    supervisor.said(report("recorder", NodeState.HOLDING, INACTIVE, "deactivated by a lifecycle transition"), 0.0)
+    assert supervisor.fault(0.0) is None
+    stop = supervisor.fault(0.0, moving=True)
+    assert stop == Stop(INACTIVE, "recorder: deactivated by a lifecycle transition")
+
+
+def test_a_node_that_failed_ends_the_run_and_the_episode_nodes_own_word_does_not() -> None:
+    supervisor = ready()
+    supervisor.said(report("episode", NodeState.FAILED, NODE_LOST), 0.0)
+    assert supervisor.fault(0.0, moving=True) is None
+    supervisor.said(report("recorder", NodeState.FAILED, RECORDING_FAILED), 0.0)
+    assert supervisor.fault(0.0) == Stop(RECORDING_FAILED, "recorder: in words")
+
+
+def test_a_node_without_a_sign_of_life_is_lost_once_and_by_name() -> None:
+    supervisor = ready()
+    supervisor.watch(0.0)
+    for wall in range(1, 6):
+        for role in ("recorder", "gate"):
+            supervisor.heard(f"/{role}", float(wall))
+        assert supervisor.fault(float(wall)) is None
+    stop = supervisor.fault(5.5)
+    assert stop is not None
+    assert stop.reason == NODE_LOST
+    assert stop.detail.startswith("/policy has given no /diagnostics")
+    assert supervisor.is_lost("policy")
+    assert not supervisor.is_lost("recorder")
+    assert supervisor.fault(5.6) is None
+
+
+def test_a_gate_that_holds_for_long_ends_an_episode_and_a_short_hold_does_not() -> None:
+    supervisor = ready()
+    supervisor.said(report("gate", NodeState.HOLDING, DEADMAN), 10.0)
+    assert supervisor.fault(10.0 + TIMEOUT, moving=True) is None
+    assert supervisor.fault(11.5 + TIMEOUT, moving=True) == Stop(DEADMAN, "gate: in words")
+    supervisor.said(report("gate", NodeState.RUNNING), 12.0)
+    assert supervisor.fault(30.0, moving=True) is None
+
+
+def test_a_second_publisher_ends_an_episode_at_once_and_is_waited_for_before_one() -> None:
+    supervisor = ready()
+    fault = "/joint_command has a second publisher, node /x"
+    supervisor.publishers(fault, 10.0)
+    assert supervisor.not_ready() == [fault]
+    assert supervisor.fault(10.0, moving=True) == Stop(SECOND_PUBLISHER, fault)
+    assert supervisor.fault(10.0 + LEASE_S) is None  # it may be a process that was killed
+    assert supervisor.fault(10.1 + LEASE_S) == Stop(SECOND_PUBLISHER, fault)
+    supervisor.publishers("", 20.0)
+    assert supervisor.not_ready() == []
+    assert supervisor.fault(100.0, moving=True) is None
+
+
+@given(st.lists(st.sampled_from(["/gate", "/x", "/y"]), max_size=4), st.sampled_from([None, "/gate"]))
+def test_a_topic_has_one_publisher_and_every_other_is_named(names: list[str], ours: str | None) -> None:
+    fault = second_publisher("/t", names, ours)
+    assert bool(fault) == (len(names) > 1)
+    if fault and ours in names:
+        assert any(name in fault for name in sorted(names)[1:] or names)
+    elif fault:
+        assert all(name in fault for name in names)
+    assert not fault or fault.startswith("/t has ")
+
+
+def test_the_cause_comes_before_what_follows_from_it() -> None:
+    cause = FirstCause()
+    assert cause.judge(Stop(LOCKSTEP_LOST, "policy: ..."), 10.0) is None
+    reset = Stop(SCENE_RESET, "the scene was reset")
+    assert cause.judge(reset, 10.2) == reset
+
+
+def test_a_symptom_without_a_cause_is_the_reason_soon() -> None:
+    cause = FirstCause()
+    first = Stop(STALE_CAMERA, "policy: ...")
+    assert cause.judge(first, 10.0) is None
+    assert cause.judge(None, 10.4) is None
+    assert cause.judge(Stop(DEADMAN, "gate: ..."), 10.5) == first
+
+
+@given(st.sampled_from([NODE_LOST, SCENE_RESET, SECOND_PUBLISHER, RECORDING_FAILED, INACTIVE]))
+def test_a_cause_is_the_reason_at_once(reason: str) -> None:
+    assert reason not in SYMPTOMS
+    assert FirstCause().judge(Stop(reason, "x"), 0.0) == Stop(reason, "x")
