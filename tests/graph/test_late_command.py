@@ -1,4 +1,4 @@
-"""Realtime: a command that comes late is no end of an episode. The gate brakes, and the policy plans anew from there."""
+"""Realtime: a command that comes late ends no episode. The gate brakes, and the policy plans anew from there."""
 
 import signal
 from collections.abc import Iterator

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 from lifecycle_msgs.msg import State, Transition
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue, SetParametersResult
+from rcl_interfaces.srv import SetParameters
 
 from salus_msgs.msg import Status
 from salus_vla import contract
@@ -71,3 +73,40 @@ def test_configuring_without_a_model_fails_with_its_path_and_may_be_tried_again(
             assert f"{missing} is not a folder" in status.detail
             assert lifecycle.state() == State.PRIMARY_STATE_UNCONFIGURED
         assert not simulator.node.count_publishers(contract.JOINT_TARGET.name)
+
+
+def test_a_node_is_configured_anew_with_other_parameters_which_cannot_be_set_before(tmp_path: Path) -> None:
+    with scripted_simulator("autostart:=false", configured=False) as simulator:
+        lifecycle = Lifecycle(simulator.node, "vla_ensemble", simulator.wait)
+        client = simulator.node.create_client(SetParameters, "/vla_ensemble/set_parameters")
+        simulator.wait(client.service_is_ready, client.srv_name)
+
+        def set_parameter(name: str, value: ParameterValue) -> SetParametersResult:
+            future = client.call_async(SetParameters.Request(parameters=[Parameter(name=name, value=value)]))
+            simulator.wait(future.done, client.srv_name)
+            return future.result().results[0]
+
+        def facts() -> dict[str, str]:
+            return {item.key: item.value for item in simulator.statuses[-1].facts}
+
+        def text(value: str) -> ParameterValue:
+            return ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
+
+        assert lifecycle.change(Transition.TRANSITION_CONFIGURE)
+        simulator.wait_for_status(Status.HOLDING, Status.REASON_INACTIVE)
+        assert facts()["param.policy"] == '"expert"'
+        expert = facts()
+        refused = set_parameter("policy", text("hold"))
+        assert not refused.successful
+        assert "unconfigured only" in refused.reason
+        assert lifecycle.change(Transition.TRANSITION_CLEANUP)
+        wrong = set_parameter("policy", text("frobnicate"))
+        assert not wrong.successful
+        assert "expected one of" in wrong.reason
+        assert set_parameter("policy", text("hold")).successful
+        simulator.statuses.clear()
+        assert lifecycle.change(Transition.TRANSITION_CONFIGURE)
+        simulator.wait_for_status(Status.HOLDING, Status.REASON_INACTIVE)
+        assert facts()["param.policy"] == '"hold"'
+        assert set(facts()) <= set(expert) | {"param_format"}
+        assert lifecycle.change(Transition.TRANSITION_ACTIVATE)

@@ -121,6 +121,20 @@ def test_the_parameters_of_the_recording_are_used_in_lockstep() -> None:
     assert "model.devices" not in found  # an empty list has no type
 
 
+def test_parameters_recorded_as_json_are_the_same() -> None:
+    as_json = {
+        "policy.param_format": "json",
+        "policy.param.policy": '"ensemble"',
+        "policy.param.pacing": '"realtime"',
+        "policy.param.model.members": '["one", "two"]',
+        "policy.param.model.devices": '[""]',
+        "policy.param.model.noise_samples": "3",
+        "policy.param.plan.blend_s": "0.1",
+        "policy.param.disturb": "true",
+    }
+    assert recorded_parameters(as_json, None) == recorded_parameters(PROVENANCE, None)
+
+
 def test_another_model_replaces_the_recorded_policy() -> None:
     found = recorded_parameters(PROVENANCE | {"policy.param.policy": "hold"}, "other")
     assert (found["policy"], found["model.members"]) == ("ensemble", ["other"])
@@ -136,3 +150,14 @@ def test_facts_that_say_nothing_about_the_policy_are_not_shown() -> None:
     before = {"member_0": "a", "member_0_hash": "1", "load_s": "0.3", "torch": "2", "gone": "x"}
     now = {"member_0": "b", "member_0_hash": "2", "load_s": "0.4", "torch": "2", "new": "y"}
     assert replay.changed_facts(before, now) == [("member_0_hash", "1", "2")]
+
+
+def test_a_parameter_of_a_bag_from_before_is_compared_by_its_value() -> None:
+    before = {"param.policy": "ensemble", "param.disturb": "True", "param.model.noise_samples": "2"}
+    now = {
+        "param_format": "json",
+        "param.policy": '"ensemble"',
+        "param.disturb": "true",
+        "param.model.noise_samples": "4",
+    }
+    assert replay.changed_facts(before, now) == [("param.model.noise_samples", "2", "4")]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import json
 import os
 import re
 import shutil
@@ -18,6 +20,7 @@ from salus_vla.cli.options import check_is_folder, check_is_no_run, number_above
 from salus_vla.contract import DISCOVERY_S
 from salus_vla.domains import private_graph
 from salus_vla.errors import RecordingError
+from salus_vla.parameters import PARAMETER_FORMAT
 from salus_vla.recording.info import bags_of, read_bag
 from salus_vla.replay.comparison import Comparison, compare
 from salus_vla.replay.schedule import COMMANDS, PlayedTopic, Schedule
@@ -182,7 +185,19 @@ def _recompute(path: Path, model: str | None) -> int:
 def changed_facts(before: dict[str, str], now: dict[str, str]) -> list[tuple[str, str, str]]:
     """What the policy's node said of itself in both runs, where that differs: name, before, now."""
     names = sorted(name for name in before.keys() & now.keys() if not _NOT_COMPARED.fullmatch(name))
-    return [(name, before[name], now[name]) for name in names if before[name] != now[name]]
+    return [(name, before[name], now[name]) for name in names if _value(before, name) != _value(now, name)]
+
+
+def _value(facts: dict[str, str], name: str) -> object:
+    """A fact as it is; a parameter as its value, which bags from before wrote in another form."""
+    text = facts[name]
+    if not name.startswith("param."):
+        return text
+    try:
+        value = json.loads(text) if facts.get(PARAMETER_FORMAT) == "json" else ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _print_result(console: Console, bag: Path, result: Comparison, facts: list[tuple[str, str, str]]) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from functools import partial
-from typing import Any
 
 from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
@@ -13,30 +11,18 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
-from salus_msgs.msg import Episode, SafetySignals, Status
+from salus_msgs.msg import Episode, Status
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, LOCKSTEP
 from salus_vla.control.authority import Authority
-from salus_vla.control.authority_types import (
-    EpisodeStart,
-    Job,
-    Log,
-    Observed,
-    Output,
-    Refuse,
-    Report,
-    Say,
-    Send,
-    Submit,
-)  # fmt: skip
+from salus_vla.control.authority_types import EpisodeStart, Job, Refuse
 from salus_vla.control.controller import Controller, Decision
 from salus_vla.nodes import messages
+from salus_vla.nodes.authority_output import AuthorityOutput
 from salus_vla.nodes.ensemble_parameters import EnsembleParameters
 from salus_vla.nodes.ensemble_watch import EnsembleWatch
 from salus_vla.nodes.images import to_array
 from salus_vla.nodes.lifecycle import destroy
-from salus_vla.nodes.qos import profile
-from salus_vla.nodes.signal_messages import safety_signals
 from salus_vla.nodes.status import StatusPublisher
 from salus_vla.nodes.subscribe import subscribe
 from salus_vla.nodes.worker import Worker
@@ -66,7 +52,8 @@ class Commander:
         self._worker: Worker[Job, tuple[Job, Decision]] = Worker(
             node, self._decide, lambda result: self._do(self._authority.decided(*result)), self._on_failed_decision
         )
-        self._made: list[Any] = []  # publishers, subscriptions, timers, the service
+        output = AuthorityOutput(node, status, self._watch, self._worker)
+        self._do, self._made = output.carry, list(output.made)  # publishers, subscriptions, timers, the service
         self._connect()
 
     def activate(self) -> None:
@@ -84,9 +71,6 @@ class Commander:
 
     def _connect(self) -> None:
         node = self._node
-        command, signals = contract.JOINT_TARGET, contract.SAFETY_SIGNALS
-        self._commands = node.create_publisher(JointState, command.name, profile(command.qos))
-        self._signals = node.create_publisher(SafetySignals, signals.name, profile(signals.qos))
         if node.get_parameter("use_sim_time").value:
             self._made.append(subscribe(node, contract.CLOCK, lambda m: self._on_time(messages.to_ns(m.clock))))
         else:
@@ -94,18 +78,14 @@ class Commander:
             self._made.append(node.create_timer(self._frame_ns * 1e-9, lambda: self._on_time(now().nanoseconds)))
         wall = node.create_timer(_WALL_PERIOD_S, self._on_wall, clock=Clock(clock_type=ClockType.STEADY_TIME))
         reset = node.create_service(Trigger, contract.RESET_HOLD.name, self._on_reset_hold)
-        self._made += [self._commands, self._signals, wall, reset]
-        self._made.append(subscribe(node, contract.JOINT_STATES, self._on_joints))
+        self._made += [wall, reset, subscribe(node, contract.JOINT_STATES, self._on_joints)]
         self._made.append(subscribe(node, contract.EPISODE, self._on_episode))
         if not self._lockstep:  # in lockstep no command comes late
             self._made.append(subscribe(node, contract.STATUS_TOPIC, self._on_status))
             self._made.append(subscribe(node, contract.JOINT_COMMAND, self._on_command))
-        for camera in CAMERAS:
-            self._made.append(subscribe(node, contract.image_topic(camera), partial(self._on_image, camera)))
-        for entity in self._entities:
-            self._made.append(subscribe(node, contract.pose_topic(entity), partial(self._on_pose, entity)))
-
-    # -- from the graph ------------------------------------------------------------------------------------------------
+        self._made += [subscribe(node, contract.image_topic(name), partial(self._on_image, name)) for name in CAMERAS]
+        poses = self._entities
+        self._made += [subscribe(node, contract.pose_topic(name), partial(self._on_pose, name)) for name in poses]
 
     def _on_episode(self, message: Episode) -> None:
         stamp_ns = messages.to_ns(message.header.stamp)
@@ -133,32 +113,33 @@ class Commander:
 
     def _on_status(self, message: Status) -> None:
         if message.role == "gate":
-            holds = message.state == Status.HOLDING and message.reason == DEADMAN
-            self._do(self._authority.gate_holds(holds, messages.to_ns(message.header.stamp)))
+            holds, stamp_ns = message.state == Status.HOLDING, messages.to_ns(message.header.stamp)
+            self._do(self._authority.gate_holds(holds and message.reason == DEADMAN, stamp_ns))
 
     def _on_command(self, message: JointState) -> None:
-        stamp_ns = messages.to_ns(message.header.stamp)
-        self._do(self._authority.gate_commanded(stamp_ns, messages.joint_positions(message)))
+        stamp_ns, position = messages.to_ns(message.header.stamp), messages.joint_positions(message)
+        self._do(self._authority.gate_commanded(stamp_ns, position))
 
     def _on_time(self, now_ns: int) -> None:
         jumped, outputs = self._authority.clock(now_ns, time.monotonic())
         self._watch.clock(now_ns, jumped)
         self._do(outputs)
-        self._status.diagnose(now_ns, lambda: self._watch.parts(now_ns, self._worker.overwritten, self._status.holds))
+        self._diagnose(now_ns)
 
     def _on_wall(self) -> None:
         self._do(self._authority.wall(time.monotonic()))
-        now_ns = self._authority.watchdog.now_ns or 0
+        self._diagnose(self._authority.watchdog.now_ns or 0)
+
+    def _diagnose(self, now_ns: int) -> None:
         self._status.diagnose(now_ns, lambda: self._watch.parts(now_ns, self._worker.overwritten, self._status.holds))
 
     def _on_reset_hold(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         trip, outputs = self._authority.reset_hold(time.monotonic())
         self._do(outputs)
-        response.success = True
-        response.message = f"was held by {trip.reason}: {trip.detail}" if trip is not None else "nothing was held"
+        response.success, response.message = True, "nothing was held"
+        if trip is not None:
+            response.message = f"was held by {trip.reason}: {trip.detail}"
         return response
-
-    # -- to the graph --------------------------------------------------------------------------------------------------
 
     def _decide(self, job: Job) -> tuple[Job, Decision]:
         """In the worker's thread."""
@@ -169,24 +150,3 @@ class Commander:
 
     def _on_failed_decision(self, job: Job, error: Exception) -> None:
         self._do(self._authority.decision_failed(job, f"{type(error).__name__}: {error}"))
-
-    def _do(self, outputs: Iterable[Output]) -> None:
-        for output in outputs:
-            match output:
-                case Send():
-                    began = time.perf_counter()
-                    self._commands.publish(messages.joint_command(output.stamp_ns, output.position))
-                    self._watch.commanded(output.stamp_ns, began)
-                case Say():
-                    self._status.say(output.state, output.reason, output.detail, output.stamp_ns)
-                case Submit():
-                    self._worker.submit(output.job)
-                case Report():
-                    self._watch.decided(output.decision)
-                    self._signals.publish(safety_signals(output.decision))
-                case Observed():
-                    self._watch.complete()
-                case Refuse():
-                    self._watch.refused(output)
-                case Log():
-                    self._node.get_logger().error(output.words)
