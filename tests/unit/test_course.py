@@ -100,6 +100,16 @@ def test_a_reset_at_home_is_seen_in_the_cube() -> None:
     assert "red_cube moved by 128 mm" in found.detail
 
 
+def test_a_cube_that_was_carried_while_nobody_listened_is_no_reset() -> None:
+    """The episode node stood still for a second: frames are missing."""
+    watch = TeleportWatch(FRAME)
+    stamp = START
+    for frame in range(20):
+        stamp += FRAME * (50 if frame == 10 else 1)
+        place = np.array([0.5, 0.15 if frame < 10 else -0.1, 0.2])
+        assert watch.poses(stamp, poses(red_cube=place)) == ""
+
+
 def test_what_the_run_itself_resets_is_no_surprise() -> None:
     episode = Episode()
     for _ in range(5):
@@ -124,7 +134,7 @@ def test_no_arm_inside_its_limits_and_no_falling_cube_is_taken_for_a_reset(seed:
         if frame >= 10 and height > 0.025:
             speed += 9.81 * 0.02
             height = max(0.025, height - speed * 0.02)
-        assert watch.poses(poses(red_cube=np.array([0.5, 0.1, height]))) == ""
+        assert watch.poses(stamp, poses(red_cube=np.array([0.5, 0.1, height]))) == ""
 
 
 def test_a_clock_that_jumped_back_ends_no_episode_before_its_beginning() -> None:

@@ -222,7 +222,7 @@ def _corrupt(chance: random.Random, collecting: Collecting, watch: Watch, blind:
 
 
 # Wall time in which a graph has ended that ends by it [s]: a node is missed after 5 s.
-_ENDS_WITHIN_S: dict[Fault, float] = {_kill: 20.0, _pause: 4.0, _delay: 3.0, _flood: 5.0, _corrupt: 5.0}
+_ENDS_WITHIN_S: dict[Fault, float] = {_kill: 20.0, _pause: 4.0, _delay: 3.0, _flood: 9.0, _corrupt: 9.0}
 
 
 def _publish(watch: Watch, topic: Topic, make: Callable[[], Any], seconds: float, rate_hz: float) -> None:

@@ -40,7 +40,7 @@ from salus_vla.scene import Scene
 from salus_vla.task.course import EpisodeCourse, episodes_left
 from salus_vla.task.monitor import Outcome
 from salus_vla.watch.meters import Level, Part, RateMeter
-from salus_vla.watch.supervision import FirstCause, Stop
+from salus_vla.watch.supervision import LEASE_S, FirstCause, Stop
 
 
 class EpisodeRunner:
@@ -153,7 +153,7 @@ class EpisodeRunner:
         start = StartRecording.Request(
             run_id=self._run_id, episode=number, seed=seed, task=p.task, policy_source=p.policy
         )
-        self._graph.check(moving=False, now=True)
+        self._wait_until_alone()
         self._graph.checked(contract.RECORDER_START, start, Status.REASON_RECORDING_FAILED)
         start_ns = self._reset(seed)
         self._course.begin(start_ns, time.monotonic())
@@ -252,6 +252,16 @@ class EpisodeRunner:
             raise GraphError(
                 Status.REASON_NO_EPISODE, "the policy did not bring the arm to rest after the last episode"
             )
+
+    def _wait_until_alone(self) -> None:
+        """No second publisher before the first command; one whose process was killed is gone soon."""
+
+        def alone() -> bool:
+            self._graph.check(now=True)
+            return not self._graph.supervisor.publisher_fault
+
+        if not self._graph.spin(alone, LEASE_S):
+            raise GraphError(Status.REASON_SECOND_PUBLISHER, self._graph.supervisor.publisher_fault)
 
     def _reset(self, seed: int) -> int:
         """Resets the simulator with a seed; the stamp of the first observation after it [ns]."""

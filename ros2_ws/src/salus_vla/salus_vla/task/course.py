@@ -128,7 +128,9 @@ class EpisodeCourse:
             assert frame.joint_position is not None
             self.frames_lost += round((frame.stamp_ns - self._taken_ns) / self._frame_dt_ns) - 1
             self._taken_ns, self._frame_wall_s = frame.stamp_ns, wall_s
-            self._moved = self._moved or _reset_words(frame.stamp_ns, self._teleports.poses(frame.poses))
+            self._moved = self._moved or _reset_words(
+                frame.stamp_ns, self._teleports.poses(frame.stamp_ns, frame.poses)
+            )
             events += self._tracker.update(frame.stamp_ns, frame.joint_position, frame.poses, frame.contacts)
             if self._tracker.over(frame.stamp_ns) and not self._moved:
                 return events, True, None

@@ -31,7 +31,8 @@ class TeleportWatch:
         """A reset that was asked for: what comes is not compared with what was."""
         self._stamp_ns: int | None = None
         self._arm: FloatArray | None = None
-        self._poses: list[Mapping[str, Pose]] = []  # of the newest three frames
+        self._poses: list[Mapping[str, Pose]] = []  # of the newest four frames, without a gap
+        self._posed_ns: int | None = None
 
     def joints(self, stamp_ns: int, joint_position: FloatArray) -> str:
         """Takes joints (9,) and their stamp [ns], in order; what moved as no arm does, in words, or empty."""
@@ -49,8 +50,14 @@ class TeleportWatch:
         joint = int(far[0])
         return f"{ARM_JOINTS[joint]} moved by {moved[joint]:.3f} rad within {(stamp_ns - before_ns) * 1e-6:.0f} ms"
 
-    def poses(self, poses: Mapping[str, Pose]) -> str:
-        """Takes the entities of a frame, in order; what was put elsewhere, in words, or empty."""
+    def poses(self, stamp_ns: int, poses: Mapping[str, Pose]) -> str:
+        """Takes the entities of a frame and its stamp [ns], in order; what was put elsewhere, in words, or empty.
+
+        Over frames that are missing a thing may have been carried anywhere.
+        """
+        if self._posed_ns is not None and stamp_ns - self._posed_ns > 1.5 * self._dt_ns:
+            self._poses = []
+        self._posed_ns = stamp_ns
         self._poses = [*self._poses[-3:], dict(poses)]
         if len(self._poses) < 4:
             return ""

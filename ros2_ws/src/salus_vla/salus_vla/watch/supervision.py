@@ -58,6 +58,7 @@ class Supervisor:
 
     Attributes:
         lost: name of the node that gave no sign of life for too long; empty while there is none.
+        publisher_fault: what is wrong with the publishers of the topics that have one; empty where nothing is.
     """
 
     def __init__(self, node_timeout_s: float) -> None:
@@ -66,7 +67,7 @@ class Supervisor:
         self._reports: dict[str, NodeReport] = {}
         self._roll = RollCall(node_timeout_s)
         self._held_since: float | None = None  # by the gate's deadman
-        self._publisher_fault = ""
+        self.publisher_fault = ""
         self._fault_since: float | None = None
         self.lost = ""
 
@@ -85,9 +86,9 @@ class Supervisor:
 
     def publishers(self, fault: str, wall_s: float) -> None:
         """What is wrong with the publishers of the topics that have one; empty where nothing is."""
-        if bool(fault) != bool(self._publisher_fault):
+        if bool(fault) != bool(self.publisher_fault):
             self._fault_since = wall_s if fault else None
-        self._publisher_fault = fault
+        self.publisher_fault = fault
 
     def watch(self, wall_s: float) -> None:
         """From now on everyone who has been heard must go on giving signs of life."""
@@ -114,8 +115,8 @@ class Supervisor:
                 need.append(f"{role} READY{said}")
             elif self.fact(role, "node", "") not in self._roll.known:
                 need.append(f"/diagnostics of {role}")
-        if self._publisher_fault:
-            need.append(self._publisher_fault)
+        if self.publisher_fault:
+            need.append(self.publisher_fault)
         return need
 
     def policy_rests(self) -> bool:
@@ -139,7 +140,7 @@ class Supervisor:
                 return Stop(report.reason, f"{role}: {report.detail}")
         since = self._fault_since
         if since is not None and (moving or wall_s - since > LEASE_S):
-            return Stop(SECOND_PUBLISHER, self._publisher_fault)
+            return Stop(SECOND_PUBLISHER, self.publisher_fault)
         return self.silent(wall_s) or self._held_for_long(wall_s, moving)
 
     def silent(self, wall_s: float) -> Stop | None:
