@@ -27,7 +27,7 @@ from salus_vla.paths import config_dir
 from salus_vla.recording.info import read_run
 from salus_vla.recording.observations import opened_bag
 
-pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(120)]
 
 LIMIT_S, FRAME_NS = 40.0, 20_000_000
 IMAGES = [contract.image_topic(camera) for camera in CAMERAS]

@@ -300,3 +300,53 @@ def test_ready_is_said_on_a_complete_observation_and_never_in_an_episode() -> No
     while world.says[-1].state is not NodeState.READY:
         world.frame()
     assert world.now % PERIOD == 0
+
+
+def test_in_lockstep_a_joint_state_with_a_wrong_stamp_is_refused_and_loses_nothing() -> None:
+    world = World()
+    world.begin()
+    while not world.jobs:
+        world.frame()
+    for ahead in (S, 60 * S, 10**18):
+        outputs = world.authority.joints(world.now + ahead, world.arm)
+        assert outputs == [Refuse("joints", Refusal.FUTURE_STAMP, world.now + ahead)]
+    assert world.state is AuthorityState.RUNNING
+    world.decide()
+    world.run(10)
+    assert world.state is AuthorityState.RUNNING
+
+
+def test_a_policy_that_comes_beside_a_gate_that_holds_goes_on_from_the_measured_pose() -> None:
+    """It heard the latched status, and none of the commands of the gate's stop."""
+    world = World(lockstep=False)
+    world.do(world.authority.activate(world.wall))
+    world.run(10)
+    world.do(world.authority.gate_holds(True, world.now))
+    world.start()
+    assert world.says[-1].reason == DEADMAN
+    world.run(40)
+    assert world.state is AuthorityState.RUNNING
+    assert world.speed() > 0.05
+
+
+def test_behind_a_reset_the_gates_old_pose_is_not_where_the_arm_is() -> None:
+    world = World(lockstep=False)
+    world.begin()
+    Yielding(world).stop()
+    world.arm = world.arm + 0.5
+    sent = len(world.sends)
+    while len(world.sends) == sent:
+        world.frame()
+    np.testing.assert_allclose(world.sends[-1].position[:7], world.arm[:7], atol=1e-6)
+
+
+def test_the_reason_of_a_hold_is_said_again_when_the_node_is_activated() -> None:
+    world = World(lockstep=False)
+    world.begin()
+    for _ in range(11):
+        world.now += FRAME
+        world.clock()
+    world.do(world.authority.deactivate())
+    assert world.says[-1].reason == INACTIVE
+    world.do(world.authority.activate(world.wall))
+    assert world.says[-1].reason == STALE_JOINTS

@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from salus_vla.contract import CAMERAS
 from salus_vla.control.authority import AuthorityState
-from salus_vla.control.authority_types import Output, Report, Say, Send, Submit
+from salus_vla.control.authority_types import Output, Refuse, Report, Say, Send, Submit
 from salus_vla.control.limits import PANDA
 from salus_vla.reasons import INACTIVE, NodeState
 
@@ -109,7 +109,17 @@ class Storm(RuleBasedStateMachine):
     def wrong_stamp(self, offset: int, source: str) -> None:
         world = self.world
         stamp = max(0, world.now + offset)
-        if source == "joints":
+        before = world.state
+        if offset > FRAME or offset < -FRAME:
+            outputs = (
+                world.authority.joints(stamp, world.arm.copy())
+                if source == "joints"
+                else world.authority.image(CAMERAS[0], stamp, IMAGE)
+            )
+            if outputs and all(isinstance(output, Refuse) for output in outputs):
+                assert world.state is before, "a refused message changed something"
+            self.do(source, outputs)
+        elif source == "joints":
             self.do("joints", world.authority.joints(stamp, world.arm.copy()))
         else:
             self.do("image", world.authority.image(CAMERAS[0], stamp, IMAGE))

@@ -24,7 +24,7 @@ from salus_vla.replay.schedule import Schedule
 
 from .conftest import DECISIONS, Collected, salus
 
-pytestmark = [pytest.mark.graph, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(200)]
 
 LIMIT_S = 60.0
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from salus_vla.cli import collect
+from salus_vla.cli.main import build_parser
 from salus_vla.errors import ConfigError
 from salus_vla.nodes.parameters import make_node, read_parameters
 from salus_vla.nodes.vla_ensemble_node import EnsembleParameters
@@ -16,8 +18,15 @@ from salus_vla.rollouts.settings import RolloutSettings
 from salus_vla.settings import DEFAULTS, NODE, PolicySettings, read_settings
 
 StartRos = Callable[..., None]
-# Options of both commands and arguments of the launch file, which win over the file.
-OPTIONS = {"policy", "model.members", "model.device", "disturb"}
+# What `salus collect` gives to the launch file, whose arguments win over the file: they must be the file's, then.
+ARGUMENTS = {
+    "policy": "policy",
+    "model.members": "model",
+    "model.device": "device",
+    "model.devices": "devices",
+    "model.mode": "mode",
+    "disturb": "disturb",
+}
 
 
 def another(value: Any, field: Any) -> Any:
@@ -49,8 +58,6 @@ def test_a_changed_value_reaches_both(
         node.destroy_node()
     changed = tuple(value) if isinstance(value, list) else value
     assert getattr(in_graph, field.name) == changed
-    if name in OPTIONS:
-        return
     built: list[PolicySettings] = []
 
     def build(settings: PolicySettings, scene: object) -> None:
@@ -59,9 +66,20 @@ def test_a_changed_value_reaches_both(
 
     monkeypatch.setattr(maker, "build_controller", build)
     with pytest.raises(InterruptedError):
-        maker.EpisodeMaker(RolloutSettings(base=read_settings(file)))
+        maker.EpisodeMaker(RolloutSettings.of(read_settings(file)))
     assert getattr(built[0], field.name) == changed
     assert built[0] == PolicySettings(**{item.name: getattr(in_graph, item.name) for item in _fields()})
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_a_changed_value_is_what_collect_gives_to_the_launch_file(tmp_path: Path, name: str) -> None:
+    field = parameter_names(PolicySettings)[name]
+    value = another(getattr(DEFAULTS, field.name), field)
+    file = tmp_path / "parameters.yaml"
+    file.write_text(yaml.safe_dump({NODE: {"ros__parameters": {name: value}}}))
+    arguments = build_parser().parse_args(["collect", "--episodes", "1", "--params-file", str(file)])
+    given = collect._settings(arguments, {}, read_settings(file))[ARGUMENTS[name]]
+    assert given == (",".join(value) if isinstance(value, list) else str(value).lower() if value is True else value)
 
 
 def _fields() -> list[Any]:

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salus_vla.reasons import (
+    CLOCK_JUMPED_BACK,
     DEADMAN,
     INACTIVE,
     LOCKSTEP_LOST,
@@ -145,11 +146,23 @@ def test_a_topic_has_one_publisher_and_every_other_is_named(names: list[str], ou
     assert not fault or fault.startswith("/t has ")
 
 
+RESET = Stop(SCENE_RESET, "the scene was reset")
+SECOND = Stop(SECOND_PUBLISHER, "/clock has 2 publishers")
+
+
 def test_the_cause_comes_before_what_follows_from_it() -> None:
     cause = FirstCause()
     assert cause.judge(Stop(LOCKSTEP_LOST, "policy: ..."), 10.0) is None
-    reset = Stop(SCENE_RESET, "the scene was reset")
-    assert cause.judge(reset, 10.2) == reset
+    assert cause.judge(RESET, 10.2) is None  # somebody's publisher may be behind it
+    assert cause.pending == RESET
+    assert cause.judge(None, 10.5) == RESET
+
+
+@pytest.mark.parametrize("reason", [LOCKSTEP_LOST, SCENE_RESET, CLOCK_JUMPED_BACK, STALE_CAMERA])
+def test_a_second_publisher_is_the_cause_of_what_it_does(reason: str) -> None:
+    cause = FirstCause()
+    assert cause.judge(Stop(reason, "..."), 10.0) is None
+    assert cause.judge(SECOND, 10.3) == SECOND
 
 
 def test_a_symptom_without_a_cause_is_the_reason_soon() -> None:
@@ -160,7 +173,29 @@ def test_a_symptom_without_a_cause_is_the_reason_soon() -> None:
     assert cause.judge(Stop(DEADMAN, "gate: ..."), 10.5) == first
 
 
-@given(st.sampled_from([NODE_LOST, SCENE_RESET, SECOND_PUBLISHER, RECORDING_FAILED, INACTIVE]))
+def test_a_gate_that_has_let_go_is_no_reason() -> None:
+    cause = FirstCause()
+    assert cause.judge(Stop(DEADMAN, "gate: ..."), 10.0) is None
+    assert cause.judge(None, 10.1) is None
+    assert cause.judge(None, 20.0) is None
+
+
+@given(st.sampled_from([NODE_LOST, SECOND_PUBLISHER, RECORDING_FAILED, INACTIVE]))
 def test_a_cause_is_the_reason_at_once(reason: str) -> None:
     assert reason not in SYMPTOMS
     assert FirstCause().judge(Stop(reason, "x"), 0.0) == Stop(reason, "x")
+
+
+def test_a_second_publisher_comes_before_what_the_nodes_say() -> None:
+    supervisor = ready()
+    supervisor.said(report("policy", NodeState.FAILED, LOCKSTEP_LOST), 0.0)
+    supervisor.publishers(SECOND.detail, 0.0)
+    assert supervisor.fault(0.0, moving=True) == SECOND
+
+
+def test_a_gate_that_holds_from_before_has_its_whole_time_in_the_next_episode() -> None:
+    supervisor = ready()
+    supervisor.said(report("gate", NodeState.HOLDING, DEADMAN), 10.0)
+    supervisor.begin_episode(100.0)
+    assert supervisor.fault(101.0, moving=True) is None
+    assert supervisor.fault(101.5 + TIMEOUT, moving=True) is not None

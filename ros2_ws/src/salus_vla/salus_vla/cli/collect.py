@@ -29,12 +29,12 @@ from salus_vla.domains import private_graph
 from salus_vla.errors import RecordingError, SalusError
 from salus_vla.isaac.checks import find_install
 from salus_vla.params_file import check_params_file
-from salus_vla.policy.options import DEFAULT_MODEL, MODES
+from salus_vla.policy.options import MODES
 from salus_vla.profiles import DEFAULT_PROFILE
 from salus_vla.recording.info import read_run
 from salus_vla.recording.run_folder import RUN_FILE
 from salus_vla.scene import load_scene
-from salus_vla.settings import DEFAULTS, SETTINGS, read_settings
+from salus_vla.settings import SETTINGS, PolicySettings, read_settings
 from salus_vla.task.monitor import Outcome
 
 _DESCRIPTION = """\
@@ -49,17 +49,11 @@ exit codes: 0 every episode recorded, 1 the graph failed (the reason is printed)
 """
 _DIED = re.compile(r"\[[\w-]+\] error: (.+)")
 _FAILED = re.compile(r"\[ERROR\] \[[\d.]+\] \[episode\]: (.+)")
-# What a run is made with; a resumed run keeps it. 0 decisions stand for the scene's number.
+# What a run is made with, beside the policy's settings; a resumed run keeps it. 0 decisions stand for the scene's.
 _DEFAULTS = {
     "seed": "0",
     "sim": "mujoco",
     "profile": DEFAULT_PROFILE,
-    "policy": DEFAULTS.policy,
-    "disturb": "false",
-    "model": DEFAULT_MODEL,
-    "device": DEFAULTS.device,
-    "devices": ",".join(DEFAULTS.devices),
-    "mode": DEFAULTS.mode,
     "task": DEFAULT_TASK,
     "pacing": "lockstep",
     "max_decisions": "0",
@@ -115,14 +109,16 @@ def run(arguments: argparse.Namespace) -> int:
     if folder.exists() and not arguments.resume:
         raise RecordingError(f"{folder}: exists already; give --resume to continue it, or another --run-id")
     stored = read_run(folder).record.arguments if arguments.resume else {}
-    settings = _settings(arguments, stored)
+    file = arguments.params_file.expanduser() if arguments.params_file is not None else None
+    if file is not None:
+        check_params_file(file)
+    base = read_settings(file)
+    settings = _settings(arguments, stored, base)
     if settings["sim"] == "isaac":
         find_install(os.environ)  # said here before a graph starts; the node checks the rest
-    if arguments.params_file is not None:
-        check_params_file(arguments.params_file.expanduser())
-    else:  # such a file may name another contract.yaml; the simulator then checks alone
+    if file is None:  # such a file may name another contract.yaml; the simulator then checks alone
         load_scene().profile(settings["profile"])
-    settings[SETTINGS] = _policy_settings(arguments, settings, stored)
+    settings[SETTINGS] = _policy_settings(base, settings, stored)
     if arguments.resume and _completed(folder) >= arguments.episodes:
         Console().print(f"{folder} already has {arguments.episodes} complete episodes or more; nothing to do")
         return 0
@@ -198,14 +194,22 @@ def _graceful_stop(graph: subprocess.Popen[bytes]) -> Iterator[_Flag]:
             signal.signal(number, handler)
 
 
-def _settings(arguments: argparse.Namespace, stored: Mapping[str, str]) -> dict[str, str]:
-    """What the run is made with: what was given, else what the resumed run was made with, else the defaults.
+def _settings(arguments: argparse.Namespace, stored: Mapping[str, str], base: PolicySettings) -> dict[str, str]:
+    """What the run is made with: what was given, else what the resumed run was made with, else the parameter file's.
 
     Raises:
         SalusError: given and stored differ; one run must not mix two.
     """
     settings = {}
-    for name, default in _DEFAULTS.items():
+    of_policy = {
+        "policy": base.policy,
+        "disturb": str(base.disturb).lower(),
+        "model": ",".join(base.members),
+        "device": base.device,
+        "devices": ",".join(base.devices),
+        "mode": base.mode,
+    }
+    for name, default in {**_DEFAULTS, **of_policy}.items():
         given = getattr(arguments, name)
         before = stored.get(name)
         if given is not None and before is not None and str(given) != before:
@@ -215,15 +219,14 @@ def _settings(arguments: argparse.Namespace, stored: Mapping[str, str]) -> dict[
     return settings
 
 
-def _policy_settings(arguments: argparse.Namespace, settings: Mapping[str, str], stored: Mapping[str, str]) -> str:
+def _policy_settings(base: PolicySettings, settings: Mapping[str, str], stored: Mapping[str, str]) -> str:
     """What the policy's node is made with, of the parameter file and the launch arguments, as JSON.
 
     Raises:
         SalusError: a resumed run was made with something else; one run must not mix two.
     """
-    file = arguments.params_file.expanduser() if arguments.params_file is not None else None
     made = replace(
-        read_settings(file),
+        base,
         policy=settings["policy"],
         members=(settings["model"],),
         device=settings["device"],

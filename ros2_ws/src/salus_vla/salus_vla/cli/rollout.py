@@ -136,7 +136,7 @@ def _new(arguments: argparse.Namespace, out: Path) -> RolloutFolder:
     check_run_id(run_id)
     if (out / run_id).exists():
         raise RecordingError(f"{out / run_id}: exists already; give --resume to continue it, or another --run-id")
-    settings = RolloutSettings(**_given(arguments), base=read_settings(arguments.params_file))  # type: ignore[arg-type]
+    settings = RolloutSettings.of(read_settings(arguments.params_file), **_given(arguments))
     load_scene().profile(settings.profile)
     if arguments.ray in (None, "local"):
         _prepare(settings)

@@ -120,6 +120,7 @@ class Authority:
         self.matcher = self._new_matcher()
         self.limited = self.refused = self.yielded = self.replanned = 0
         self._active = self._failed = False
+        self._failure = ("", "")
         self._held: Trip | None = None
         self._episode: EpisodeStart | None = None
         self._epoch = 0
@@ -183,7 +184,11 @@ class Authority:
             )  # nobody answered what came meanwhile
         else:
             self._failed = False
-        if self._held is None and not self._failed:
+        if self._held is not None:
+            self._say(NodeState.HOLDING, self._held.reason, self._held.detail)
+        elif self._failed:
+            self._say(NodeState.FAILED, *self._failure)
+        else:
             self._go_on("activated")
         if unanswered:  # a simulator in lockstep waits at the newest frame
             self._turns.answered_ns = self._newest_ns - 1
@@ -229,6 +234,7 @@ class Authority:
             self._say(NodeState.HOLDING, self._held.reason, self._held.detail, start.start_ns)
         elif self._gate.holds:
             self._controller.drop_plan(DEADMAN, "the gate holds the arm")
+            self._say(NodeState.HOLDING, DEADMAN, "the gate holds the arm", start.start_ns)
         else:
             self._say(NodeState.RUNNING, stamp_ns=start.start_ns)
         waiting, self._waiting = self._waiting, None
@@ -247,9 +253,9 @@ class Authority:
 
     def joints(self, stamp_ns: int, position: FloatArray) -> list[Output]:
         """Measured joints, shape (9,) [rad, m], and their stamp [ns]."""
-        self._check_lockstep(stamp_ns)
         if not self._counts(JOINTS, stamp_ns):
             return self._take()
+        self._check_lockstep(stamp_ns)
         self.watchdog.judge(stamp_ns, self.plan_age_ns(stamp_ns))
         self._hold_if_tripped()
         if self._joints is not None and stamp_ns > self._joints[0]:
@@ -392,7 +398,7 @@ class Authority:
         if self._held is not None or self._failed or not self._active:
             self._outputs.append(Log(f"{reason}: {detail}"))
             return
-        self._failed = True
+        self._failed, self._failure = True, (reason, detail)
         self._controller.drop_plan(reason, detail)
         self._say(NodeState.FAILED, reason, detail)
 
@@ -529,7 +535,8 @@ class Authority:
         """Once the gate's own stop is over and the arm rests, the plan begins at the pose that the gate holds."""
         if self.state is not AuthorityState.YIELDED:
             return
-        pose = self._gate.let_go(self._newest_ns, self._speed)
+        assert self._joints is not None
+        pose = self._gate.let_go(self._newest_ns, self._joints[1], self._speed)
         if pose is None:
             return
         self.replanned += 1

@@ -6,10 +6,13 @@ from collections import deque
 
 import numpy as np
 
+from salus_vla.contract import ARM_DOF
 from salus_vla.control.standstill import STILL_SPEED
 from salus_vla.frames import FloatArray
 
 _SETTLED_FRAMES = 3  # without a new command of the gate's: its stop is over
+_SILENT_FRAMES = 25  # where none was heard at all: longer than any stop of the gate's
+_FAR = 0.1  # rad; no arm rests that far from its command
 _REPLACED_FRAMES = 3  # commands in a row that are not ours: the gate holds
 _SAME = 1e-9  # rad, m: a command that passed the gate is the one that was sent
 
@@ -55,18 +58,24 @@ class GateHold:
         self._replaced = 0 if same else self._replaced + 1
         return self._replaced >= _REPLACED_FRAMES and self.said(True, stamp_ns)
 
-    def let_go(self, now_ns: int, speed: float | None) -> FloatArray | None:
-        """The pose (9,) that the gate commanded last, once its stop is over and the arm rests; from then on it is ours.
+    def let_go(self, now_ns: int, measured: FloatArray, speed: float | None) -> FloatArray | None:
+        """The pose (9,) to go on from once the gate's stop is over and the arm rests; from then on the arm is ours.
+
+        That is the pose that the gate commanded last. Where none was heard since it holds, or a reset put the arm
+        elsewhere, it is the measured one: a gate that is silent takes a new stream from there.
 
         Args:
             now_ns: stamp of the newest joint state [ns].
+            measured: its positions, (9,) [rad, m].
             speed: of the fastest joint [rad/s]; None while that is not known.
         """
-        if not self.holds or self._commanded is None or speed is None:
+        if not self.holds or speed is None or speed > STILL_SPEED:
             return None
-        commanded_ns, position = self._commanded
-        settled = now_ns - commanded_ns >= _SETTLED_FRAMES * self._frame_ns
-        if commanded_ns < self._since_ns or not settled or speed > STILL_SPEED:
+        commanded_ns, position = self._commanded or (-1, measured)
+        heard = commanded_ns >= self._since_ns
+        frames = _SETTLED_FRAMES if heard else _SILENT_FRAMES
+        if now_ns - max(commanded_ns, self._since_ns) < frames * self._frame_ns:
             return None
         self.holds = False
-        return position
+        far = np.abs(position - measured)[:ARM_DOF].max() > _FAR
+        return measured if far or not heard else position

@@ -208,8 +208,8 @@ def _delay(chance: random.Random, collecting: Collecting, watch: Watch, blind: l
 def _flood(chance: random.Random, collecting: Collecting, watch: Watch, blind: list[tuple[float, float]]) -> str:
     from sensor_msgs.msg import JointState
 
-    kind = chance.choice(("valid", "not finite"))
-    value = 0.1 if kind == "valid" else float("nan")
+    kind = chance.choice(("finite", "not finite"))
+    value = 0.1 if kind == "finite" else float("nan")
     message = JointState(name=list(contract.JOINTS), position=[value] * 9)
     _publish(watch, contract.JOINT_TARGET, lambda: message, _FLOOD_S, _FLOOD_HZ)
     return f"a flood of {kind} targets from another node"

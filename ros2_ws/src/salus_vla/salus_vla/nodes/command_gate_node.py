@@ -89,7 +89,7 @@ class CommandGateNode:
         # Joints first: the executor takes subscriptions in this order, and a command needs the frame that it answers.
         self._joints = subscribe(self.node, contract.JOINT_STATES, self._on_joints, keep_all=True)
         self._targets = subscribe(self.node, contract.JOINT_TARGET, self._on_target, keep_all=True, checked=False)
-        watched = (contract.JOINT_STATES, contract.JOINT_TARGET, command)
+        watched = (contract.CLOCK, contract.JOINT_STATES, contract.JOINT_TARGET, command)
         self._publishers = PublisherWatch(self.node, watched, ours=(command,))
         self._timer = self.node.create_timer(_TICK_S, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._executor = SingleThreadedExecutor()
@@ -170,8 +170,8 @@ class CommandGateNode:
         if silent_s > self._parameters.silence_timeout_s and not self._gate.at_rest:
             detail = f"no {contract.JOINT_STATES.name} for {silent_s:.0f} s of wall time while the arm moves"
             self._status.say(Status.HOLDING, Status.REASON_SIMULATOR_LOST, detail, newest_ns)
-        elif self._gate.state is State.IDLE:
-            self._report(newest_ns)  # what READY waits for may come while no frame does
+        elif self._gate.state is State.IDLE or self._holds:
+            self._report(newest_ns)  # what READY waits for, or a stop by the wall clock, may come while no frame does
         self._status.diagnose(newest_ns, self._diagnostics)
 
     # -- to the graph --------------------------------------------------------------------------------------------------

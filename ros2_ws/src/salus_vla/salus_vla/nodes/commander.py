@@ -81,7 +81,7 @@ class Commander:
         self._made += [wall, reset, subscribe(node, contract.JOINT_STATES, self._on_joints)]
         self._made.append(subscribe(node, contract.EPISODE, self._on_episode))
         if not self._lockstep:  # in lockstep no command comes late
-            self._made.append(subscribe(node, contract.STATUS_TOPIC, self._on_status))
+            self._made.append(subscribe(node, contract.STATUS_TOPIC, self._on_status, keep_all=True))
             self._made.append(subscribe(node, contract.JOINT_COMMAND, self._on_command))
         self._made += [subscribe(node, contract.image_topic(name), partial(self._on_image, name)) for name in CAMERAS]
         poses = self._entities

@@ -158,6 +158,7 @@ class EpisodeRunner:
         start_ns = self._reset(seed)
         self._course.begin(start_ns, time.monotonic())
         self._cause = FirstCause()
+        self._graph.supervisor.begin_episode(time.monotonic())
         self._running = Episode(
             run_id=self._run_id, episode=number, seed=seed, task=p.task, policy_source=p.policy, outcome=Episode.RUNNING
         )
@@ -177,11 +178,15 @@ class EpisodeRunner:
                 self._running.detail = event.detail
             if event.outcome is not Outcome.TIMEOUT:  # censoring is no event
                 self._publish(Episode.EVENT, event.stamp_ns)
-        if over and stop is None:
-            return True
-        now = time.monotonic()
-        self._graph.stop_for(self._cause.judge(stop or self._graph.fault(moving=True), now))
-        return False
+        wall = time.monotonic()
+        # Where there is a reason, or was one, a second publisher that it follows from is looked for now.
+        fault = self._graph.fault(moving=True, now=stop is not None or self._cause.pending is not None)
+        second = fault is not None and fault.reason == Status.REASON_SECOND_PUBLISHER
+        cause = self._cause.judge(fault if second else stop or fault, wall)
+        if over and cause is None:
+            cause = self._cause.pending  # an episode in which the arm was stopped ends by that
+        self._graph.stop_for(cause)
+        return over
 
     def _finish(self, stop: Stop | None) -> None:
         episode = self._running

@@ -86,6 +86,7 @@ class NodeParameters[T]:
 
 def _descriptor(field: dataclasses.Field[Any], read_only: bool) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(description=field.metadata["description"], read_only=read_only)
+    descriptor.dynamic_typing = isinstance(field.default, tuple)  # an empty list has no type; `_on_set` checks it
     bounds = field.metadata["bounds"]
     if bounds and isinstance(field.default, float):
         descriptor.floating_point_range = [FloatingPointRange(from_value=bounds[0], to_value=bounds[1], step=0.0)]

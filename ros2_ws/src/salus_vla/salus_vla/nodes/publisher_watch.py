@@ -10,6 +10,7 @@ from rclpy.node import Node
 from salus_vla.contract import Topic
 from salus_vla.watch.publishers import second_publisher
 
+_UNKNOWN = "_NODE_NAME_UNKNOWN_"
 PERIOD_S = 0.25  # wall time between two looks
 
 
@@ -41,6 +42,7 @@ class PublisherWatch:
     def _look(self) -> str:
         for topic, ours in self._topics.items():
             infos = self._node.get_publishers_info_by_topic(topic)
+            infos = [info for info in infos if info.node_name != _UNKNOWN]  # known in a moment
             names = [f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos]
             fault = second_publisher(topic, names, ours)
             if fault:

@@ -316,7 +316,7 @@ def open_run(p: RecorderParameters, made: Path | None = None) -> RunFolder:
         if not p.run_id:
             raise RecordingError("resume needs run_id, the name of the run to continue")
         return RunFolder.open_existing(out / p.run_id)
-    if made is not None and p.run_id and made == (out / p.run_id):
+    if made is not None and made == (out / (p.run_id or made.name)):
         return RunFolder.open_existing(made)
     run_id = p.run_id or datetime.now().strftime("run_%Y%m%d_%H%M%S")
     try:

@@ -250,7 +250,8 @@ class EpisodeRecorder:
             end = EpisodeEnd(said.stamp_ns, said.outcome, said.event_stamp_ns, said.decisions, said.detail)
         else:
             passed = max(0, -(-(now_ns - (episode.start_ns or 0)) // DECISION_NS))  # begun ones included
-            end = EpisodeEnd(now_ns, Outcome.ABORTED.name, None, passed, detail)
+            end_ns = max(now_ns, episode.start_ns or 0)  # a clock that jumped back ends nothing before its beginning
+            end = EpisodeEnd(end_ns, Outcome.ABORTED.name, None, passed, detail)
         self.stop(end)
 
     def waiting_for(self) -> tuple[str, ...]:

@@ -47,6 +47,17 @@ class RolloutSettings:
         )
         object.__setattr__(self, BASE, settings)
 
+    @classmethod
+    def of(cls, base: PolicySettings, **given: Any) -> RolloutSettings:
+        """The settings of a parameter file, with what was given besides."""
+        shown = {
+            "policy": base.policy,
+            "model": ",".join(base.members),
+            "device": base.device,
+            "disturb": base.disturb,
+        }
+        return cls(**{**shown, **given}, base=base)
+
     @property
     def policy_settings(self) -> PolicySettings:
         """What the policy and the controller are made with."""

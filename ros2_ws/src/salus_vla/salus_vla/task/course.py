@@ -148,7 +148,8 @@ class EpisodeCourse:
         outcome = tracker.outcome if stop is None else Outcome.ABORTED
         detail = (event.detail if event else "") if stop is None else f"{stop.reason}: {stop.detail}"
         end_ns = min(tracker.end_ns, sim_ns) if tracker.end_ns is not None else sim_ns
-        end_ns = max(end_ns, tracker.start_ns)  # a clock that jumped back ends nothing before its beginning
+        if end_ns < tracker.start_ns:  # the clock jumped back
+            end_ns = max(self._taken_ns, tracker.start_ns)
         # Censoring is no event.
         event = event if event and event.outcome is not Outcome.TIMEOUT else None
         self._running = False

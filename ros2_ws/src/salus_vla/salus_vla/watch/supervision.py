@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from salus_vla.reasons import (
+    CLOCK_JUMPED_BACK,
     DEADMAN,
     INACTIVE,
     LOCKSTEP_LOST,
     NODE_LOST,
+    SCENE_RESET,
     SECOND_PUBLISHER,
     SIMULATOR_STOPPED,
     STALE_CAMERA,
@@ -94,6 +96,11 @@ class Supervisor:
         """From now on everyone who has been heard must go on giving signs of life."""
         self._roll.begin(wall_s)
 
+    def begin_episode(self, wall_s: float) -> None:
+        """An episode begins: a gate that holds from before has its whole time to let go."""
+        if self._held_since is not None:
+            self._held_since = wall_s
+
     def dismiss(self) -> None:
         """Nobody is expected any more."""
         self._roll.dismiss()
@@ -132,15 +139,15 @@ class Supervisor:
             moving: an episode runs, so that the policy must be active, the gate may not hold the arm for long, and no
                 topic may have a second publisher.
         """
+        since = self._fault_since
+        if since is not None and (moving or wall_s - since > LEASE_S):
+            return Stop(SECOND_PUBLISHER, self.publisher_fault)
         for role, report in self._reports.items():
             reasons = (*WATCHDOG, INACTIVE, SECOND_PUBLISHER) if moving else WATCHDOG
             # Latched: such a hold does not end by itself.
             held = report.state == NodeState.HOLDING and report.reason in reasons
             if role != "episode" and (held or report.state == NodeState.FAILED):
                 return Stop(report.reason, f"{role}: {report.detail}")
-        since = self._fault_since
-        if since is not None and (moving or wall_s - since > LEASE_S):
-            return Stop(SECOND_PUBLISHER, self.publisher_fault)
         return self.silent(wall_s) or self._held_for_long(wall_s, moving)
 
     def silent(self, wall_s: float) -> Stop | None:
@@ -173,6 +180,8 @@ class Supervisor:
 
 # What follows from something else: the arm is stopped by then, and whoever looks a moment longer may see from what.
 SYMPTOMS = (LOCKSTEP_LOST, SIMULATOR_STOPPED, STALE_CAMERA, STALE_CHUNK, STALE_JOINTS, DEADMAN)
+# A world that is put elsewhere: somebody's reset, or somebody else's publisher, which discovery shows a little later.
+ELSEWHERE = (SCENE_RESET, CLOCK_JUMPED_BACK)
 _PATIENCE_S = 0.5  # wall time in which a cause is seen that was there before its symptom
 
 
@@ -181,14 +190,23 @@ class FirstCause:
 
     def __init__(self) -> None:
         """Nothing happened yet."""
-        self._symptom: tuple[float, Stop] | None = None
+        self._since_s = 0.0
+        self.pending: Stop | None = None
+
+    pending: Stop | None
+    """The best reason so far, while a better one may come."""
 
     def judge(self, stop: Stop | None, wall_s: float) -> Stop | None:
         """Takes a reason, or none, at wall time [s]; gives the one to stop for once it is known."""
-        if stop is not None and stop.reason not in SYMPTOMS:
+        if stop is None and self.pending is not None and self.pending.reason == DEADMAN:
+            self.pending = None  # the gate has let go
+        if stop is not None and _rank(stop) == 0:
             return stop
-        if stop is not None and self._symptom is None:
-            self._symptom = (wall_s, stop)
-        if self._symptom is not None and wall_s - self._symptom[0] >= _PATIENCE_S:
-            return self._symptom[1]
-        return None
+        if stop is not None and (self.pending is None or _rank(stop) < _rank(self.pending)):
+            self._since_s = wall_s if self.pending is None else self._since_s
+            self.pending = stop
+        return self.pending if self.pending is not None and wall_s - self._since_s >= _PATIENCE_S else None
+
+
+def _rank(stop: Stop) -> int:
+    return 2 if stop.reason in SYMPTOMS else 1 if stop.reason in ELSEWHERE else 0
