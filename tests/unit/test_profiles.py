@@ -20,6 +20,7 @@ from salus_vla.frames import Pose
 from salus_vla.profiles import DEFAULT_PROFILE, CameraProfile, CubeProfile, DistractorProfile, Profile
 from salus_vla.scene import Scene, load_scene
 from salus_vla.scene_types import Area
+from salus_vla.settings import DEFAULTS
 from salus_vla.sim.variation import Variation, draw_cube_pose, draw_variation
 
 SCENE = load_scene()
@@ -371,8 +372,8 @@ def given_options(**options: str) -> Namespace:
 
 
 def test_a_resumed_run_keeps_its_profile_and_refuses_another() -> None:
-    assert collect._settings(given_options(), {})["profile"] == "eval"
-    assert collect._settings(given_options(profile="dark"), {})["profile"] == "dark"
-    assert collect._settings(given_options(), {"profile": "dark"})["profile"] == "dark"
+    assert collect._settings(given_options(), {}, DEFAULTS)["profile"] == "eval"
+    assert collect._settings(given_options(profile="dark"), {}, DEFAULTS)["profile"] == "dark"
+    assert collect._settings(given_options(), {"profile": "dark"}, DEFAULTS)["profile"] == "dark"
     with pytest.raises(SalusError, match="--profile eval: the run was made with 'dark'"):
-        collect._settings(given_options(profile="eval"), {"profile": "dark"})
+        collect._settings(given_options(profile="eval"), {"profile": "dark"}, DEFAULTS)

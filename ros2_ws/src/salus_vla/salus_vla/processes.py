@@ -7,9 +7,11 @@ import errno
 import os
 import shutil
 import signal
+import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 
@@ -28,30 +30,43 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def with_parent(command: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
-    """A command that runs another one, tied to the life of this process.
+def start_with_parent(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Starts a program that is tied to the life of this process.
 
-    The other program takes the place of a small Python process that ties itself first. `preexec_fn` would run Python
-    between fork and exec, where a lock that another thread holds is held for good: DDS has threads in every node.
+    It takes the place of a small Python process that ties itself first. `preexec_fn` would run Python between fork and
+    exec, where a lock that another thread holds is held for good: DDS has threads in every node.
 
     Args:
         command: the program and its arguments.
-        environment: in whose PATH the program is looked for; this process's own by default.
+        options: of `subprocess.Popen`.
 
     Raises:
-        FileNotFoundError: there is no such program.
+        OSError: the program cannot be started, as `subprocess.Popen` says it.
     """
-    search = (os.environ if environment is None else environment).get("PATH")
+    search = (options.get("env") or os.environ).get("PATH")
     if shutil.which(command[0], path=search) is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+    ours, theirs = os.pipe()
     # Isolated: neither the user's site nor this package is needed, and both would cost time.
-    return [sys.executable, "-I", "-S", str(Path(__file__).resolve()), str(os.getpid()), *command]
+    tied = [sys.executable, "-I", "-S", str(Path(__file__).resolve()), str(os.getpid()), str(theirs), *command]
+    try:
+        process = subprocess.Popen(tied, pass_fds=(*options.pop("pass_fds", ()), theirs), **options)
+    finally:
+        os.close(theirs)
+    with os.fdopen(ours, "rb") as answer:
+        number = answer.read()  # until the program is there, which closes the other end, or has failed
+    if number:
+        process.wait()
+        raise OSError(int(number), os.strerror(int(number)), command[0])
+    return process
 
 
 if __name__ == "__main__":
     end_with_parent(int(sys.argv[1]))
+    answer = int(sys.argv[2])
+    os.set_inheritable(answer, False)
     try:
-        os.execvp(sys.argv[2], sys.argv[2:])
+        os.execvp(sys.argv[3], sys.argv[3:])
     except OSError as error:
-        print(f"{sys.argv[2]}: cannot be started ({error.strerror or error})", file=sys.stderr)
+        os.write(answer, str(error.errno).encode())
         os._exit(127)

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from salus_vla.processes import with_parent
+from salus_vla.processes import start_with_parent
 
 LAUNCH_FILE = "salus.launch.xml"
 TAIL = 25  # lines of output shown after a failure
@@ -18,8 +18,8 @@ def start_graph(command: list[str], environment: Mapping[str, str], log: Path) -
     """Starts the command of a launch; its output goes to the file."""
     with log.open("wb") as output:
         # A session of its own: the terminal's Ctrl-C reaches the graph through us only, once.
-        return subprocess.Popen(
-            with_parent(command, environment),
+        return start_with_parent(
+            command,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,

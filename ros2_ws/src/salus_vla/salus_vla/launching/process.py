@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from salus_vla.errors import LaunchError
 from salus_vla.launching.graph import ProcessSpec
-from salus_vla.processes import with_parent
+from salus_vla.processes import start_with_parent
 
 _READ_SIZE = 65536
 # A program that never ends its line (a progress bar) is shown in pieces of this size, not kept forever.
@@ -27,8 +27,8 @@ class ChildProcess:
         self.spec = spec
         environment = {"PYTHONUNBUFFERED": "1", **spec.environment}
         try:
-            self._popen = subprocess.Popen(
-                with_parent(spec.command, environment),
+            self._popen = start_with_parent(
+                spec.command,
                 cwd=spec.cwd,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ from pathlib import Path
 from salus_vla.errors import SalusError
 from salus_vla.live.rerun_log import import_rerun
 from salus_vla.paths import cache_dir
-from salus_vla.processes import with_parent
+from salus_vla.processes import start_with_parent
 
 LOOPBACK = "127.0.0.1"  # the viewer's own default is every interface
 
@@ -58,8 +58,8 @@ def start_viewer(files: Sequence[Path], *, port: int, web_port: int | None = Non
         command += ["--serve-web", "--web-viewer-port", str(web_port)]
     environment = _without_analytics(os.environ)
     try:
-        return subprocess.Popen(
-            with_parent([*command, *map(str, files)], environment),
+        return start_with_parent(
+            [*command, *map(str, files)],
             stdin=subprocess.DEVNULL,
             env=environment,
         )

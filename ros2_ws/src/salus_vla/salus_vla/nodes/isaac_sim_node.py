@@ -40,7 +40,7 @@ from salus_vla.nodes.standard_messages import to_ns
 from salus_vla.nodes.status import DiagnosticsPublisher
 from salus_vla.nodes.subscribe import subscribe
 from salus_vla.parameters import parameter
-from salus_vla.processes import with_parent
+from salus_vla.processes import start_with_parent
 from salus_vla.scene import load_scene
 from salus_vla.watch.meters import RateMeter
 
@@ -116,8 +116,8 @@ class IsaacSimNode:
         script = Path(salus_vla.__file__).resolve().parent / "isaac" / "standalone.py"
         with theirs:
             try:
-                self._process = subprocess.Popen(
-                    with_parent([str(self._install.python), str(script), "--channel", str(theirs.fileno())]),
+                self._process = start_with_parent(
+                    [str(self._install.python), str(script), "--channel", str(theirs.fileno())],
                     env=self._environment,
                     stdin=subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),

@@ -41,7 +41,7 @@ from salus_vla.nodes.messages import to_ns
 from salus_vla.nodes.qos import interface_class, profile
 from salus_vla.nodes.subscribe import subscribe
 from salus_vla.parameters import PARAMETER_FORMAT, parameter_names
-from salus_vla.processes import with_parent
+from salus_vla.processes import start_with_parent
 from salus_vla.recording.info import read_bag
 from salus_vla.recording.observations import HALF_FRAME_NS
 from salus_vla.replay.comparison import RecordedDecision
@@ -158,8 +158,8 @@ def _node_process(
     file.write_text(yaml.safe_dump({NODE: {"ros__parameters": dict(parameters)}}), encoding="utf-8")
     executable = find_executable("salus_vla", NODE, environment)
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            with_parent([str(executable), "--ros-args", "--params-file", str(file)], environment),
+        process = start_with_parent(
+            [str(executable), "--ros-args", "--params-file", str(file)],
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=output,
