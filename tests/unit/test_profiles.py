@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from salus_vla import paths
 from salus_vla.cli import collect
+from salus_vla.cli.main import build_parser
 from salus_vla.contract import CAMERAS
 from salus_vla.errors import ConfigError, SalusError, SimulatorError
 from salus_vla.frames import Pose
@@ -368,7 +369,8 @@ def test_no_two_quantities_share_a_stream(seed: int) -> None:
 
 
 def given_options(**options: str) -> Namespace:
-    return Namespace(**{**dict.fromkeys(collect._DEFAULTS), **options})
+    parsed = build_parser().parse_args(["collect", "--episodes", "1"])
+    return Namespace(**{**vars(parsed), **options})
 
 
 def test_a_resumed_run_keeps_its_profile_and_refuses_another() -> None:
