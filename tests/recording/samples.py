@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -191,3 +192,14 @@ def recorder_of_an_episode(folder: Path, start_ns: int, *topics: Topic) -> Itera
     recorder.begin(start_ns)
     yield recorder
     run.close()
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """A disk that is full for every file beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import time
 from collections import Counter
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 from mcap.writer import CompressionType, Writer
-from samples import message_types
+from samples import largest_file, message_types
 
 from salus_vla.contract import CLOCK, JOINT_STATES, Qos
 from salus_vla.errors import RecordingError
@@ -91,17 +90,6 @@ def small_disk(folder: Path, size: int) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """A disk that is full for every file beyond `size` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def checked(folder: Path, *, compressed: bool = False) -> CheckedWriter:

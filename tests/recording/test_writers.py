@@ -5,11 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
-import resource
 import sys
 import types
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,7 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import QosDurability, QosHistory
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
-from samples import FRAME_NS, IMAGE, REPOSITORY, SAMPLED, clock, image, message_types, one_of_each
+from samples import FRAME_NS, IMAGE, REPOSITORY, SAMPLED, clock, image, largest_file, message_types, one_of_each
 
 from salus_vla.contract import CLOCK, CONTACT, CUBE_IN_BIN, EPISODE, JOINT_STATES, SAFETY_SIGNALS, STATUS_TOPIC, TOPICS
 from salus_vla.errors import RecordingError
@@ -255,17 +252,6 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="backend is 'tape'"):
         open_writer(tmp_path / "tape", "tape", custom_data={}, types=message_types())  # type: ignore[arg-type]
     writer.abort()
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """A disk that is full for every file beyond `size` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_disk_that_refuses_is_an_error_with_the_path(tmp_path: Path) -> None:
