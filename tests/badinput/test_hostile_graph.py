@@ -45,7 +45,8 @@ READS = {
     ],
 }  # fmt: skip
 # The policy by itself: it would rightly stop a run of which only the clock and the joints go on.
-GROUPS = [["vla_ensemble"], ["episode", "command_gate", "bag_recorder"]]
+# The gate too: what it publishes may have no second publisher beside a recorder.
+GROUPS = [["vla_ensemble"], ["command_gate"], ["episode", "bag_recorder"]]
 TOPICS = list({topic.name: topic for topics in READS.values() for topic in topics}.values())
 ROUNDS = 5
 

@@ -307,7 +307,7 @@ def test_in_lockstep_a_joint_state_with_a_wrong_stamp_is_refused_and_loses_nothi
     world.begin()
     while not world.jobs:
         world.frame()
-    for ahead in (S, 60 * S, 10**18):
+    for ahead in (2 * S, 60 * S, 10**18):
         outputs = world.authority.joints(world.now + ahead, world.arm)
         assert outputs == [Refuse("joints", Refusal.FUTURE_STAMP, world.now + ahead)]
     assert world.state is AuthorityState.RUNNING

@@ -22,7 +22,7 @@ def test_a_dark_run_is_dark_and_says_so(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert read_run(tmp_path / "run").record.arguments["profile"] == "dark"
     bag = tmp_path / "run" / "episode_000000"
-    assert read_bag(bag).custom_data["episode.param.profile"] == "dark"
+    assert read_bag(bag).custom_data["episode.param.profile"] == '"dark"'
     with Simulator(load_scene(), profile="dark", seed=5) as simulator:
         expected = simulator.render(["side"])["side"]
     with (bag / f"{bag.name}_0.mcap").open("rb") as stream:

@@ -194,6 +194,23 @@ def test_stamps_of_the_past_and_of_the_far_future_do_not_count() -> None:
     assert frames_until_trip(dog, 50, without=("front",)) == 10
 
 
+def test_a_clock_that_is_taken_late_and_catches_up_in_one_step_trips_nothing() -> None:
+    """As on a busy machine: images and joint states are taken at once, 400 ms of /clock later."""
+    dog = armed()
+    for number in range(51, 71):
+        assert dog.saw(JOINTS, number * FRAME) is None
+        for camera in CAMERAS if number % 5 == 0 else ():
+            assert dog.saw(camera, number * FRAME) is None
+    dog.clock(70 * FRAME, 1.4)
+    assert dog.trip is None
+
+
+def test_a_stamp_from_the_near_future_hides_a_silent_source_for_half_a_second_at_most() -> None:
+    dog = armed()
+    assert dog.saw("front", 50 * FRAME + AHEAD_NS) is None
+    assert frames_until_trip(dog, 50, without=("front",)) == 25 + 10
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from(SOURCES), unique=True, max_size=4),

@@ -26,10 +26,12 @@ from salus_vla.reasons import (
 REASONS = WATCHDOG
 
 JOINTS = "joints"
-# A stamp further ahead of the clock than this is no measurement: it is of before a restart, or of another time base. As
-# long as the queue of /clock is deep, which may be taken after the others: ten frames.
-AHEAD_NS = 200_000_000
-_LEAD_NS = 20_000_000  # one frame: joint states come before the /clock of their frame
+# A stamp further ahead of the clock than this is no measurement: it is of before a restart, or of another time base. On a
+# busy machine /clock is taken later than the images and joint states of its frame, by more than its queue is deep.
+AHEAD_NS = 1_000_000_000
+# How much of that lead counts as freshness. A clock that lags catches up in one step, and an image that counted from the
+# lagging clock would be old at once; a stamp from the future hides a source that fell silent for this long at most.
+_LEAD_NS = 500_000_000
 
 
 class Refusal(StrEnum):
