@@ -26,11 +26,11 @@ from salus_vla.reasons import (
 REASONS = WATCHDOG
 
 JOINTS = "joints"
-# A stamp further ahead of the clock than this is no measurement: it is of before a restart, or of another time base. On a
-# busy machine /clock is taken later than the images and joint states of its frame, by more than its queue is deep.
+# A stamp further ahead of the clock than this is no measurement: of before a restart, or of another time base. A
+# busy machine takes /clock later than the images and joint states of its frame, by more than its queue is deep.
 AHEAD_NS = 1_000_000_000
-# How much of that lead counts as freshness. A clock that lags catches up in one step, and an image that counted from the
-# lagging clock would be old at once; a stamp from the future hides a source that fell silent for this long at most.
+# How much of that lead counts as freshness. A clock that lags catches up in one step, and an image that counted from
+# the lagging clock would be old at once; a stamp from the future hides a source that fell silent for this long at most.
 _LEAD_NS = 500_000_000
 
 
