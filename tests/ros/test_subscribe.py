@@ -1,25 +1,16 @@
 """Messages that wait are taken at once when the order between topics matters."""
 
-import time
 from collections.abc import Callable
 
-import pytest
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from salus_vla import contract
 from salus_vla.nodes.qos import profile
 from salus_vla.nodes.subscribe import subscribe, take_waiting
+from waiting import wait_until
 
 StartRos = Callable[..., None]
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail("the condition did not come true")
-        time.sleep(0.01)
 
 
 def test_what_waits_is_taken_without_the_executor_and_in_order(start_ros: StartRos) -> None:
@@ -31,7 +22,7 @@ def test_what_waits_is_taken_without_the_executor_and_in_order(start_ros: StartR
     take_waiting(subscription)
     assert taken == []
     publisher = node.create_publisher(JointState, topic.name, profile(topic.qos))
-    wait_for(lambda: publisher.get_subscription_count() == 1)
+    wait_until(lambda: publisher.get_subscription_count() == 1, "subscription", 5.0)
     for value in (1.0, 2.0, 3.0):
         publisher.publish(JointState(position=[value]))
 
@@ -39,6 +30,6 @@ def test_what_waits_is_taken_without_the_executor_and_in_order(start_ros: StartR
         take_waiting(subscription)
         return len(taken) == 3
 
-    wait_for(all_taken)
+    wait_until(all_taken, "third message", 5.0)
     assert taken == [1.0, 2.0, 3.0]
     node.destroy_node()

@@ -179,9 +179,8 @@ class Authority:
         unanswered = running and self._turns.is_next(self._newest_ns)
         if running:
             self.watchdog.arm(wall_s)
-            self._turns.answered_ns = max(
-                self._turns.answered_ns, self._newest_ns
-            )  # nobody answered what came meanwhile
+            # Nobody answered what came meanwhile.
+            self._turns.answered_ns = max(self._turns.answered_ns, self._newest_ns)
         else:
             self._failed = False
         if self._held is not None:

@@ -43,13 +43,18 @@ def table(injections: Iterable[Injection]) -> str:
         faults.setdefault(injection.fault, []).append(injection)
     lines = ["| fault | times | outcome | worst loss [s] | verdict |", "|---|---|---|---|---|"]
     for fault, items in faults.items():
-        outcomes = ", ".join(f"{count} {name}" for name, count in Counter(item.outcome for item in items).most_common())
         losses = [item.loss_s for item in items if item.loss_s is not None]
         worst = f"{max(losses):.2f}" if losses else "-"
         failed = sum(not item.passed for item in items)
-        verdict = f"**{failed} failed**" if failed else "passed"
-        lines.append(f"| {fault} | {len(items)} | {outcomes} | {worst} | {verdict} |")
+        lines.append(table_row(fault, [item.outcome for item in items], worst, failed))
     return "\n".join(lines)
+
+
+def table_row(fault: str, outcomes: Sequence[str], worst: str, failed: int) -> str:
+    """A fault's row: how often it was injected, what became of it, the worst measured value and the verdict."""
+    counted = ", ".join(f"{count} {outcome}" for outcome, count in Counter(outcomes).most_common())
+    verdict = f"**{failed} failed**" if failed else "passed"
+    return f"| {fault} | {len(outcomes)} | {counted} | {worst} | {verdict} |"
 
 
 def write_table(file: Path, injections: Sequence[Injection], heading: str) -> None:

@@ -24,7 +24,7 @@ from salus_vla.contract import ARM_JOINTS, Topic
 from salus_vla.errors import SalusError
 from salus_vla.faults.graph import EPISODE, GATE, POLICY, RECORDER, SIMULATOR, STARTS_WITHIN_S, Collecting, Watch
 from salus_vla.faults.observer import Kind, Observation, Seen, observe
-from salus_vla.faults.results import replace_marked
+from salus_vla.faults.results import replace_marked, table_row
 
 BEGIN, END = "<!-- storm -->", "<!-- /storm -->"
 SILENCE_S = 0.2
@@ -260,12 +260,9 @@ def storm_table(gusts: list[Gust]) -> str:
     lines = ["| fault | times | outcome | longest pause in motion [ms] | verdict |", "|---|---|---|---|---|"]
     for fault in sorted({gust.fault for gust in gusts}):
         items = [gust for gust in gusts if gust.fault == fault]
-        outcomes = sorted({gust.outcome for gust in items})
-        words = ", ".join(f"{sum(gust.outcome == outcome for gust in items)} {outcome}" for outcome in outcomes)
         worst = max(gust.silence_s for gust in items)
         failed = sum(bool(gust.problems) for gust in items)
-        verdict = f"**{failed} failed**" if failed else "passed"
-        lines.append(f"| {fault} | {len(items)} | {words} | {worst * 1e3:.0f} | {verdict} |")
+        lines.append(table_row(fault, [gust.outcome for gust in items], f"{worst * 1e3:.0f}", failed))
     return "\n".join(lines)
 
 

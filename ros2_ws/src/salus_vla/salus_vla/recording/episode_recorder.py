@@ -24,11 +24,11 @@ from salus_vla.recording.audit import SECOND_NS, Audit, AuditReport
 from salus_vla.recording.message_types import MessageTypes
 from salus_vla.recording.notice import EpisodeDecoder, Kind
 from salus_vla.recording.open_episode import DECISION_NS, EpisodeEnd, EpisodeMeta, Message, OpenEpisode
-from salus_vla.recording.published_clock import PublishedClock
 from salus_vla.recording.records import EpisodeEntry
 from salus_vla.recording.run_folder import RunFolder, discard_bag
 from salus_vla.recording.settling import SettlingBuffer
 from salus_vla.recording.stamps import stamp_layout
+from salus_vla.recording.unstamped import UnstampedQueue
 from salus_vla.recording.writer import BagWriter
 from salus_vla.task.monitor import Outcome
 
@@ -36,7 +36,6 @@ LATCHED_KEPT = 10  # messages per latched topic from before an episode: /salus/s
 HOLD_BACK_NS = 250_000_000  # sim time for which a message waits for the episode's end; also lost at kill -9
 # A stamp this far ahead of the clock is not true. More than what a reader's queue holds: the clock may be taken last.
 AHEAD_NS = 60 * SECOND_NS
-_MOST_UNSTAMPED = 4000  # that wait for a /clock
 BUFFER_BYTES = 256 * 1024 * 1024  # about 14 s of three cameras at 30 Hz, 40 s at 10 Hz
 
 
@@ -101,9 +100,7 @@ class EpisodeRecorder:
         self.sim_time_ns: int | None = None
         self.spoiled = ""
         self._clock_ns: int | None = None
-        self._published = PublishedClock()
-        # Messages without a stamp until their sim time is known, with the wall time at which they were published.
-        self._unstamped: deque[tuple[Topic, bytes, int]] = deque()
+        self._unstamped = UnstampedQueue()
         self._topics = {topic.name: topic for topic in topics}
         self._layouts = {
             topic.name: stamp_layout(types.store.fielddefs, types.get(topic.type).name)
@@ -117,7 +114,6 @@ class EpisodeRecorder:
         }
         self._episode: OpenEpisode | None = None
         self._buffer = SettlingBuffer(HOLD_BACK_NS)
-        self._unstamped_bytes = 0
 
     # -- the episode's life ----------------------------------------------------------------------------------------
 
@@ -190,25 +186,19 @@ class EpisodeRecorder:
             self._episode.arrived(receive_time_ns)
         known = self._topics[topic]
         if sent_ns and known.source is Source.SIMULATOR and self._layouts[topic] is None:
-            self._unstamped.append((known, cdr, sent_ns))
-            self._unstamped_bytes += len(cdr)
+            self._unstamped.add(known, cdr, sent_ns)
         else:
             message = self._stamped(known, cdr)
             if sent_ns and topic == CLOCK.name:
-                self._published.tick(sent_ns, message.time_ns)
+                self._unstamped.tick(sent_ns, message.time_ns)
             self._take(message)
         self._release()
 
     def _release(self, *, everything: bool = False) -> None:
-        """Takes messages without a stamp once the /clock after them, or that of the episode's end, is known."""
+        """Takes the messages without a stamp whose sim time is known, or all of them."""
         end_ns = self._episode.end_ns if self._episode is not None else None
-        newest_ns = self._published.newest_ns
-        over = end_ns is not None and newest_ns is not None and newest_ns >= end_ns
-        everything |= over or len(self._unstamped) > _MOST_UNSTAMPED
-        while self._unstamped and (everything or self._published.is_past(self._unstamped[0][2])):
-            topic, cdr, sent_ns = self._unstamped.popleft()
-            self._unstamped_bytes -= len(cdr)
-            time_ns = self._published.at(sent_ns)
+        timed = self._unstamped.everything() if everything else self._unstamped.timed(end_ns)
+        for topic, cdr, time_ns in timed:
             self._take(Message(topic, cdr, self.sim_time_ns or 0 if time_ns is None else time_ns, time_ns is not None))
 
     def _take(self, message: Message) -> None:
@@ -354,7 +344,7 @@ class EpisodeRecorder:
             self._write(episode, message, episode.place(message))
 
     def _check_buffer(self, episode: OpenEpisode) -> None:
-        waiting = self._buffer.size_bytes + self._unstamped_bytes
+        waiting = self._buffer.size_bytes + self._unstamped.size_bytes
         if waiting <= self._buffer_limit:
             return
         buffering = self.state is State.BUFFERING
