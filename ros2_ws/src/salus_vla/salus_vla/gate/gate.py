@@ -10,7 +10,7 @@ braked by the gate, which then holds the measured pose: an arm that something bl
 from __future__ import annotations
 
 import math
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,10 +19,9 @@ from typing import Any
 from salus_vla.contract import ARM_DOF, ARM_JOINTS
 from salus_vla.gate.checks import Fault, Motion, MotionCheck, Position, Reason, in_order
 from salus_vla.gate.limits import JointLimits, joint_limits
+from salus_vla.gate.measured import REST_SPEED, Frame, MeasuredFrames
 from salus_vla.gate.stop import plan_stop
 
-_REST_SPEED = 0.05  # rad/s; measured joints below it are at rest: noise and what a reset leaves are smaller
-_FAR = 0.1  # rad; no arm that follows its target rests that far from it
 _EARLY_S = 0.002  # a timer that fires a little early is on time
 _YIELD_SPEED = 0.1  # rad/s from a stop's end to the measured pose: taken on, and lost, in one frame by every joint
 
@@ -60,13 +59,6 @@ class Refused:
     own: OwnCommand | None = None
 
 
-@dataclass(frozen=True)
-class _Frame:
-    stamp_ns: int
-    position: Sequence[float]
-    velocity: Sequence[float]
-
-
 class Gate:
     """Checks commands against the limits and brakes the arm when no valid one comes.
 
@@ -102,8 +94,6 @@ class Gate:
             limits: of the nine joints; the Panda's by default.
         """
         self._limits = limits or joint_limits()
-        # No arm moves that fast, not even when late commands come at once: it was put elsewhere.
-        self._teleport = [(max_age_frames + 2) * speed for speed in self._limits.velocity[:ARM_DOF]]
         self._dt_ns, self._dt = frame_dt_ns, frame_dt_ns * 1e-9
         self._half_ns = frame_dt_ns // 2
         # One frame less, and one more for a look at the wall clock: the arm must be braking when the time is over.
@@ -111,7 +101,7 @@ class Gate:
         self._deadman_s = max(deadman_s - 2.0 * self._dt, self._dt)
         self._realtime = realtime
         self._max_age_frames = max_age_frames
-        self._frames: deque[_Frame] = deque(maxlen=max_age_frames + 2)
+        self._frames = MeasuredFrames(self._limits, max_age_frames=max_age_frames, half_ns=self._half_ns)
         self._check = MotionCheck(self._limits, self._dt)
         self._state = State.NO_FRAME
         self._motion: Motion | None = None  # what was sent last
@@ -138,7 +128,7 @@ class Gate:
     @property
     def newest_ns(self) -> int | None:
         """Stamp of the newest frame [ns]; None before the first."""
-        return self._frames[-1].stamp_ns if self._frames else None
+        return self._frames.newest.stamp_ns if self._frames else None
 
     @property
     def at_rest(self) -> bool:
@@ -161,18 +151,19 @@ class Gate:
         Returns:
             A command of the gate itself that answers this frame, when it is braking or goes to where the arm rests.
         """
+        frame = Frame(stamp_ns, position, velocity)
         if self._frames:
-            last = self._frames[-1]
+            last = self._frames.newest
             if abs(stamp_ns - last.stamp_ns) <= self._half_ns:
                 return None
             if stamp_ns < last.stamp_ns:
                 self.clock_jumps += 1
                 self._frames.clear()
                 self._forget()
-            elif self._motion is not None and self._teleported(last, stamp_ns, position):
+            elif self._motion is not None and self._frames.teleported_to(frame):
                 self.teleports += 1
                 self._forget()
-        self._frames.append(_Frame(stamp_ns, position, velocity))
+        self._frames.add(frame)
         self._frame_wall_s = wall_s
         self._refused_wall_s = None
         if self._state is State.NO_FRAME:
@@ -312,7 +303,7 @@ class Gate:
             return Fault(Reason.NO_FRAME, "no joints were measured yet")
         if self._state is State.BRAKING:
             return Fault(Reason.BRAKING, "the gate brakes the arm")
-        newest_ns = self._frames[-1].stamp_ns
+        newest_ns = self._frames.newest.stamp_ns
         newest = f"{_seconds(stamp_ns)}; the newest frame is {_seconds(newest_ns)}"
         if stamp_ns > newest_ns + self._half_ns:
             return Fault(Reason.FUTURE_STAMP, newest)
@@ -326,35 +317,15 @@ class Gate:
 
     def _start(self, stamp_ns: int, positions: Sequence[float]) -> Motion | Fault:
         """The first command of a stream: one frame away from the measured pose of an arm at rest."""
-        newest = self._frames[-1]
-        # The frame that the command answers, or the newest where that one was lost.
-        measured = next((f for f in self._frames if abs(f.stamp_ns - stamp_ns) <= self._half_ns), newest)
+        measured = self._frames.answered_by(stamp_ns)
         for joint, speed in zip(ARM_JOINTS, measured.velocity[:ARM_DOF], strict=True):
-            if not abs(speed) <= _REST_SPEED:
+            if not abs(speed) <= REST_SPEED:
                 return Fault(Reason.ARM_MOVING, f"a stream begins at rest, and {joint} moves at {speed:.3f} rad/s")
-        fingers = measured.position[ARM_DOF:]
-        opening = sum(fingers) / len(fingers)  # both fingers share it
-        pose = (*measured.position[:ARM_DOF], *[opening] * len(fingers))
-        # Measured joints may lie a hair outside their range (noise, compliance); the stream begins at the limit then.
-        limits = zip(pose, self._limits.lower, self._limits.upper, strict=True)
-        start = Motion.resting(tuple(min(max(value, lower), upper) for value, lower, upper in limits))
+        start = Motion.resting(measured.pose(self._limits))
         outcome = self._check.step(start, positions)
         if isinstance(outcome, Fault):
             return Fault(outcome.reason, f"{outcome.detail}, seen from the measured pose")
         return outcome
-
-    def _teleported(self, last: _Frame, stamp_ns: int, position: Sequence[float]) -> bool:
-        passed_s = (stamp_ns - last.stamp_ns) * 1e-9
-        for now, before, speed in zip(position[:ARM_DOF], last.position[:ARM_DOF], self._teleport, strict=True):
-            if abs(now - before) > passed_s * speed:
-                return True
-        return False
-
-    def _rests_elsewhere(self, motion: Motion) -> bool:
-        """Whether the arm rests far from its target, as after a short reset: a stop there would make it move."""
-        newest = self._frames[-1]
-        far = any(abs(q - p) > _FAR for q, p in zip(newest.position[:ARM_DOF], motion.position, strict=False))
-        return far and max(map(abs, newest.velocity[:ARM_DOF])) <= _REST_SPEED
 
     def _silent_ns(self, stamp_ns: int) -> int:
         assert self._sent_ns is not None
@@ -371,7 +342,7 @@ class Gate:
     def _brake(self, *, beyond: bool = False) -> OwnCommand | None:
         """Begins a stop; `beyond` the newest frame where no later one comes."""
         assert self._motion is not None
-        if not beyond and self._rests_elsewhere(self._motion):
+        if not beyond and self._frames.rests_away_from(self._motion.position):  # a stop there would make it move
             self.teleports += 1
             self._forget()
             return None
@@ -395,13 +366,11 @@ class Gate:
     def _yield(self) -> OwnCommand | None:
         """Goes to where the held arm came to rest; the fingers keep their target, which may hold a cube."""
         assert self._motion is not None
-        command, newest = self._motion.position, self._frames[-1]
+        command, newest = self._motion.position, self._frames.newest
         if self._rest is None:
-            if max(map(abs, newest.velocity[:ARM_DOF])) > _REST_SPEED:
+            if not newest.at_rest:
                 return None
-            limits = zip(newest.position[:ARM_DOF], self._limits.lower, self._limits.upper, strict=False)
-            arm = tuple(min(max(value, lower), upper) for value, lower, upper in limits)
-            self._rest = (*arm, *command[ARM_DOF:])
+            self._rest = (*newest.pose(self._limits)[:ARM_DOF], *command[ARM_DOF:])
         if command == self._rest and self._motion.at_rest:
             return None
         step = _YIELD_SPEED * self._dt
@@ -416,7 +385,7 @@ class Gate:
         velocity = tuple((now - last) / self._dt for now, last in zip(position, before.position, strict=True))
         acceleration = tuple((now - last) / self._dt for now, last in zip(velocity, before.velocity, strict=True))
         self._motion = Motion(position, velocity, acceleration)
-        newest_ns = self._frames[-1].stamp_ns
+        newest_ns = self._frames.newest.stamp_ns
         self._sent_ns = self._sent_ns + self._dt_ns if beyond else max(newest_ns, self._sent_ns)
         return OwnCommand(self._sent_ns, position)
 
@@ -424,7 +393,7 @@ class Gate:
         """What the gate sends for the newest frame in place of a refused command that was meant for it."""
         if self._motion is None or self._sent_ns is None:
             return None
-        newest_ns = self._frames[-1].stamp_ns
+        newest_ns = self._frames.newest.stamp_ns
         if abs(stamp_ns - newest_ns) > self._half_ns or newest_ns - self._sent_ns <= self._half_ns:
             return None
         if self._state is State.HELD:
