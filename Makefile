@@ -23,10 +23,10 @@ test: lint ## lint and all tests; ARGS= adds options of pytest
 	@$(IN_ENV) tools/run_tests.sh $(ARGS)
 
 faults: setup ## kill processes 120 times and fill disks, about 40 minutes; ARGS="--storm 20": 20 minutes of anything
-	@$(IN_ENV) python -m salus_vla.faults --report docs/reliability.md $(ARGS)
+	@$(IN_ENV) python -m salus_vla.bench.faults --report docs/reliability.md $(ARGS)
 
 load: setup ## 640x480 at 30 Hz, four graphs, 500 episodes, about 7 minutes; ARGS= adds options
-	@$(IN_ENV) python -m salus_vla.load --report docs/reliability.md $(ARGS)
+	@$(IN_ENV) python -m salus_vla.bench.load --report docs/reliability.md $(ARGS)
 
 lint: setup ## ruff, mypy, codespell
 	@$(IN_ENV) ruff check

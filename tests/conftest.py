@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from salus_vla.domains import private_graph
+from salus_vla.ros.environment.domains import private_graph
 
 # A shell's `&` starts pytest with SIGINT ignored, and whatever it starts would inherit that: no Ctrl-C would end it.
 signal.signal(signal.SIGINT, signal.default_int_handler)

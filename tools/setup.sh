@@ -213,10 +213,10 @@ setup_workspace() {
 
 # -- meshes ------------------------------------------------------------------------------------------------------------
 
-prepare_meshes() { (. tools/env.sh && python -m salus_vla.sim.assets); }
+prepare_meshes() { (. tools/env.sh && python -m salus_vla.simulation.mujoco.assets); }
 
 setup_meshes() {
-  local module=ros2_ws/src/salus_vla/salus_vla/sim/assets.py
+  local module=ros2_ws/src/salus_vla/salus_vla/simulation/mujoco/assets.py
   [ ! -e "$module" ] || step "simulator meshes" prepare_meshes
 }
 

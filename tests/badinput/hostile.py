@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from salus_msgs.msg import Episode, Status
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, ENTITIES, JOINTS, Topic
-from salus_vla.frames import Contact, Frame, Pose
-from salus_vla.nodes import messages
-from salus_vla.nodes.images import to_message
-from salus_vla.nodes.qos import interface_class
+from salus_vla.contract.types import Contact, Frame, Pose
+from salus_vla.ros.adapters import messages
+from salus_vla.ros.adapters.image_messages import to_message
+from salus_vla.ros.adapters.qos_profiles import interface_class
 
 STAMP_NS = 5_000_000_000
 POSE = Pose(np.array([0.5, 0.1, 0.025]), np.array([0.0, 0.0, 0.0, 1.0]))

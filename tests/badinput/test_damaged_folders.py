@@ -19,14 +19,14 @@ from rclpy.serialization import serialize_message
 from salus_msgs.msg import Episode
 from salus_vla import contract
 from salus_vla.cli.main import main
-from salus_vla.errors import ModelError
-from salus_vla.policy.options import MANIFEST
-from salus_vla.policy.registry import expand_members
-from salus_vla.recording.episode_recorder import EpisodeRecorder
-from salus_vla.recording.message_types import MessageTypes
-from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta
-from salus_vla.recording.run_folder import RunFolder
-from salus_vla.recording.writer import open_writer
+from salus_vla.config.policy_options import MANIFEST
+from salus_vla.contract.errors import ModelError
+from salus_vla.data.bags.bag_writer import open_writer
+from salus_vla.data.bags.episode_recorder import EpisodeRecorder
+from salus_vla.data.bags.message_types import MessageTypes
+from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.run_folder import RunFolder
+from salus_vla.policies.registry import expand_members
 
 TOPICS = (contract.CLOCK, contract.JOINT_STATES, contract.EPISODE, contract.SAFETY_SIGNALS)
 FRAME_NS = 20_000_000

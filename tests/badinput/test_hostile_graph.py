@@ -22,10 +22,10 @@ from graph.graph_client import GraphClient
 from salus_msgs.msg import Episode
 from salus_msgs.srv import StartRecording
 from salus_vla import contract
+from salus_vla.config.paths import config_dir
 from salus_vla.contract import CAMERAS, ENTITIES, Topic
-from salus_vla.paths import config_dir
-from salus_vla.recording.info import read_run
-from salus_vla.recording.observations import opened_bag
+from salus_vla.data.bags.recorded_observations import opened_bag
+from salus_vla.data.bags.run_info import read_run
 
 pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(120)]
 

@@ -17,15 +17,15 @@ from rclpy.serialization import serialize_message
 from salus_msgs.msg import Episode
 from salus_vla import contract
 from salus_vla.contract import Topic
-from salus_vla.errors import MessageError
-from salus_vla.nodes.messages import to_time
-from salus_vla.recording.episode_recorder import AHEAD_NS, EpisodeRecorder
-from salus_vla.recording.info import read_bag, read_run
-from salus_vla.recording.message_types import MessageTypes
-from salus_vla.recording.observations import opened_bag
-from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta
-from salus_vla.recording.run_folder import RunFolder
-from salus_vla.recording.writer import open_writer
+from salus_vla.contract.errors import MessageError
+from salus_vla.data.bags.bag_writer import open_writer
+from salus_vla.data.bags.episode_recorder import AHEAD_NS, EpisodeRecorder
+from salus_vla.data.bags.message_types import MessageTypes
+from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.recorded_observations import opened_bag
+from salus_vla.data.bags.run_folder import RunFolder
+from salus_vla.data.bags.run_info import read_bag, read_run
+from salus_vla.ros.adapters.messages import to_time
 
 START_NS, FRAME_NS, FRAMES = 5_000_000_000, 20_000_000, 20
 END_NS = START_NS + FRAMES * FRAME_NS

@@ -19,14 +19,14 @@ from sensor_msgs.msg import JointState
 
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, ENTITIES, Topic
-from salus_vla.errors import MessageError
-from salus_vla.nodes import messages
-from salus_vla.nodes.command_gate_node import _measured
-from salus_vla.nodes.images import to_array
-from salus_vla.nodes.qos import profile
-from salus_vla.nodes.subscribe import refused_messages, subscribe
-from salus_vla.watch.meters import Level
-from salus_vla.watch.refusals import Refusals
+from salus_vla.contract.errors import MessageError
+from salus_vla.health.meters import Level
+from salus_vla.health.refusals import Refusals
+from salus_vla.ros.adapters import messages
+from salus_vla.ros.adapters.image_messages import to_array
+from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.subscribe import refused_messages, subscribe
+from salus_vla.ros.nodes.command_gate_node import _measured
 
 
 def sane_joints(message: JointState) -> None:

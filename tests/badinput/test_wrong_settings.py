@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from salus_vla import nodes
-from salus_vla.errors import ConfigError
-from salus_vla.parameters import checked_parameters, parameter_names
-from salus_vla.params_file import PARAMS_FILE, check_params_file
-from salus_vla.paths import CONTRACT_FILE, config_dir
-from salus_vla.scene import Scene, load_scene
+from salus_vla.config.parameters import checked_parameters, parameter_names
+from salus_vla.config.params_file import PARAMS_FILE, check_params_file
+from salus_vla.config.paths import CONTRACT_FILE, config_dir
+from salus_vla.config.scene import Scene, load_scene
+from salus_vla.contract.errors import ConfigError
+from salus_vla.ros import nodes
 
 
 def dataclasses_of_parameters() -> list[type[Any]]:

@@ -7,7 +7,7 @@ import pytest
 
 from salus_vla.cli import launch
 from salus_vla.cli.main import main
-from salus_vla.domains import PROFILE_FILE
+from salus_vla.ros.environment.domains import PROFILE_FILE
 
 RANGE, PROFILES = "ROS_AUTOMATIC_DISCOVERY_RANGE", "FASTRTPS_DEFAULT_PROFILES_FILE"
 

@@ -3,12 +3,12 @@
 import numpy as np
 
 from salus_vla.contract import CAMERAS
+from salus_vla.contract.types import Observation
 from salus_vla.control.authority import Authority, AuthorityState
 from salus_vla.control.authority_types import EpisodeStart, Job, Output, Say, Send, Submit
 from salus_vla.control.controller import Controller
-from salus_vla.frames import Observation
-from salus_vla.policy.base import Prediction
-from salus_vla.watch.watchdog import JOINTS, WatchLimits
+from salus_vla.control.watchdog import JOINTS, WatchLimits
+from salus_vla.policies.base import Prediction
 
 FRAME, PERIOD, S = 20_000_000, 100_000_000, 1_000_000_000
 HOME = np.array([0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398, 0.04, 0.04])

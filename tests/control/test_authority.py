@@ -3,9 +3,7 @@
 import numpy as np
 import pytest
 
-from salus_vla.control.authority import AuthorityState
-from salus_vla.control.authority_types import Refuse, Report
-from salus_vla.reasons import (
+from salus_vla.contract.reasons import (
     CLOCK_JUMPED_BACK,
     DEADMAN,
     INACTIVE,
@@ -15,7 +13,9 @@ from salus_vla.reasons import (
     STALE_JOINTS,
     NodeState,
 )
-from salus_vla.watch.watchdog import Refusal
+from salus_vla.control.authority import AuthorityState
+from salus_vla.control.authority_types import Refuse, Report
+from salus_vla.control.watchdog import Refusal
 
 from .authority_world import CAMERAS, FRAME, PERIOD, S, World
 

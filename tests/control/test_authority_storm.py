@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from salus_vla.contract import CAMERAS
+from salus_vla.contract.reasons import INACTIVE, NodeState
+from salus_vla.contract.robot_limits import PANDA
 from salus_vla.control.authority import AuthorityState
 from salus_vla.control.authority_types import Output, Refuse, Report, Say, Send, Submit
-from salus_vla.control.limits import PANDA
-from salus_vla.reasons import INACTIVE, NodeState
 
 from .authority_world import FRAME, IMAGE, S, World
 

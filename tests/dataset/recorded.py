@@ -26,13 +26,13 @@ from salus_vla.contract import (
     Topic,
     image_topic,
 )
-from salus_vla.dataset.export import Exported, export
-from salus_vla.recording.episode_recorder import EpisodeRecorder
-from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta
-from salus_vla.recording.run_folder import RunFolder
-from salus_vla.recording.writer import open_writer
-from salus_vla.rollouts.store import EPISODES, StoredEpisode, episode_file, write_episode
-from salus_vla.task.monitor import Outcome
+from salus_vla.data.bags.bag_writer import open_writer
+from salus_vla.data.bags.episode_recorder import EpisodeRecorder
+from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.run_folder import RunFolder
+from salus_vla.data.lerobot.dataset_export import Exported, export
+from salus_vla.data.rollouts.rollout_store import EPISODES, StoredEpisode, episode_file, write_episode
+from salus_vla.episode.outcome_monitor import Outcome
 
 FRAME_NS, PERIOD_NS = 20_000_000, 100_000_000
 START_NS = 3_000_000_000  # of every bag

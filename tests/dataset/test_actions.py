@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import FRAME_NS, HOME, PERIOD_NS, nine
 
-from salus_vla.dataset.actions import (
+from salus_vla.data.lerobot.actions import (
     IncompleteEpisodeError,
     check_spacing,
     commanded_actions,

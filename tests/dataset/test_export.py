@@ -23,12 +23,12 @@ from recorded import (
 )
 
 from salus_vla.contract import ARM_JOINTS, CAMERAS
-from salus_vla.dataset.export import export
-from salus_vla.dataset.info import CUBE_KEY
-from salus_vla.dataset.prepare import Options
-from salus_vla.dataset.sources import find_sources
-from salus_vla.errors import DatasetError, RecordingError
-from salus_vla.task.monitor import Outcome
+from salus_vla.contract.errors import DatasetError, RecordingError
+from salus_vla.data.lerobot.dataset_export import export
+from salus_vla.data.lerobot.dataset_info import CUBE_KEY
+from salus_vla.data.lerobot.prepare import Options
+from salus_vla.data.lerobot.sources import find_sources
+from salus_vla.episode.outcome_monitor import Outcome
 
 EPISODES = (make_episode(11, decisions=4), make_episode(7, decisions=6), make_episode(9, decisions=1))
 ORDERED = sorted(EPISODES, key=lambda episode: episode.seed)  # rollouts are
@@ -191,7 +191,7 @@ def test_video(rollouts: Path, tmp_path: Path) -> None:
 def test_a_new_file_begins_where_one_is_full(
     rollouts: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("salus_vla.dataset.writer._MIB", 150)  # times LeRobot's 100: 15 kB
+    monkeypatch.setattr("salus_vla.data.lerobot.dataset_writer._MIB", 150)  # times LeRobot's 100: 15 kB
     made = exported(tmp_path / "set", rollouts)
     files = sorted((made.path / "data").glob("*/*.parquet"))
     assert [pq.read_metadata(file).num_rows for file in files] == [6, 5]

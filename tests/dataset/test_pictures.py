@@ -14,10 +14,10 @@ from lerobot.datasets.video_utils import decode_video_frames
 from lerobot.policies.common.vla_utils import resize_with_pad
 from PIL import Image
 
-from salus_vla.dataset.pictures import encode_png, encode_video, resize
-from salus_vla.errors import DatasetError
-from salus_vla.scene import load_scene
-from salus_vla.sim.simulator import Simulator
+from salus_vla.config.scene import load_scene
+from salus_vla.contract.errors import DatasetError
+from salus_vla.data.lerobot.dataset_images import encode_png, encode_video, resize
+from salus_vla.simulation.mujoco.simulator import Simulator
 
 SHAPES = st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3))
 

@@ -3,8 +3,8 @@
 import numpy as np
 from lerobot.datasets.compute_stats import compute_episode_stats, get_feature_stats
 
-from salus_vla.dataset.pictures import count_values
-from salus_vla.dataset.statistics import column_statistics, image_statistics
+from salus_vla.data.lerobot.dataset_images import count_values
+from salus_vla.data.lerobot.statistics import column_statistics, image_statistics
 
 FEATURES = {"action": {"dtype": "float32", "shape": (2,), "names": None}}
 QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}

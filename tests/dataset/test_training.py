@@ -12,10 +12,10 @@ import torch
 from recorded import make_episode, rollout_run
 
 from salus_vla.contract import CAMERAS
-from salus_vla.dataset.export import export
-from salus_vla.policy.features import ACTION_KEY, STATE_KEY, image_key
-from salus_vla.policy.vlm_folder import write_vlm_folder
-from salus_vla.policy.vlm_sizes import SIZES
+from salus_vla.data.lerobot.dataset_export import export
+from salus_vla.policies.smolvla.features import ACTION_KEY, STATE_KEY, image_key
+from salus_vla.policies.smolvla.init.vlm_folder import write_vlm_folder
+from salus_vla.policies.smolvla.init.vlm_sizes import SIZES
 
 STEPS = 20
 

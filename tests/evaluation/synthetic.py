@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from salus_vla.evaluation.episodes import Episode
-from salus_vla.recording.run_folder import RunFolder
-from salus_vla.rollouts.settings import RolloutSettings
-from salus_vla.rollouts.store import EPISODES, StoredEpisode, episode_file, write_episode
-from salus_vla.signals import NAMES
-from salus_vla.task.monitor import Outcome
+from salus_vla.data.bags.run_folder import RunFolder
+from salus_vla.data.rollouts.rollout_settings import RolloutSettings
+from salus_vla.data.rollouts.rollout_store import EPISODES, StoredEpisode, episode_file, write_episode
+from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.learning.evaluation.evaluated_episodes import Episode
+from salus_vla.signals.safety_signals import NAMES
 
 PERIOD_NS, FRAME_NS = 100_000_000, 20_000_000
 HASHES = ("aaaa", "bbbb", "cccc")

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from salus_vla.errors import ConfigError
-from salus_vla.evaluation.auroc import FEWEST, Group, auroc, compare
-from salus_vla.evaluation.intervals import Z
+from salus_vla.contract.errors import ConfigError
+from salus_vla.learning.evaluation.auroc import FEWEST, Group, auroc, compare
+from salus_vla.learning.evaluation.intervals import Z
 
 unhurried = settings(deadline=None)  # other processes may have the machine
 # Few different values, so that there are ties, and any others.

@@ -8,9 +8,9 @@ import pytest
 from synthetic import rollout_run, stored
 
 from salus_vla.cli.main import build_parser
-from salus_vla.evaluation.commands import command_of
-from salus_vla.evaluation.runs import COLLECT, Run, open_runs
-from salus_vla.rollouts.settings import BASE, RolloutSettings
+from salus_vla.data.rollouts.rollout_settings import BASE, RolloutSettings
+from salus_vla.learning.evaluation.evaluated_runs import COLLECT, Run, open_runs
+from salus_vla.learning.evaluation.run_commands import command_of
 
 SETTINGS = {
     "usual": {},

@@ -12,17 +12,17 @@ from synthetic import HASHES, PERIOD_NS, episode, rollout_run, signal_rows, stor
 
 from salus_vla.cli.main import main
 from salus_vla.contract import SAFETY_SIGNALS, Topic
-from salus_vla.evaluation.auroc import Group, compare
-from salus_vla.evaluation.evaluation import Evaluation, Options, evaluate
-from salus_vla.evaluation.outcomes import summarise
-from salus_vla.evaluation.runs import open_runs
-from salus_vla.evaluation.shift import FIRST, WHOLE
-from salus_vla.evaluation.subjects import ALL_SHIFTS, Condition
-from salus_vla.evaluation.windows import first, means
-from salus_vla.recording.records import RUN_FILE, RunRecord, read_record, write_record
-from salus_vla.rollouts.store import StoredEpisode
-from salus_vla.signals import NAMES
-from salus_vla.task.monitor import Outcome
+from salus_vla.data.bags.run_records import RUN_FILE, RunRecord, read_record, write_record
+from salus_vla.data.rollouts.rollout_store import StoredEpisode
+from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.learning.evaluation.auroc import Group, compare
+from salus_vla.learning.evaluation.evaluated_runs import open_runs
+from salus_vla.learning.evaluation.evaluation import Evaluation, Options, evaluate
+from salus_vla.learning.evaluation.outcome_rates import summarise
+from salus_vla.learning.evaluation.shift import FIRST, WHOLE
+from salus_vla.learning.evaluation.subjects import ALL_SHIFTS, Condition
+from salus_vla.learning.evaluation.windows import first, means
+from salus_vla.signals.safety_signals import NAMES
 
 FAILURES = (Outcome.COLLISION, Outcome.DROP, Outcome.MISS)
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salus_vla.errors import ConfigError
-from salus_vla.evaluation.intervals import Share, Z, wilson
+from salus_vla.contract.errors import ConfigError
+from salus_vla.learning.evaluation.intervals import Share, Z, wilson
 
 unhurried = settings(deadline=None)  # other processes may have the machine
 

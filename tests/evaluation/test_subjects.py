@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from synthetic import HASHES, rollout_run, stored
 
-from salus_vla.errors import ConfigError
-from salus_vla.evaluation.runs import open_runs
-from salus_vla.evaluation.subjects import ALL_SHIFTS, Subject, group, member_of
-from salus_vla.task.monitor import Outcome
+from salus_vla.contract.errors import ConfigError
+from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.learning.evaluation.evaluated_runs import open_runs
+from salus_vla.learning.evaluation.subjects import ALL_SHIFTS, Subject, group, member_of
 
 
 def subjects(*paths: Path, reference: str = "eval") -> list[Subject]:

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from synthetic import episode, signal_rows
 
-from salus_vla.evaluation.episodes import known_values
-from salus_vla.evaluation.windows import first, means, medians, until, whole
-from salus_vla.signals import NAMES
+from salus_vla.learning.evaluation.evaluated_episodes import known_values
+from salus_vla.learning.evaluation.windows import first, means, medians, until, whole
+from salus_vla.signals.safety_signals import NAMES
 
 unhurried = settings(deadline=None)  # other processes may have the machine
 

@@ -19,7 +19,7 @@ import numpy as np  # noqa: F401
 import rclpy
 from std_msgs.msg import String
 
-from salus_vla.domains import private_graph
+from salus_vla.ros.environment.domains import private_graph
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from salus_vla.shared_memory import SHM, segments_of
+from salus_vla.ros.environment.shared_memory import SHM, segments_of
 from waiting import wait_until
 
 pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(60)]

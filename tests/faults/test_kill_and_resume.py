@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from salus_vla.faults.disk import fill_disk, refuse_folder
-from salus_vla.faults.graph import watching
-from salus_vla.faults.kills import kill_at_random
+from salus_vla.bench.faults.disk import fill_disk, refuse_folder
+from salus_vla.bench.faults.kills import kill_at_random
+from salus_vla.bench.faults.running_graph import watching
 
 KILLED = ("recorder", "simulator", "policy", "whole graph")  # all six in `make faults`
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.load.episodes import Memory, growth
-from salus_vla.load.images import HZ, run_images
-from salus_vla.load.results import Result, table
+from salus_vla.bench.load.large_images import HZ, run_images
+from salus_vla.bench.load.load_results import Result, table
+from salus_vla.bench.load.many_episodes import Memory, growth
 
 
 @given(st.floats(10, 1000), st.integers(8, 200), st.floats(0, 100))

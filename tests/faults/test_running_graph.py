@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from salus_vla.faults.graph import STARTS_WITHIN_S, Collecting, Watch, watching
-from salus_vla.faults.sockets import BoundSocket, bound_sockets
-from salus_vla.security_policy import TOOLS, node_access
-from salus_vla.shared_memory import remove_dead_segments, segments, segments_of
+from salus_vla.bench.faults.running_graph import STARTS_WITHIN_S, Collecting, Watch, watching
+from salus_vla.bench.faults.sockets import BoundSocket, bound_sockets
+from salus_vla.ros.environment.shared_memory import remove_dead_segments, segments, segments_of
+from security_policy import TOOLS, node_access
 
 pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(120)]
 
@@ -71,7 +71,7 @@ def test_the_security_policy_allows_what_the_nodes_do(graph: Collecting, watch: 
     # The names arrive after the nodes.
     watch.spin(20.0, lambda: set(watch.node.get_node_names()) >= NODES | {"salus_collect"})
     for name in sorted(set(watch.node.get_node_names()) - {"salus_collect", "salus_faults"}):
-        assert name in known, f"{name} has no enclave in salus_vla/security_policy.py"
+        assert name in known, f"{name} has no enclave in tools/generate/security_policy.py"
         access = known[name]
         publishes = {topic for topic, _ in watch.node.get_publisher_names_and_types_by_node(name, "/")}
         subscribes = {topic for topic, _ in watch.node.get_subscriber_names_and_types_by_node(name, "/")}

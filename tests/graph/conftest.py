@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from salus_vla.policy.options import BUILTIN_TINY
-from salus_vla.recording.info import RunInfo, read_run
+from salus_vla.config.policy_options import BUILTIN_TINY
+from salus_vla.data.bags.run_info import RunInfo, read_run
 
 SEED = 7
 EPISODES = 2

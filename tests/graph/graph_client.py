@@ -10,7 +10,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from salus_vla.contract import Topic
-from salus_vla.nodes.qos import interface_class, profile
+from salus_vla.ros.adapters.qos_profiles import interface_class, profile
 
 
 class GraphClient:

@@ -20,13 +20,13 @@ from std_srvs.srv import Trigger
 
 from salus_msgs.msg import Episode, SafetySignals, Status
 from salus_vla import contract
+from salus_vla.config.paths import config_dir
+from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS, ENTITIES, JOINTS, Topic
-from salus_vla.control.limits import PANDA
-from salus_vla.frames import Pose
-from salus_vla.nodes import messages
-from salus_vla.nodes.images import to_message
-from salus_vla.paths import config_dir
-from salus_vla.scene import load_scene
+from salus_vla.contract.robot_limits import PANDA
+from salus_vla.contract.types import Pose
+from salus_vla.ros.adapters import messages
+from salus_vla.ros.adapters.image_messages import to_message
 
 from .graph_client import GraphClient
 

@@ -23,10 +23,10 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from salus_vla import contract
+from salus_vla.config.paths import config_dir
 from salus_vla.contract import CAMERAS, Service, Topic
-from salus_vla.nodes.messages import header, to_ns
-from salus_vla.nodes.qos import interface_class
-from salus_vla.paths import config_dir
+from salus_vla.ros.adapters.messages import header, to_ns
+from salus_vla.ros.adapters.qos_profiles import interface_class
 
 from .graph_client import GraphClient
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from lifecycle_msgs.msg import State, Transition
 
-from salus_vla.faults.graph import Collecting, Watch, watching
-from salus_vla.recording.info import read_run
+from salus_vla.bench.faults.running_graph import Collecting, Watch, watching
+from salus_vla.data.bags.run_info import read_run
 
 from .lifecycle_client import Lifecycle
 from .test_bring_up import LIMIT_S, Asker, asker, started  # noqa: F401

@@ -8,7 +8,7 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from salus_vla import contract
-from salus_vla.live import viewer
+from salus_vla.views import rerun_viewer
 
 from .conftest import Collected
 from .test_collect import messages_of
@@ -36,11 +36,11 @@ def test_rerun_reads_the_mcap_file(collected: Collected, tmp_path: Path) -> None
     converted = tmp_path / "bag.rrd"
     for arguments in (["check", file], ["convert", file, "-o", converted]):
         result = subprocess.run(
-            [viewer.program(), "mcap", *map(str, arguments)], capture_output=True, text=True, check=False
+            [rerun_viewer.program(), "mcap", *map(str, arguments)], capture_output=True, text=True, check=False
         )
         assert result.returncode == 0, result.stderr
     shown = subprocess.run(
-        [viewer.program(), "rrd", "print", str(converted)], capture_output=True, text=True, check=True
+        [rerun_viewer.program(), "rrd", "print", str(converted)], capture_output=True, text=True, check=True
     ).stdout
     for topic in (contract.JOINT_STATES, contract.SAFETY_SIGNALS, contract.image_topic("front")):
         assert topic.name in shown

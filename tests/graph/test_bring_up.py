@@ -13,8 +13,8 @@ from lifecycle_msgs.msg import State, Transition
 from salus_msgs.msg import Status
 from salus_msgs.srv import StartRecording
 from salus_vla import contract
-from salus_vla.paths import config_dir
-from salus_vla.recording.info import read_run
+from salus_vla.config.paths import config_dir
+from salus_vla.data.bags.run_info import read_run
 
 from .graph_client import GraphClient
 from .lifecycle_client import Lifecycle

@@ -7,15 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from salus_vla.config.policy_options import BUILTIN_TINY
 from salus_vla.contract import ARM_DOF
-from salus_vla.dataset.export import export
-from salus_vla.dataset.prepare import Options
-from salus_vla.policy.options import BUILTIN_TINY
-from salus_vla.recording.run_folder import RunFolder
-from salus_vla.rollouts.maker import EpisodeMaker
-from salus_vla.rollouts.settings import RolloutSettings
-from salus_vla.rollouts.store import EPISODES, episode_file, write_episode
-from salus_vla.task.monitor import Outcome
+from salus_vla.data.bags.run_folder import RunFolder
+from salus_vla.data.lerobot.dataset_export import export
+from salus_vla.data.lerobot.prepare import Options
+from salus_vla.data.rollouts.episode_maker import EpisodeMaker
+from salus_vla.data.rollouts.rollout_settings import RolloutSettings
+from salus_vla.data.rollouts.rollout_store import EPISODES, episode_file, write_episode
+from salus_vla.episode.outcome_monitor import Outcome
 
 from .conftest import DECISIONS, SEED, Collected
 

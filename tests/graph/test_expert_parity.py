@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from salus_vla.config.scene import load_scene
 from salus_vla.control.controller import make_controller
 from salus_vla.control.disturbance import Disturbance
-from salus_vla.policy.registry import make_policy
-from salus_vla.recording.info import read_run
-from salus_vla.rollout import EpisodeResult, run_episode
-from salus_vla.scene import load_scene
-from salus_vla.signals import NAMES
-from salus_vla.sim.simulator import Simulator
+from salus_vla.data.bags.run_info import read_run
+from salus_vla.episode.run_episode import EpisodeResult, run_episode
+from salus_vla.policies.registry import make_policy
+from salus_vla.signals.safety_signals import NAMES
+from salus_vla.simulation.mujoco.simulator import Simulator
 
 from .conftest import Collected, salus
 from .test_collect import messages_of

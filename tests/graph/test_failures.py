@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from salus_vla.recording.info import read_run
+from salus_vla.data.bags.run_info import read_run
 
 from .conftest import salus
 

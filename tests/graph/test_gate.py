@@ -22,9 +22,9 @@ from sensor_msgs.msg import JointState
 
 from salus_msgs.msg import Status
 from salus_vla import contract
+from salus_vla.config.paths import config_dir
 from salus_vla.contract import JOINTS
-from salus_vla.nodes import messages
-from salus_vla.paths import config_dir
+from salus_vla.ros.adapters import messages
 
 from .conftest import EPISODES, Collected
 from .graph_client import GraphClient
@@ -47,8 +47,8 @@ COMMANDER = f"""
 import numpy as np, rclpy
 from sensor_msgs.msg import JointState
 from salus_vla import contract
-from salus_vla.nodes import messages
-from salus_vla.nodes.qos import profile
+from salus_vla.ros.nodes import messages
+from salus_vla.ros.adapters.qos_profiles import profile
 rclpy.init()
 node = rclpy.create_node("commander")
 topic = contract.JOINT_TARGET

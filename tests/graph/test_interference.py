@@ -9,9 +9,9 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from salus_vla import contract
-from salus_vla.faults.graph import Collecting, Watch, watching
-from salus_vla.recording.info import read_run
-from salus_vla.recording.records import EpisodeEntry
+from salus_vla.bench.faults.running_graph import Collecting, Watch, watching
+from salus_vla.data.bags.run_info import read_run
+from salus_vla.data.bags.run_records import EpisodeEntry
 
 pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(120)]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from salus_vla.recording.info import read_bag, read_run
+from salus_vla.data.bags.run_info import read_bag, read_run
 from waiting import wait_until
 
 from .conftest import salus

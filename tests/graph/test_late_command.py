@@ -8,9 +8,9 @@ import pytest
 
 from salus_msgs.msg import Status
 from salus_vla import contract
-from salus_vla.faults.graph import GATE, Collecting, Watch, watching
-from salus_vla.nodes.qos import profile
-from salus_vla.reasons import DEADMAN, PLANNING_ANEW
+from salus_vla.bench.faults.running_graph import GATE, Collecting, Watch, watching
+from salus_vla.contract.reasons import DEADMAN, PLANNING_ANEW
+from salus_vla.ros.adapters.qos_profiles import profile
 
 pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(120)]
 

@@ -15,9 +15,9 @@ from visualization_msgs.msg import Marker, MarkerArray
 from salus_msgs.msg import Episode, SafetySignals
 from salus_vla import contract
 from salus_vla.contract import JOINTS, Topic
-from salus_vla.live.trail import CALM, RISK, UNKNOWN
-from salus_vla.nodes.messages import header
-from salus_vla.nodes.salus_markers_node import GRIPPER, TEXT, TRAIL
+from salus_vla.ros.adapters.messages import header
+from salus_vla.ros.nodes.salus_markers_node import GRIPPER, TEXT, TRAIL
+from salus_vla.views.trail import CALM, RISK, UNKNOWN
 
 from .graph_client import GraphClient
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from salus_vla.config.policy_options import BUILTIN_TINY
+from salus_vla.config.scene import load_scene
 from salus_vla.control.controller import make_controller
-from salus_vla.policy.options import BUILTIN_TINY
-from salus_vla.policy.registry import make_policy
-from salus_vla.rollout import EpisodeResult, run_episode
-from salus_vla.scene import load_scene
-from salus_vla.signals import NAMES
-from salus_vla.sim.simulator import Simulator
+from salus_vla.episode.run_episode import EpisodeResult, run_episode
+from salus_vla.policies.registry import make_policy
+from salus_vla.signals.safety_signals import NAMES
+from salus_vla.simulation.mujoco.simulator import Simulator
 
 from .conftest import DECISIONS, EPISODES, SEED, Collected
 from .test_collect import messages_of

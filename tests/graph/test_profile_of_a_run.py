@@ -7,9 +7,9 @@ import pytest
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 
-from salus_vla.recording.info import read_bag, read_run
-from salus_vla.scene import load_scene
-from salus_vla.sim.simulator import Simulator
+from salus_vla.config.scene import load_scene
+from salus_vla.data.bags.run_info import read_bag, read_run
+from salus_vla.simulation.mujoco.simulator import Simulator
 
 from .conftest import salus
 

@@ -16,11 +16,11 @@ from rclpy.context import Context
 from rclpy.node import Node
 
 from salus_vla.contract import CLOCK, JOINT_STATES, SAFETY_SIGNALS, Topic
-from salus_vla.nodes.live_listener import LiveListener
-from salus_vla.nodes.qos import interface_class
-from salus_vla.policy.model_init import init_model
-from salus_vla.replay.comparison import EVIDENCE
-from salus_vla.replay.schedule import Schedule
+from salus_vla.data.replay.comparison import EVIDENCE
+from salus_vla.data.replay.schedule import Schedule
+from salus_vla.policies.smolvla.init.model_init import init_model
+from salus_vla.ros.adapters.qos_profiles import interface_class
+from salus_vla.ros.clients.live_listener import LiveListener
 
 from .conftest import DECISIONS, Collected, salus
 

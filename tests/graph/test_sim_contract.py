@@ -11,13 +11,13 @@ import pytest
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
 from salus_vla import contract
-from salus_vla.bodies import ROBOT_BODIES
+from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS
-from salus_vla.nodes.qos import interface_class
-from salus_vla.nodes.sim_checker import SimChecker
-from salus_vla.nodes.sim_listener import SimListener
-from salus_vla.scene import load_scene
-from salus_vla.sim_check.rules import verdicts
+from salus_vla.contract.bodies import ROBOT_BODIES
+from salus_vla.ros.adapters.qos_profiles import interface_class
+from salus_vla.ros.clients.sim_checker import SimChecker
+from salus_vla.ros.clients.sim_listener import SimListener
+from salus_vla.simulation.conformance.rules import verdicts
 
 from .sim_client import LIMIT_S, SimClient, running_simulator, stamps_of, start_simulator
 

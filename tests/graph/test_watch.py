@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from salus_vla.contract import CAMERAS, CLOCK, JOINT_STATES, image_topic
-from salus_vla.domains import private_graph
-from salus_vla.live import viewer
+from salus_vla.ros.environment.domains import private_graph
+from salus_vla.views import rerun_viewer
 from waiting import wait_until
 
 from .conftest import salus
@@ -77,12 +77,12 @@ def test_a_live_recording_for_rerun_ends_with_ctrl_c(recording_graph: Path, tmp_
             process.kill()
     assert process.returncode == 0, errors
     assert "MiB" in output
-    subprocess.run([viewer.program(), "rrd", "verify", str(file)], check=True)
+    subprocess.run([rerun_viewer.program(), "rrd", "verify", str(file)], check=True)
 
 
 def in_rerun(file: Path) -> str:
     """What rerun finds in a file that may still be written."""
-    command = [viewer.program(), "rrd", "print", "--continue-on-error=true", str(file)]
+    command = [rerun_viewer.program(), "rrd", "print", "--continue-on-error=true", str(file)]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 

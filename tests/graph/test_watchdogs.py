@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from salus_msgs.msg import Status
-from salus_vla.reasons import CLOCK_JUMPED_BACK, STALE_CAMERA, STALE_JOINTS
+from salus_vla.contract.reasons import CLOCK_JUMPED_BACK, STALE_CAMERA, STALE_JOINTS
 
 from .scripted_simulator import FRAME_NS, ScriptedSimulator, assert_braked, scripted_simulator, speeds
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from salus_msgs.msg import Status
-from salus_vla.reasons import MISSING_CLOCK, SIMULATOR_STOPPED, STALE_CAMERA, STALE_JOINTS
+from salus_vla.contract.reasons import MISSING_CLOCK, SIMULATOR_STOPPED, STALE_CAMERA, STALE_JOINTS
 
 from .scripted_simulator import FRAME_NS, assert_braked, scripted_simulator
 

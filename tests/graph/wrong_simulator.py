@@ -13,11 +13,11 @@ from sensor_msgs.msg import JointState
 
 from salus_vla import contract
 from salus_vla.contract import JOINTS, Topic
-from salus_vla.frames import Pose
-from salus_vla.nodes.images import to_array, to_message
-from salus_vla.nodes.main import run_node
-from salus_vla.nodes.mujoco_sim_node import MujocoSimNode
-from salus_vla.nodes.qos import interface_class, profile
+from salus_vla.contract.types import Pose
+from salus_vla.ros.adapters.image_messages import to_array, to_message
+from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.ros.adapters.run_node import run_node
+from salus_vla.ros.nodes.mujoco_sim_node import MujocoSimNode
 
 BACK_S = 1000  # what its clock loses at each reset
 # Rules that each breaks and nothing else; `test_check_sim.py` compares.

@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 
 import salus_vla
-from salus_vla.isaac.channel import serve
-from salus_vla.isaac.environment import isaac_environment
-from salus_vla.isaac.plan import as_json
-from salus_vla.isaac.planning import Planner
-from salus_vla.isaac.versions import release_of
-from salus_vla.scene import load_scene
+from salus_vla.config.scene import load_scene
+from salus_vla.simulation.isaac.channel import serve
+from salus_vla.simulation.isaac.host.scene_spec_builder import Planner
+from salus_vla.simulation.isaac.isaac_environment import isaac_environment
+from salus_vla.simulation.isaac.isaac_versions import release_of
+from salus_vla.simulation.isaac.scene_spec import as_json
 
 STAND_IN = Path(__file__).parent / "stand_in"
-STANDALONE = Path(salus_vla.__file__).resolve().parent / "isaac" / "standalone.py"
+STANDALONE = Path(salus_vla.__file__).resolve().parent / "ros" / "nodes" / "isaac_standalone.py"
 LIMIT_S = 30.0
 
 
@@ -95,7 +95,7 @@ def _script(path: Path, body: str) -> None:
 
 @dataclass
 class Running:
-    """A `standalone.py` that runs on the stand-in, and the errors that it told."""
+    """A `isaac_standalone.py` that runs on the stand-in, and the errors that it told."""
 
     process: subprocess.Popen[str]
     failures: list[str]

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from salus_vla.errors import SimulatorError
-from salus_vla.isaac import checks
+import salus_vla
+from salus_vla.contract.errors import SimulatorError
+from salus_vla.simulation.isaac.host import installation
 
 from .conftest import Isaac
 
 
 def test_an_installation_is_found(make_isaac: Callable[..., Isaac]) -> None:
     isaac = make_isaac("6.0.1")
-    install = checks.find_install(isaac.environment)
+    install = installation.find_install(isaac.environment)
     assert (install.python, install.folder) == (isaac.python, isaac.folder)
     assert install.version == "6.0.1-rc.7+main.1"
     assert install.release.name == "6.0"
@@ -24,18 +25,18 @@ def test_an_installation_is_found(make_isaac: Callable[..., Isaac]) -> None:
 
 def test_the_variable_must_be_set() -> None:
     with pytest.raises(SimulatorError, match="ISAAC_PYTHON is not set; expected the Python that has Isaac Sim"):
-        checks.find_install({})
+        installation.find_install({})
 
 
 def test_the_variable_must_name_a_program(tmp_path: Path) -> None:
     for named in (tmp_path, tmp_path / "nothing"):
         with pytest.raises(SimulatorError, match=rf"ISAAC_PYTHON={named}: expected an executable file"):
-            checks.find_install({"ISAAC_PYTHON": str(named)})
+            installation.find_install({"ISAAC_PYTHON": str(named)})
 
 
 def test_a_python_without_isaac_sim_is_said() -> None:
     with pytest.raises(SimulatorError, match=r"Python 3.12 without the package isaacsim"):
-        checks.find_install({"ISAAC_PYTHON": sys.executable, "PATH": os.environ["PATH"]})
+        installation.find_install({"ISAAC_PYTHON": sys.executable, "PATH": os.environ["PATH"]})
 
 
 def test_a_program_that_is_no_python_is_said(tmp_path: Path) -> None:
@@ -43,52 +44,52 @@ def test_a_program_that_is_no_python_is_said(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\necho 'what?' >&2\nexit 3\n", encoding="utf-8")
     program.chmod(0o755)
     with pytest.raises(SimulatorError, match=r"expected a Python, but it ended with exit code 3 and said: what\?"):
-        checks.find_install({"ISAAC_PYTHON": str(program), "PATH": os.environ["PATH"]})
+        installation.find_install({"ISAAC_PYTHON": str(program), "PATH": os.environ["PATH"]})
 
 
 def test_a_wrong_python_is_said(make_isaac: Callable[..., Isaac]) -> None:
     with pytest.raises(SimulatorError, match=r"is Python 3\.12, but Isaac Sim 5\.1\.0-rc\.7\+main\.1 needs 3\.11"):
-        checks.find_install(make_isaac("5.1.0").environment)
+        installation.find_install(make_isaac("5.1.0").environment)
 
 
 def test_a_gpu_is_found(make_isaac: Callable[..., Isaac]) -> None:
-    checks.check_gpu(make_isaac("6.0.1").environment)
+    installation.check_gpu(make_isaac("6.0.1").environment)
 
 
 def test_no_driver_is_no_gpu(tmp_path: Path) -> None:
     with pytest.raises(SimulatorError, match="no NVIDIA GPU: nvidia-smi is not on PATH"):
-        checks.check_gpu({"PATH": str(tmp_path)})
+        installation.check_gpu({"PATH": str(tmp_path)})
 
 
 def test_a_driver_without_a_gpu_is_no_gpu(make_isaac: Callable[..., Isaac]) -> None:
     isaac = make_isaac("6.0.1")
     (isaac.folder / "bin" / "nvidia-smi").write_text("#!/bin/sh\necho 'No devices were found'\nexit 6\n")
     with pytest.raises(SimulatorError, match="no NVIDIA GPU: nvidia-smi says No devices were found"):
-        checks.check_gpu(isaac.environment)
+        installation.check_gpu(isaac.environment)
 
 
 def test_a_licence_that_was_accepted_is_fine(make_isaac: Callable[..., Isaac]) -> None:
     isaac = make_isaac("6.0.1")
-    checks.check_eula(checks.find_install(isaac.environment), isaac.environment)
+    installation.check_eula(installation.find_install(isaac.environment), isaac.environment)
 
 
 def test_a_licence_that_was_not_accepted_is_left_to_the_user(make_isaac: Callable[..., Isaac]) -> None:
     isaac = make_isaac("6.0.1", STAND_IN_NO_LICENCE="1")
     with pytest.raises(SimulatorError) as refused:
-        checks.check_eula(checks.find_install(isaac.environment), isaac.environment)
+        installation.check_eula(installation.find_install(isaac.environment), isaac.environment)
     assert "licence was not accepted (EULA)" in str(refused.value)
     assert f'{isaac.python} -c "import isaacsim"' in str(refused.value)
 
 
 def test_nothing_of_ours_accepts_the_licence() -> None:
-    package = Path(checks.__file__).parents[1]
+    package = Path(salus_vla.__file__).parent
     sources = [path for path in package.rglob("*.py") if "ACCEPT_EULA" in path.read_text(encoding="utf-8").upper()]
     assert sources == []
 
 
 def test_a_package_that_cannot_be_imported_is_said(make_isaac: Callable[..., Isaac]) -> None:
     isaac = make_isaac("6.0.1")
-    install = checks.find_install(isaac.environment)
+    install = installation.find_install(isaac.environment)
     (isaac.folder / "python_packages" / "isaacsim").unlink()
     with pytest.raises(SimulatorError, match="cannot import isaacsim: ModuleNotFoundError"):
-        checks.check_eula(install, isaac.environment)
+        installation.check_eula(install, isaac.environment)

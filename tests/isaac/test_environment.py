@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from salus_vla.errors import SimulatorError
-from salus_vla.isaac.environment import bundled_libraries, check_environment, isaac_environment
-from salus_vla.isaac.versions import RELEASES, release_of
+from salus_vla.contract.errors import SimulatorError
+from salus_vla.simulation.isaac.isaac_environment import bundled_libraries, check_environment, isaac_environment
+from salus_vla.simulation.isaac.isaac_versions import RELEASES, release_of
 
 from .conftest import Isaac
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from salus_vla import contract
+from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS
-from salus_vla.errors import SimulatorError
-from salus_vla.isaac.graph_check import check_graph, node_table, problems
-from salus_vla.isaac.graph_spec import GraphSpec, graph_spec
-from salus_vla.scene import load_scene
+from salus_vla.contract.errors import SimulatorError
+from salus_vla.simulation.isaac.runtime.omnigraph_check import check_graph, node_table, problems
+from salus_vla.simulation.isaac.runtime.omnigraph_spec import GraphSpec, graph_spec
 
 MAJORS = (5, 6)
 ALL_ATTRIBUTES = Path(__file__).parents[3] / "shared" / "design" / "isaac_ogn_attributes.json"

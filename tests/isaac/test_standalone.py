@@ -11,12 +11,12 @@ from std_srvs.srv import Trigger
 
 from graph.sim_client import FRAME_NS, SimClient, stamps_of
 from salus_vla import contract
-from salus_vla.bodies import CUBE
+from salus_vla.config.paths import config_dir
+from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS, JOINTS
-from salus_vla.isaac.planning import Planner
-from salus_vla.nodes.messages import to_contacts, to_pose
-from salus_vla.paths import config_dir
-from salus_vla.scene import load_scene
+from salus_vla.contract.bodies import CUBE
+from salus_vla.ros.adapters.messages import to_contacts, to_pose
+from salus_vla.simulation.isaac.host.scene_spec_builder import Planner
 
 from .conftest import LIMIT_S, STANDALONE, Isaac, Running, standalone
 

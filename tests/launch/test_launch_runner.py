@@ -77,7 +77,7 @@ class Graph:
             "TMPDIR": str(temporary),
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "salus_vla.launching", str(path), *arguments],
+            [sys.executable, "-m", "salus_vla.ros.launch", str(path), *arguments],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from salus_vla.contract import CLOCK, EPISODE, JOINT_STATES, TF, TOPICS, Topic
-from salus_vla.live.monitor import HISTORY, STATES, WINDOW_S, GraphMonitor, Pace, Snapshot, TopicLine
-from salus_vla.recording.notice import EpisodeNotice, Kind
-from salus_vla.signals import NAMES
+from salus_vla.data.bags.episode_event import EpisodeNotice, Kind
+from salus_vla.signals.safety_signals import NAMES
+from salus_vla.views.graph_monitor import HISTORY, STATES, WINDOW_S, GraphMonitor, Pace, Snapshot, TopicLine
 
 STARTED = EpisodeNotice(Kind.STARTED, 10**9, "run", 4, 17, "lift", "ensemble", "RUNNING", "", None, 0, "")
 

@@ -14,9 +14,9 @@ from episodes import observations, record, recording
 
 from salus_vla.cli import view
 from salus_vla.contract import CAMERAS, JOINTS
-from salus_vla.errors import RecordingError, SalusError
-from salus_vla.live import viewer
-from salus_vla.signals import SIGNALS
+from salus_vla.contract.errors import RecordingError, SalusError
+from salus_vla.signals.safety_signals import SIGNALS
+from salus_vla.views import rerun_viewer
 from waiting import wait_until
 
 
@@ -37,7 +37,7 @@ def salus_view(*words: object) -> int:
 
 def printed(file: Path) -> str:
     """What rerun itself finds in a file."""
-    command = [viewer.program(), "rrd", "print", str(file)]
+    command = [rerun_viewer.program(), "rrd", "print", str(file)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -90,8 +90,8 @@ def test_the_viewer_listens_on_the_loopback_only(run: Path, tmp_path: Path, monk
     monkeypatch.setenv("SALUS_CACHE_DIR", str(tmp_path / "cache"))
     file = tmp_path / "run.rrd"
     salus_view(run, "--save", file)
-    port, web_port = viewer.free_port(), viewer.free_port()
-    process = viewer.start_viewer([file], port=port, web_port=web_port)
+    port, web_port = rerun_viewer.free_port(), rerun_viewer.free_port()
+    process = rerun_viewer.start_viewer([file], port=port, web_port=web_port)
     try:
         owner = psutil.Process(process.pid)
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from salus_vla.contract import JOINT_STATES
-from salus_vla.live.monitor import GraphMonitor
-from salus_vla.live.screen import draw, sparkline
-from salus_vla.recording.notice import EpisodeNotice, Kind
+from salus_vla.data.bags.episode_event import EpisodeNotice, Kind
+from salus_vla.views.graph_monitor import GraphMonitor
+from salus_vla.views.terminal import draw, sparkline
 
 STARTED = EpisodeNotice(Kind.STARTED, 10**9, "run1", 4, 17, "lift", "ensemble", "RUNNING", "", None, 0, "")
 

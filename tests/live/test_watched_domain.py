@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from salus_vla import domains
-from salus_vla.domains import claimed_domains, private_graph, watched_domain
-from salus_vla.errors import SalusError
+from salus_vla.contract.errors import SalusError
+from salus_vla.ros.environment import domains
+from salus_vla.ros.environment.domains import claimed_domains, private_graph, watched_domain
 
 SOCKETS = """\
 Num       RefCount Protocol Flags    Type St Inode Path

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from salus_vla.errors import ModelError
-from salus_vla.policy.checkpoint import load_ensemble
+from salus_vla.contract.errors import ModelError
+from salus_vla.policies.smolvla.loading.checkpoint import load_ensemble
 
 PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
 STATE_STATISTICS = "policy_preprocessor_step_5_normalizer_processor.safetensors"

@@ -14,13 +14,13 @@ import torch
 from kept_models import STATS
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 
+from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS
-from salus_vla.frames import Observation
-from salus_vla.policy.checkpoint import VLM_PREFIX, load_member
-from salus_vla.policy.model_init import init_model
-from salus_vla.policy.registry import expand_members
-from salus_vla.scene import load_scene
-from salus_vla.training.keep import keep_model
+from salus_vla.contract.types import Observation
+from salus_vla.learning.training.save_ensemble import keep_model
+from salus_vla.policies.registry import expand_members
+from salus_vla.policies.smolvla.init.model_init import init_model
+from salus_vla.policies.smolvla.loading.checkpoint import VLM_PREFIX, load_member
 
 
 @pytest.fixture(scope="session", autouse=True)

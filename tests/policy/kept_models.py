@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from salus_vla.errors import ModelError
-from salus_vla.policy.checkpoint import VLM_PREFIX, LoadedEnsemble, load_ensemble
-from salus_vla.policy.registry import expand_members
-from salus_vla.training.keep import load_trained
+from salus_vla.contract.errors import ModelError
+from salus_vla.learning.training.save_ensemble import load_trained
+from salus_vla.policies.registry import expand_members
+from salus_vla.policies.smolvla.loading.checkpoint import VLM_PREFIX, LoadedEnsemble, load_ensemble
 
 CPU = torch.device("cpu")
 VLM_KEY = "model.text_model.layers.0.mlp.up_proj.weight"

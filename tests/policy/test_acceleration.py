@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from salus_vla.errors import ModelError
-from salus_vla.frames import Observation
-from salus_vla.policy import engine as engine_module
-from salus_vla.policy.acceleration import COMPILED_GRAPH, accelerate, candidates, exact_fp32
-from salus_vla.policy.checkpoint import load_ensemble
-from salus_vla.policy.engine import EnsembleEngine
-from salus_vla.policy.ensemble import EnsemblePolicy
-from salus_vla.policy.registry import expand_members
+import salus_vla
+from salus_vla.contract.errors import ModelError
+from salus_vla.contract.types import Observation
+from salus_vla.policies.registry import expand_members
+from salus_vla.policies.smolvla.inference import ensemble_engine as engine_module
+from salus_vla.policies.smolvla.inference.acceleration import COMPILED_GRAPH, accelerate, candidates, exact_fp32
+from salus_vla.policies.smolvla.inference.ensemble_engine import EnsembleEngine
+from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
+from salus_vla.policies.smolvla.loading.checkpoint import load_ensemble
 
 Observe = Callable[..., Observation]
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
@@ -127,9 +128,9 @@ class _FakeGraph:
 def graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     """Takes the mode `cuda_graph` on the CPU, with `_FakeGraph`."""
     monkeypatch.setattr(engine_module, "Recorded", _FakeGraph)
-    monkeypatch.setattr("salus_vla.policy.acceleration.candidates", lambda mode, device: [mode])
-    monkeypatch.setattr("salus_vla.policy.ensemble.candidates", lambda mode, device: [mode])
-    monkeypatch.setattr("salus_vla.policy.engine.candidates", lambda mode, device: [mode])
+    monkeypatch.setattr("salus_vla.policies.smolvla.inference.acceleration.candidates", lambda mode, device: [mode])
+    monkeypatch.setattr("salus_vla.policies.smolvla.inference.ensemble_policy.candidates", lambda mode, device: [mode])
+    monkeypatch.setattr("salus_vla.policies.smolvla.inference.ensemble_engine.candidates", lambda mode, device: [mode])
 
 
 def test_a_recorded_function_sees_every_argument_and_any_length_of_the_instruction(
@@ -231,7 +232,7 @@ def test_no_environment_variable_is_touched(model: Path) -> None:
 
 @pytest.mark.slow
 def test_the_benchmark_runs_without_ros(model: Path, tmp_path: Path) -> None:
-    package = Path(engine_module.__file__).parents[2]
+    package = Path(salus_vla.__file__).parents[1]
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(package)}
     command = [sys.executable, "-c", "import sys; sys.modules['rclpy'] = None; from salus_vla.bench.engine import main"]
     command[-1] += f"; main(['--model', {str(model)!r}, '--calls', '1', '--json', {str(tmp_path / 'out.json')!r}])"

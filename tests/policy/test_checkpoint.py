@@ -32,10 +32,10 @@ from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from safetensors.torch import load_file
 
-from salus_vla.errors import ModelError
-from salus_vla.policy.checkpoint import VLM_PREFIX, load_ensemble
-from salus_vla.policy.registry import expand_members
-from salus_vla.policy.weights import content_hash
+from salus_vla.contract.errors import ModelError
+from salus_vla.policies.registry import expand_members
+from salus_vla.policies.smolvla.loading.checkpoint import VLM_PREFIX, load_ensemble
+from salus_vla.policies.smolvla.loading.weights import content_hash
 
 EXPERT_KEY = "model.vlm_with_expert.lm_expert.layers.1.mlp.up_proj.weight"
 VLM_KEY = "model.vlm_with_expert.vlm.model.text_model.layers.0.mlp.up_proj.weight"

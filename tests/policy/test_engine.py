@@ -20,13 +20,13 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from lerobot.policies.smolvla.processor_smolvla import make_smolvla_pre_post_processors
 from torch import Tensor
 
-from salus_vla.errors import ModelError
-from salus_vla.policy import expert, linear
-from salus_vla.policy.checkpoint import VLM_PREFIX, LoadedEnsemble
-from salus_vla.policy.engine import EngineOutput, EnsembleEngine
-from salus_vla.policy.vlm_folder import write_vlm_folder
-from salus_vla.policy.vlm_sizes import VlmSize
-from salus_vla.policy.weights import content_hash
+from salus_vla.contract.errors import ModelError
+from salus_vla.policies.smolvla.inference import action_expert, linear
+from salus_vla.policies.smolvla.inference.ensemble_engine import EngineOutput, EnsembleEngine
+from salus_vla.policies.smolvla.init.vlm_folder import write_vlm_folder
+from salus_vla.policies.smolvla.init.vlm_sizes import VlmSize
+from salus_vla.policies.smolvla.loading.checkpoint import VLM_PREFIX, LoadedEnsemble
+from salus_vla.policies.smolvla.loading.weights import content_hash
 
 SMALL = VlmSize(32, 8, 2, 16, 1, 2, 32, 4, 4, 2, 32, 512)
 ACTION_DIM, STATE_DIM = 8, 8
@@ -242,7 +242,7 @@ def test_equals_lerobot_with_packed_weights(
         return packed[-1]
 
     monkeypatch.setattr(linear, "_PACK_FROM", 0)
-    monkeypatch.setattr(expert, "pack", recorded)
+    monkeypatch.setattr(action_expert, "pack", recorded)
     config = _config(vlm_folder, **settings)
     errors = _compare(_members(config, (1, 2, 1)), _batch(config), _noise(config, 2))
     assert packed

@@ -9,13 +9,13 @@ import pytest
 import torch
 from lerobot.policies.factory import make_pre_post_processors
 
-from salus_vla.errors import ModelError
-from salus_vla.frames import Observation
-from salus_vla.policy.checkpoint import load_ensemble, load_member
-from salus_vla.policy.ensemble import EnsemblePolicy
-from salus_vla.policy.model_init import init_model
-from salus_vla.policy.registry import expand_members
-from salus_vla.scene import load_scene
+from salus_vla.config.scene import load_scene
+from salus_vla.contract.errors import ModelError
+from salus_vla.contract.types import Observation
+from salus_vla.policies.registry import expand_members
+from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
+from salus_vla.policies.smolvla.init.model_init import init_model
+from salus_vla.policies.smolvla.loading.checkpoint import load_ensemble, load_member
 
 Observe = Callable[..., Observation]
 

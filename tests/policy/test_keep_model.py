@@ -17,12 +17,12 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from safetensors.torch import load_file
 
 from salus_vla.contract import CAMERAS
-from salus_vla.errors import ModelError
-from salus_vla.policy.checkpoint import VLM_PREFIX, load_ensemble
-from salus_vla.policy.vlm_folder import write_vlm_folder
-from salus_vla.policy.vlm_sizes import VlmSize
-from salus_vla.training import keep
-from salus_vla.training.keep import keep_model, load_trained
+from salus_vla.contract.errors import ModelError
+from salus_vla.learning.training import save_ensemble
+from salus_vla.learning.training.save_ensemble import keep_model, load_trained
+from salus_vla.policies.smolvla.init.vlm_folder import write_vlm_folder
+from salus_vla.policies.smolvla.init.vlm_sizes import VlmSize
+from salus_vla.policies.smolvla.loading.checkpoint import VLM_PREFIX, load_ensemble
 
 # -- what is written ---------------------------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ def test_a_failure_leaves_the_old_model(
         raise OSError(28, "No space left on device")
 
     if fails_in == "save_member":
-        monkeypatch.setattr(keep, fails_in, full_disk)
+        monkeypatch.setattr(save_ensemble, fails_in, full_disk)
     else:
         rename = Path.rename
         # The old model is moved away, the new one cannot take its place.

@@ -21,8 +21,8 @@ from checkpoint_edits import (
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 
-from salus_vla.policy.vlm_folder import write_vlm_folder
-from salus_vla.policy.vlm_sizes import VlmSize
+from salus_vla.policies.smolvla.init.vlm_folder import write_vlm_folder
+from salus_vla.policies.smolvla.init.vlm_sizes import VlmSize
 
 
 @pytest.mark.parametrize(

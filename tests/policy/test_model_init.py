@@ -11,11 +11,11 @@ from lerobot.policies.factory import make_pre_post_processors
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from safetensors.torch import load_file
 
-from salus_vla.errors import ModelError
-from salus_vla.policy import model_init
-from salus_vla.policy.checkpoint import VLM_PREFIX, load_ensemble
-from salus_vla.policy.model_init import init_model
-from salus_vla.policy.registry import expand_members
+from salus_vla.contract.errors import ModelError
+from salus_vla.policies.registry import expand_members
+from salus_vla.policies.smolvla.init import model_init
+from salus_vla.policies.smolvla.init.model_init import init_model
+from salus_vla.policies.smolvla.loading.checkpoint import VLM_PREFIX, load_ensemble
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -13,11 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from salus_vla.errors import ModelError
-from salus_vla.frames import FloatArray, Observation
-from salus_vla.policy.base import HoldPolicy
-from salus_vla.policy.ensemble import EnsemblePolicy
-from salus_vla.policy.novelty import (
+from salus_vla.config.policy_options import BUILTIN_TINY
+from salus_vla.contract.errors import ModelError
+from salus_vla.contract.types import FloatArray, Observation
+from salus_vla.policies.base import HoldPolicy
+from salus_vla.policies.registry import make_policy, model_folder
+from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
+from salus_vla.signals.novelty import (
     MIN_DECISIONS,
     REFERENCE_FILE,
     ReferenceInfo,
@@ -28,9 +30,7 @@ from salus_vla.policy.novelty import (
     save_reference,
     shrunk_covariance,
 )
-from salus_vla.policy.options import BUILTIN_TINY
-from salus_vla.policy.registry import make_policy, model_folder
-from salus_vla.signals import NoveltyReference
+from salus_vla.signals.safety_signals import NoveltyReference
 
 INFO = ReferenceInfo(("aa", "bb", "cc"), noise_samples=2, decisions=40, episodes=2, runs=("run1",))
 FACTS = {"member_0_hash": "cc", "member_1_hash": "aa", "vlm_0_hash": "bb", "member_0": "x", "noise_samples": "2"}
@@ -281,7 +281,7 @@ def test_the_ensemble_refuses_a_reference_of_another_width(copied: Path) -> None
 def test_only_a_whole_model_folder_has_a_reference(
     model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("salus_vla.policy.registry._builtin_tiny", lambda: model)
+    monkeypatch.setattr("salus_vla.policies.registry._builtin_tiny", lambda: model)
     assert model_folder([str(model)]) == model
     assert model_folder([f" {model} ,"]) == model
     assert model_folder([BUILTIN_TINY]) == model

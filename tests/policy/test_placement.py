@@ -9,13 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.errors import ModelError
-from salus_vla.frames import Observation
-from salus_vla.policy.checkpoint import load_ensemble, load_placed
-from salus_vla.policy.engine import EnsembleEngine
-from salus_vla.policy.ensemble import EnsemblePolicy
-from salus_vla.policy.placement import check_placed, explain_out_of_memory, place_members
-from salus_vla.policy.registry import expand_members, make_policy
+from salus_vla.contract.errors import ModelError
+from salus_vla.contract.types import Observation
+from salus_vla.policies.registry import expand_members, make_policy
+from salus_vla.policies.smolvla.inference.ensemble_engine import EnsembleEngine
+from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
+from salus_vla.policies.smolvla.loading.checkpoint import load_ensemble, load_placed
+from salus_vla.policies.smolvla.loading.devices import check_placed, explain_out_of_memory, place_members
 
 Observe = Callable[..., Observation]
 META = torch.device("meta")
@@ -142,7 +142,7 @@ def test_out_of_memory_while_loading_is_a_model_error(model: Path, monkeypatch: 
     def short(*_: object) -> None:
         raise torch.cuda.OutOfMemoryError("Tried to allocate 20.00 MiB")
 
-    monkeypatch.setattr("salus_vla.policy.checkpoint.move_buffers", short)
+    monkeypatch.setattr("salus_vla.policies.smolvla.loading.checkpoint.move_buffers", short)
     with pytest.raises(ModelError, match="loading the members needs 2 MiB"):
         load_ensemble(expand_members([str(model)]))
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from salus_vla.frames import Observation
-from salus_vla.policy.checkpoint import VLM_PREFIX, load_ensemble
-from salus_vla.policy.engine import EnsembleEngine
-from salus_vla.policy.ensemble import EnsemblePolicy
-from salus_vla.policy.registry import expand_members
-from salus_vla.policy.weights import WeightFile, content_hash, not_finite
+from salus_vla.contract.types import Observation
+from salus_vla.policies.registry import expand_members
+from salus_vla.policies.smolvla.inference.ensemble_engine import EnsembleEngine
+from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
+from salus_vla.policies.smolvla.loading.checkpoint import VLM_PREFIX, load_ensemble
+from salus_vla.policies.smolvla.loading.weights import WeightFile, content_hash, not_finite
 
 Observe = Callable[..., Observation]
 
@@ -165,7 +165,7 @@ def test_loading_needs_the_memory_of_the_weights(model: Path, tmp_path: Path) ->
     """In a process of its own, on members large enough to stand out: 3 x 64 MiB."""
     probe = """
 import json, sys, torch
-from salus_vla.policy.weights import WeightFile, not_finite
+from salus_vla.policies.smolvla.loading.weights import WeightFile, not_finite
 def memory(what):
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith(what)) / 1024

@@ -17,16 +17,16 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
-from salus_vla.errors import ModelError
-from salus_vla.frames import Observation
-from salus_vla.policy import placement
-from salus_vla.policy.checkpoint import VLM_PREFIX, load_ensemble, load_placed
-from salus_vla.policy.engine import EnsembleEngine
-from salus_vla.policy.ensemble import EnsemblePolicy
-from salus_vla.policy.placement import choose_dtype
-from salus_vla.policy.registry import expand_members, make_policy
-from salus_vla.policy.weights import WeightFile
-from salus_vla.training.keep import load_trained
+from salus_vla.contract.errors import ModelError
+from salus_vla.contract.types import Observation
+from salus_vla.learning.training.save_ensemble import load_trained
+from salus_vla.policies.registry import expand_members, make_policy
+from salus_vla.policies.smolvla.inference.ensemble_engine import EnsembleEngine
+from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
+from salus_vla.policies.smolvla.loading import devices
+from salus_vla.policies.smolvla.loading.checkpoint import VLM_PREFIX, load_ensemble, load_placed
+from salus_vla.policies.smolvla.loading.devices import choose_dtype
+from salus_vla.policies.smolvla.loading.weights import WeightFile
 
 # LeRobot builds the projections of the VLM's keys and values in fp32, here they are bf16 like the rest of the expert;
 # and the engine rounds attention once less. Actions of size 1, large weights: measured 1.3e-2, which is also how far
@@ -158,7 +158,7 @@ def test_lerobot_loads_the_members_and_gives_the_actions_of_the_engine(
 
 def test_auto_is_fp32_where_the_processor_does_not_compute_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     for found, expected in (({}, "fp32"), ({"avx512_bf16": True}, "stored"), ({"amx_bf16": True}, "stored")):
-        monkeypatch.setattr(placement.torch.cpu, "get_capabilities", lambda found=found: found)
+        monkeypatch.setattr(devices.torch.cpu, "get_capabilities", lambda found=found: found)
         assert choose_dtype("auto", CPU) == expected
         assert choose_dtype("auto", torch.device("cuda:0")) == "stored"
         assert [choose_dtype(name, CPU) for name in ("stored", "fp32")] == ["stored", "fp32"]
@@ -174,7 +174,7 @@ def test_the_facts_say_which_precision_runs(
         chunks[dtype] = policy.predict(observe(1), 0).chunks
     assert 0 < np.abs(chunks["stored"] - chunks["fp32"]).max() < 0.1
     assert {value.dtype for value in load_model(kept, dtype="fp32").experts.values()} == {torch.float32}
-    monkeypatch.setattr(placement.torch.cpu, "get_capabilities", dict)
+    monkeypatch.setattr(devices.torch.cpu, "get_capabilities", dict)
     assert EnsemblePolicy(expand_members([str(kept)])).facts()["dtype"] == "fp32"
     with pytest.raises(ModelError, match=r"model.dtype is 'int8', expected one of auto, stored, fp32"):
         make_policy("ensemble", members=[str(kept)], dtype="int8")

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salus_vla.errors import ConfigError
-from salus_vla.frames import Observation
-from salus_vla.paths import models_dir
-from salus_vla.policy import registry
-from salus_vla.policy.options import BUILTIN_COMPACT
-from salus_vla.policy.registry import expand_members, make_policy
+from salus_vla.config.paths import models_dir
+from salus_vla.config.policy_options import BUILTIN_COMPACT
+from salus_vla.contract.errors import ConfigError
+from salus_vla.contract.types import Observation
+from salus_vla.policies import registry
+from salus_vla.policies.registry import expand_members, make_policy
 
 MIB = 2**20
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from samples import FRAME_NS, IMAGE, boolean, clock, episode, image, joints, message_types, signals
 
 from salus_vla.contract import CLOCK, CUBE_IN_BIN, EPISODE, JOINT_STATES, SAFETY_SIGNALS
-from salus_vla.recording.episode_recorder import EpisodeRecorder
-from salus_vla.recording.open_episode import EpisodeMeta
-from salus_vla.recording.run_folder import RunFolder
-from salus_vla.recording.writer import open_writer
+from salus_vla.data.bags.bag_writer import open_writer
+from salus_vla.data.bags.episode_recorder import EpisodeRecorder
+from salus_vla.data.bags.open_episode import EpisodeMeta
+from salus_vla.data.bags.run_folder import RunFolder
 
 START = 1_000_000_000
 TOPICS = (CLOCK, JOINT_STATES, IMAGE, SAFETY_SIGNALS, CUBE_IN_BIN, EPISODE)

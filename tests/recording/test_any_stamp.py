@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from samples import FRAME_NS, message_types
 
 from salus_vla.contract import CLOCK, CONTACT, JOINT_STATES, JOINT_TARGET, SAFETY_SIGNALS, Qos, Topic, image_topic
-from salus_vla.errors import MessageError, RecordingError
-from salus_vla.recording.episode_recorder import HOLD_BACK_NS, EpisodeRecorder, State
-from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta
-from salus_vla.recording.run_folder import RunFolder
-from salus_vla.recording.writer import BagWriter
+from salus_vla.contract.errors import MessageError, RecordingError
+from salus_vla.data.bags.bag_writer import BagWriter
+from salus_vla.data.bags.episode_recorder import HOLD_BACK_NS, EpisodeRecorder, State
+from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.run_folder import RunFolder
 
 S = 1_000_000_000
 START = 100 * S

@@ -11,12 +11,12 @@ from samples import FRAME_NS, clock, episode, joints, message_types
 
 from salus_vla.cli.bag import add_parser
 from salus_vla.contract import CLOCK, EPISODE, JOINT_STATES
-from salus_vla.errors import RecordingError
-from salus_vla.recording.episode_recorder import EpisodeRecorder
-from salus_vla.recording.info import read_bag, read_run
-from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta
-from salus_vla.recording.run_folder import RunFolder
-from salus_vla.recording.writer import open_writer
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.bag_writer import open_writer
+from salus_vla.data.bags.episode_recorder import EpisodeRecorder
+from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.run_folder import RunFolder
+from salus_vla.data.bags.run_info import read_bag, read_run
 
 START = 1_000_000_000
 

@@ -16,10 +16,10 @@ from mcap.writer import CompressionType, Writer
 from samples import largest_file, message_types
 
 from salus_vla.contract import CLOCK, JOINT_STATES, Qos
-from salus_vla.errors import RecordingError
-from salus_vla.recording import checked_writer
-from salus_vla.recording.checked_writer import CheckedWriter, check_finished
-from salus_vla.recording.writer import open_writer
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags import checked_writer
+from salus_vla.data.bags.bag_writer import open_writer
+from salus_vla.data.bags.checked_writer import CheckedWriter, check_finished
 
 CHUNK = 4096
 MESSAGE = bytes(range(250)) * 4

@@ -15,9 +15,9 @@ from samples import FRAME_NS, cdr, make, message_types
 
 from salus_vla.cli.bag import add_parser
 from salus_vla.contract import JOINT_COMMAND, JOINT_STATES, JOINTS, SAFETY_SIGNALS
-from salus_vla.errors import RecordingError
-from salus_vla.recording.export import export_tables
-from salus_vla.signals import NAMES
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.table_export import export_tables
+from salus_vla.signals.safety_signals import NAMES
 
 TABLES = {"signals": 3, "joint_states": 11, "joint_command": 11}
 

@@ -33,10 +33,10 @@ from salus_vla.contract import (
     Topic,
     image_topic,
 )
-from salus_vla.errors import RecordingError
-from salus_vla.frames import Observation
-from salus_vla.recording.observations import RecordedEpisode, read_episode, read_observations
-from salus_vla.task.monitor import Outcome
+from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.types import Observation
+from salus_vla.data.bags.recorded_observations import RecordedEpisode, read_episode, read_observations
+from salus_vla.episode.outcome_monitor import Outcome
 
 Content = list[tuple[Topic, bytes]]
 

@@ -18,14 +18,14 @@ from rosbags.rosbag2 import Reader
 from samples import FRAME_NS, IMAGE, clock, episode, image, joints, message_types
 
 from salus_vla.contract import CLOCK, EPISODE, JOINT_STATES
-from salus_vla.errors import RecordingError
-from salus_vla.recording.episode_recorder import EpisodeRecorder
-from salus_vla.recording.open_episode import EpisodeMeta
-from salus_vla.recording.records import AUDIT_FILE, EpisodeRecord, read_record
-from salus_vla.recording.recover import recover
-from salus_vla.recording.run_folder import RunFolder
-from salus_vla.recording.salvage import read_records
-from salus_vla.recording.writer import Compression, WriterOptions, open_writer
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.bag_writer import Compression, WriterOptions, open_writer
+from salus_vla.data.bags.episode_recorder import EpisodeRecorder
+from salus_vla.data.bags.open_episode import EpisodeMeta
+from salus_vla.data.bags.partial_mcap import read_records
+from salus_vla.data.bags.recover_bag import recover
+from salus_vla.data.bags.run_folder import RunFolder
+from salus_vla.data.bags.run_records import AUDIT_FILE, EpisodeRecord, read_record
 
 HERE = Path(__file__).resolve().parent
 START = 1_000_000_000

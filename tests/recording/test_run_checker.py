@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from episodes import SEED, observations, record, recording
 
-from salus_vla.faults.bags import RunChecker
+from salus_vla.bench.faults.bag_checks import RunChecker
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from samples import FRAME_NS, clock, episode, joints, recorder_of_an_episode
 
 from salus_vla.contract import CLOCK, EPISODE, JOINT_STATES
-from salus_vla.errors import RecordingError
-from salus_vla.recording.episode_recorder import EpisodeRecorder, FinishedEpisode
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.episode_recorder import EpisodeRecorder, FinishedEpisode
 
 START = 1_000_000_000
 

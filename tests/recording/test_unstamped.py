@@ -11,8 +11,8 @@ from rosbags.highlevel import AnyReader
 from samples import FRAME_NS, clock, episode, recorder_of_an_episode
 
 from salus_vla.contract import CLOCK, CUBE_IN_BIN, EPISODE
-from salus_vla.recording.episode_recorder import EpisodeRecorder
-from salus_vla.recording.open_episode import EpisodeEnd
+from salus_vla.data.bags.episode_recorder import EpisodeRecorder
+from salus_vla.data.bags.open_episode import EpisodeEnd
 
 START, FRAMES, PER_SET = 1_000_000_000, 50, 5
 END = START + FRAMES * FRAME_NS

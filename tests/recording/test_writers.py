@@ -22,11 +22,11 @@ from rosbags.typesys import Stores, get_typestore
 from samples import FRAME_NS, IMAGE, REPOSITORY, SAMPLED, clock, image, largest_file, message_types, one_of_each
 
 from salus_vla.contract import CLOCK, CONTACT, CUBE_IN_BIN, EPISODE, JOINT_STATES, SAFETY_SIGNALS, STATUS_TOPIC, TOPICS
-from salus_vla.errors import RecordingError
-from salus_vla.recording.message_types import MessageTypes
-from salus_vla.recording.rosbag2_writer import Rosbag2Writer
-from salus_vla.recording.salvage import read_records
-from salus_vla.recording.writer import Backend, BagWriter, Compression, WriterOptions, open_writer
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.bag_writer import Backend, BagWriter, Compression, WriterOptions, open_writer
+from salus_vla.data.bags.message_types import MessageTypes
+from salus_vla.data.bags.partial_mcap import read_records
+from salus_vla.data.bags.rosbag2_writer import Rosbag2Writer
 
 BACKENDS: list[Backend] = ["mcap"]
 if importlib.util.find_spec("rosbag2_py"):

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.replay.comparison import COUNTS, EVIDENCE, FIELDS, RecordedDecision, compare
-from salus_vla.signals import NAMES
+from salus_vla.data.replay.comparison import COUNTS, EVIDENCE, FIELDS, RecordedDecision, compare
+from salus_vla.signals.safety_signals import NAMES
 
 PERIOD_NS = 100_000_000
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from samples import FRAME_NS, clock, message_types
 
 from salus_vla.contract import CAMERAS, CLOCK, EPISODE, JOINT_STATES, SAFETY_SIGNALS, Topic, image_topic
-from salus_vla.errors import RecordingError
-from salus_vla.recording.stamps import stamp_layout
-from salus_vla.replay.frames import read_frames, read_story
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.stamps import stamp_layout
+from salus_vla.data.replay.recorded_inputs import read_frames, read_story
 
 FRAMES = 11  # of three observations
 

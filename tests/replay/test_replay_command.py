@@ -11,9 +11,9 @@ from episodes import START_NS, joints, messages, observations, record, recording
 
 from salus_vla.cli import replay
 from salus_vla.contract import JOINT_COMMAND, JOINT_TARGET
-from salus_vla.errors import RecordingError
-from salus_vla.nodes.recompute import recorded_parameters
-from salus_vla.replay.schedule import Schedule
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.replay.schedule import Schedule
+from salus_vla.ros.clients.recompute import recorded_parameters
 
 
 def parse(*words: str) -> argparse.Namespace:

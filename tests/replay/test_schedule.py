@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from samples import FRAME_NS, clock, episode, joints, message_types
 
 from salus_vla.contract import CLOCK, EPISODE, JOINT_STATES
-from salus_vla.errors import RecordingError
-from salus_vla.recording.writer import open_writer
-from salus_vla.replay.schedule import PlayedTopic, Schedule
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.bag_writer import open_writer
+from salus_vla.data.replay.schedule import PlayedTopic, Schedule
 
 FRAMES = 51  # one second
 

@@ -14,16 +14,16 @@ from samples import episode as notice
 from synthetic import rollout_run, signal_rows, stored
 
 from salus_vla.contract import CAMERAS, EPISODE, GRASPED, JOINT_COMMAND, JOINTS, SAFETY_SIGNALS, STATUS_TOPIC
-from salus_vla.evaluation.runs import ROLLOUT, Run
-from salus_vla.recording.audit import AuditReport, TopicAudit
-from salus_vla.recording.episode_recorder import EpisodeRecorder
-from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta
-from salus_vla.recording.run_folder import RunFolder
-from salus_vla.recording.writer import open_writer
-from salus_vla.report.run.opening import RecordedRun
-from salus_vla.report.run.recorded import Decisions, Event, Facts, Joints, Recorded
-from salus_vla.signals import NAMES
-from salus_vla.task.monitor import Outcome
+from salus_vla.data.bags.audit import AuditReport, TopicAudit
+from salus_vla.data.bags.bag_writer import open_writer
+from salus_vla.data.bags.episode_recorder import EpisodeRecorder
+from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.run_folder import RunFolder
+from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.learning.evaluation.evaluated_runs import ROLLOUT, Run
+from salus_vla.signals.safety_signals import NAMES
+from salus_vla.views.report.opening import RecordedRun
+from salus_vla.views.report.recorded import Decisions, Event, Facts, Joints, Recorded
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&\u2028\ud800"
 MIXED = (Outcome.SUCCESS, Outcome.DROP, Outcome.SUCCESS, Outcome.TIMEOUT, Outcome.MISS, Outcome.SUCCESS)

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from architecture_picture import _SAID_BELOW, main, nodes_of, picture, wires
 from salus_vla.contract import TOPICS
-from salus_vla.errors import ConfigError
-from salus_vla.report.architecture import _SAID_BELOW, main, nodes_of, picture, wires
-from salus_vla.security_policy import SERVICES
+from salus_vla.contract.errors import ConfigError
+from security_policy import SERVICES
 
 ROOT = Path(__file__).parents[2]
 LAUNCH = ROOT / "launch" / "salus.launch.xml"
@@ -20,7 +20,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_the_picture_is_up_to_date() -> None:
-    remedy = "run: python -m salus_vla.report.architecture docs/images/architecture.svg"
+    remedy = "run: python tools/generate/architecture_picture.py docs/images/architecture.svg"
     assert PICTURE.read_text(encoding="utf-8") == picture(LAUNCH), remedy
 
 

@@ -12,15 +12,15 @@ from reported import HOSTILE, bag_run, rollouts, unwritten, unwritten_run
 from synthetic import rollout_run, stored
 
 from salus_vla.contract import ARM_JOINTS, CAMERAS, JOINTS, RESERVED_FROM
-from salus_vla.control.limits import PANDA
-from salus_vla.errors import ConfigError, RecordingError
-from salus_vla.evaluation.intervals import wilson
-from salus_vla.recording.records import RUN_FILE, RunRecord, read_record, write_record
-from salus_vla.report.run.gather import Json, episode_page, numbers, summary_of
-from salus_vla.report.run.opening import RecordedRun, open_run
-from salus_vla.report.run.overview import run_page
-from salus_vla.report.run.recorded import Joints
-from salus_vla.signals import NAMES
+from salus_vla.contract.errors import ConfigError, RecordingError
+from salus_vla.contract.robot_limits import PANDA
+from salus_vla.data.bags.run_records import RUN_FILE, RunRecord, read_record, write_record
+from salus_vla.learning.evaluation.intervals import wilson
+from salus_vla.signals.safety_signals import NAMES
+from salus_vla.views.report.gather import Json, episode_page, numbers, summary_of
+from salus_vla.views.report.opening import RecordedRun, open_run
+from salus_vla.views.report.recorded import Joints
+from salus_vla.views.report.run_overview import run_page
 
 
 def page_of_run(run: RecordedRun) -> Json:

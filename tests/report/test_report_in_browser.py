@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 from reported import HOSTILE, MIXED, bag_run, rollouts
 from test_report_page import EPISODES, many
 
-from salus_vla.report.run.opening import open_run
-from salus_vla.report.run.write import write_run
+from salus_vla.views.report.opening import open_run
+from salus_vla.views.report.write_report import write_run
 
 # Through a canvas that is made to be read: reading the page's own often is worth a warning to Chromium.
 BRIGHTNESS = """() => {

@@ -16,11 +16,11 @@ from PIL import Image
 from reported import HOSTILE, bag_run, rollouts, unwritten, unwritten_run
 
 from salus_vla.cli.report import add_parser
-from salus_vla.errors import RecordingError
-from salus_vla.report.run.gather import episode_page, summary_of
-from salus_vla.report.run.overview import run_page
-from salus_vla.report.run.page import render
-from salus_vla.report.run.strip import make_sheet, make_thumbnail
+from salus_vla.contract.errors import RecordingError
+from salus_vla.views.report.gather import episode_page, summary_of
+from salus_vla.views.report.html_page import render
+from salus_vla.views.report.image_strip import make_sheet, make_thumbnail
+from salus_vla.views.report.run_overview import run_page
 
 EPISODES = 500
 LARGEST = 30 * 2**20  # bytes

@@ -3,8 +3,8 @@
 import pytest
 from stored import SEEDS, SHORT
 
-from salus_vla.rollouts.maker import EpisodeMaker
-from salus_vla.rollouts.store import encode
+from salus_vla.data.rollouts.episode_maker import EpisodeMaker
+from salus_vla.data.rollouts.rollout_store import encode
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ import psutil
 import pytest
 from stored import SEEDS, SHORT
 
-from salus_vla.errors import SalusError
-from salus_vla.rollouts.results import REDONE_AT_MOST, Finished, Lost, Ready, SeedQueue
-from salus_vla.rollouts.workers import run_local
+from salus_vla.contract.errors import SalusError
+from salus_vla.data.rollouts.worker_pool import run_local
+from salus_vla.data.rollouts.worker_results import REDONE_AT_MOST, Finished, Lost, Ready, SeedQueue
 
 
 def test_two_workers_make_what_one_process_makes_also_when_one_is_killed(

@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
+from salus_vla.config.policy_options import BUILTIN_TINY
+from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS
+from salus_vla.contract.errors import ConfigError, ModelError
+from salus_vla.contract.types import Observation
 from salus_vla.control.controller import Decision, make_controller
 from salus_vla.control.disturbance import Disturbance
-from salus_vla.errors import ConfigError, ModelError
-from salus_vla.frames import Observation
-from salus_vla.policy.options import BUILTIN_TINY
-from salus_vla.policy.registry import make_policy
-from salus_vla.rollout import run_episode
-from salus_vla.rollouts.maker import EpisodeMaker
-from salus_vla.rollouts.settings import RolloutSettings
-from salus_vla.scene import load_scene
-from salus_vla.sim.simulator import Simulator
+from salus_vla.data.rollouts.episode_maker import EpisodeMaker
+from salus_vla.data.rollouts.rollout_settings import RolloutSettings
+from salus_vla.episode.run_episode import run_episode
+from salus_vla.policies.registry import make_policy
+from salus_vla.simulation.mujoco.simulator import Simulator
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import psutil
 import pytest
 from stored import SEEDS, SHORT
 
-from salus_vla.errors import SalusError
-from salus_vla.rollouts.ray_backend import LOCAL, run_on_ray
-from salus_vla.rollouts.results import Finished, Lost, Ready
+from salus_vla.contract.errors import SalusError
+from salus_vla.data.rollouts.ray_backend import LOCAL, run_on_ray
+from salus_vla.data.rollouts.worker_results import Finished, Lost, Ready
 
 
 @pytest.fixture

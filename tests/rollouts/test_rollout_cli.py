@@ -12,11 +12,11 @@ import pytest
 from stored import SEEDS, SHORT
 
 from salus_vla.cli.main import main
-from salus_vla.errors import RecordingError
-from salus_vla.rollouts.folder import RolloutFolder
-from salus_vla.rollouts.results import Finished, Ready
-from salus_vla.rollouts.settings import RolloutSettings
-from salus_vla.rollouts.store import decode, episode_file, is_rollout_run, read_run
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.rollouts.rollout_folder import RolloutFolder
+from salus_vla.data.rollouts.rollout_settings import RolloutSettings
+from salus_vla.data.rollouts.rollout_store import decode, episode_file, is_rollout_run, read_run
+from salus_vla.data.rollouts.worker_results import Finished, Ready
 
 ARGUMENTS = (
     "rollout",

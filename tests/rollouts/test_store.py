@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from stored import stored
 
-from salus_vla.errors import RecordingError
-from salus_vla.recording.run_folder import RunFolder
-from salus_vla.rollouts.pictures import PictureCompressor
-from salus_vla.rollouts.sealed import seal, unseal
-from salus_vla.rollouts.store import (
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.run_folder import RunFolder
+from salus_vla.data.rollouts.checksummed import seal, unseal
+from salus_vla.data.rollouts.image_codec import PictureCompressor
+from salus_vla.data.rollouts.rollout_store import (
     StoredEpisode,
     decode,
     encode,

@@ -7,8 +7,8 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
-from salus_vla.nodes.status import DiagnosticsPublisher
-from salus_vla.watch.meters import Level, Part
+from salus_vla.health.meters import Level, Part
+from salus_vla.ros.adapters.status import DiagnosticsPublisher
 
 StartRos = Callable[..., None]
 S = 1_000_000_000

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from rclpy.executors import SingleThreadedExecutor
 
 from salus_msgs.msg import Status
-from salus_vla.errors import RecordingError
-from salus_vla.nodes.graph import DeactivatedError, Graph
-from salus_vla.nodes.peers import GraphError
-from salus_vla.nodes.topic_recorder import outcome_name
-from salus_vla.task.monitor import Outcome
+from salus_vla.contract.errors import RecordingError
+from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.ros.clients.lifecycle_manager import GraphError
+from salus_vla.ros.clients.node_supervisor import DeactivatedError, Graph
+from salus_vla.ros.nodes.topic_recorder import outcome_name
 
 StartRos = Callable[..., None]
 

@@ -12,11 +12,11 @@ import pytest
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
 
-from salus_vla.errors import SalusError
-from salus_vla.nodes import images
+from salus_vla.contract.errors import SalusError
+from salus_vla.ros.adapters import image_messages
 
-CV_BRIDGE = images._cv_bridge()
-IMPLEMENTATIONS = {"numpy": (images.numpy_to_array, images.numpy_to_message)}
+CV_BRIDGE = image_messages._cv_bridge()
+IMPLEMENTATIONS = {"numpy": (image_messages.numpy_to_array, image_messages.numpy_to_message)}
 if CV_BRIDGE is not None:
     IMPLEMENTATIONS["cv_bridge"] = CV_BRIDGE
 STAMP = Time(sec=3, nanosec=40)
@@ -24,7 +24,7 @@ STAMP = Time(sec=3, nanosec=40)
 
 @pytest.fixture(autouse=True, params=IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS.keys())
 def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Callable, Callable]:
-    monkeypatch.setattr(images, "_IMPLEMENTATION", request.param)
+    monkeypatch.setattr(image_messages, "_IMPLEMENTATION", request.param)
     return request.param
 
 
@@ -39,18 +39,18 @@ def message(data: bytes, *, height: int = 4, width: int = 5, step: int = 15, enc
 @pytest.mark.parametrize("shape", [(1, 1), (4, 5), (5, 4), (1, 7), (7, 1), (256, 256)])
 def test_round_trip(shape: tuple[int, int]) -> None:
     original = pixels(*shape)
-    sent = images.to_message(original, STAMP, "camera")
+    sent = image_messages.to_message(original, STAMP, "camera")
     assert (sent.height, sent.width, sent.step) == (*shape, 3 * shape[1])
     assert (sent.encoding, sent.is_bigendian, len(sent.data)) == ("rgb8", 0, original.size)
     assert (sent.header.stamp, sent.header.frame_id) == (STAMP, "camera")
-    back = images.to_array(sent)
+    back = image_messages.to_array(sent)
     assert back.dtype == np.uint8
     np.testing.assert_array_equal(back, original)
 
 
 def test_bytes_are_red_green_blue_row_by_row() -> None:
     original = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    assert bytes(images.to_message(original, STAMP, "").data) == bytes(range(12))
+    assert bytes(image_messages.to_message(original, STAMP, "").data) == bytes(range(12))
 
 
 @pytest.mark.parametrize(
@@ -64,19 +64,19 @@ def test_bytes_are_red_green_blue_row_by_row() -> None:
 )
 def test_pixels_need_not_be_contiguous(view: Callable[[np.ndarray], np.ndarray]) -> None:
     original = view(pixels())
-    np.testing.assert_array_equal(images.to_array(images.to_message(original, STAMP, "")), original)
+    np.testing.assert_array_equal(image_messages.to_array(image_messages.to_message(original, STAMP, "")), original)
 
 
 @pytest.mark.parametrize("padding", [1, 5, 49])
 def test_padding_at_the_end_of_rows_is_skipped(padding: int) -> None:
     original = pixels()
     padded = np.pad(original.reshape(4, 15), ((0, 0), (0, padding)), constant_values=99)
-    np.testing.assert_array_equal(images.to_array(message(padded.tobytes(), step=15 + padding)), original)
+    np.testing.assert_array_equal(image_messages.to_array(message(padded.tobytes(), step=15 + padding)), original)
 
 
 def test_bytes_after_the_last_row_do_not_matter() -> None:
     original = pixels()
-    np.testing.assert_array_equal(images.numpy_to_array(message(original.tobytes() + b"tail")), original)
+    np.testing.assert_array_equal(image_messages.numpy_to_array(message(original.tobytes() + b"tail")), original)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_bytes_after_the_last_row_do_not_matter() -> None:
 )
 def test_a_message_that_is_no_rgb8_image_is_refused(wrong: Image, words: str) -> None:
     with pytest.raises(SalusError, match=words):
-        images.to_array(wrong)
+        image_messages.to_array(wrong)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_message_that_is_no_rgb8_image_is_refused(wrong: Image, words: str) ->
 )
 def test_pixels_of_another_type_or_shape_are_refused(wrong: np.ndarray, words: str) -> None:
     with pytest.raises(SalusError, match=words):
-        images.to_message(wrong, STAMP, "")
+        image_messages.to_message(wrong, STAMP, "")
 
 
 def test_a_message_is_filled_without_the_slow_path(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,14 +118,14 @@ def test_a_message_is_filled_without_the_slow_path(monkeypatch: pytest.MonkeyPat
         given.update(fields)
         return Image(**fields)
 
-    monkeypatch.setattr(images, "Image", record)
-    images.numpy_to_message(pixels())
+    monkeypatch.setattr(image_messages, "Image", record)
+    image_messages.numpy_to_message(pixels())
     assert isinstance(given["data"], array.array)
     assert given["data"].typecode == "B"
 
 
 def test_the_backend_is_cv_bridge_only_where_it_passes_its_check() -> None:
-    assert list(IMPLEMENTATIONS)[-1] == images.BACKEND
+    assert list(IMPLEMENTATIONS)[-1] == image_messages.BACKEND
 
 
 CRASH = "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n"
@@ -135,16 +135,16 @@ class CvBridge:
     def imgmsg_to_cv2(self, message, encoding):
         return np.zeros((message.height, message.width, 3), np.uint8)
     def cv2_to_imgmsg(self, pixels, encoding):
-        from salus_vla.nodes.images import numpy_to_message
+        from salus_vla.ros.adapters.image_messages import numpy_to_message
         return numpy_to_message(pixels)
 """
 WORKS = """
 class CvBridge:
     def imgmsg_to_cv2(self, message, encoding):
-        from salus_vla.nodes.images import numpy_to_array
+        from salus_vla.ros.adapters.image_messages import numpy_to_array
         return numpy_to_array(message)
     def cv2_to_imgmsg(self, pixels, encoding):
-        from salus_vla.nodes.images import numpy_to_message
+        from salus_vla.ros.adapters.image_messages import numpy_to_message
         return numpy_to_message(pixels)
 """
 
@@ -153,7 +153,7 @@ class CvBridge:
 def test_a_cv_bridge_that_crashes_takes_nobody_along(tmp_path: Path, source: str, backend: str) -> None:
     (tmp_path / "cv_bridge.py").write_text(source)
     found = os.pathsep.join([str(tmp_path), *sys.path])
-    program = "from salus_vla.nodes import images; print(images.BACKEND)"
+    program = "from salus_vla.ros.adapters import image_messages; print(image_messages.BACKEND)"
     result = subprocess.run(
         [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": found}, capture_output=True, text=True
     )

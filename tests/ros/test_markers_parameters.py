@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from salus_vla.errors import ConfigError
-from salus_vla.nodes.salus_markers_node import SalusMarkersNode
+from salus_vla.contract.errors import ConfigError
+from salus_vla.ros.nodes.salus_markers_node import SalusMarkersNode
 
 StartRos = Callable[..., None]
 

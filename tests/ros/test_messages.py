@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sensor_msgs.msg import JointState
 
 from salus_vla.contract import JOINTS
-from salus_vla.errors import SalusError
-from salus_vla.frames import Contact, Frame, Pose
-from salus_vla.nodes import messages
+from salus_vla.contract.errors import SalusError
+from salus_vla.contract.types import Contact, Frame, Pose
+from salus_vla.ros.adapters import messages
 
 STAMP = 12_340_000_056
 TIME = Time(sec=12, nanosec=340_000_056)

@@ -12,15 +12,15 @@ import yaml
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from salus_vla.errors import ConfigError
-from salus_vla.nodes.command_gate_node import GateParameters
-from salus_vla.nodes.episode_parameters import EpisodeParameters
-from salus_vla.nodes.isaac_sim_node import IsaacParameters
-from salus_vla.nodes.mujoco_sim_node import SimParameters
-from salus_vla.nodes.parameters import make_node, read_parameters
-from salus_vla.nodes.recorder_parameters import RecorderParameters
-from salus_vla.nodes.vla_ensemble_node import EnsembleParameters
-from salus_vla.parameters import parameter, parameter_names
+from salus_vla.config.parameters import parameter, parameter_names
+from salus_vla.contract.errors import ConfigError
+from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
+from salus_vla.ros.nodes.command_gate_node import GateParameters
+from salus_vla.ros.nodes.episode_parameters import EpisodeParameters
+from salus_vla.ros.nodes.isaac_sim_node import IsaacParameters
+from salus_vla.ros.nodes.mujoco_sim_node import SimParameters
+from salus_vla.ros.nodes.recorder_parameters import RecorderParameters
+from salus_vla.ros.nodes.vla_ensemble_node import EnsembleParameters
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = REPOSITORY / "config" / "salus.yaml"

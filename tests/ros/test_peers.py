@@ -8,7 +8,7 @@ import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
-from salus_vla.nodes.peers import GraphError, Peers
+from salus_vla.ros.clients.lifecycle_manager import GraphError, Peers
 
 MODEL = {
     (Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_UNCONFIGURED): State.PRIMARY_STATE_INACTIVE,

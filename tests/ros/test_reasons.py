@@ -1,8 +1,8 @@
 """States and reasons of the pure code are those of the message, and each constant stands in both."""
 
 from salus_msgs.msg import Status
-from salus_vla import reasons
-from salus_vla.reasons import NodeState
+from salus_vla.contract import reasons
+from salus_vla.contract.reasons import NodeState
 
 
 def test_states_are_those_of_the_message() -> None:

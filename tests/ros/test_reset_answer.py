@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.nodes.episode_runner import first_stamp
-from salus_vla.nodes.peers import GraphError
+from salus_vla.ros.clients.lifecycle_manager import GraphError
+from salus_vla.ros.nodes.episode_runner import first_stamp
 
 values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers())
 

@@ -9,13 +9,13 @@ import yaml
 
 from salus_vla.cli import collect
 from salus_vla.cli.main import build_parser
-from salus_vla.errors import ConfigError
-from salus_vla.nodes.parameters import make_node, read_parameters
-from salus_vla.nodes.vla_ensemble_node import EnsembleParameters
-from salus_vla.parameters import parameter_names
-from salus_vla.rollouts import maker
-from salus_vla.rollouts.settings import RolloutSettings
-from salus_vla.settings import DEFAULTS, NODE, PolicySettings, read_settings
+from salus_vla.config.parameters import parameter_names
+from salus_vla.config.policy_settings import DEFAULTS, NODE, PolicySettings, read_settings
+from salus_vla.contract.errors import ConfigError
+from salus_vla.data.rollouts import episode_maker
+from salus_vla.data.rollouts.rollout_settings import RolloutSettings
+from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
+from salus_vla.ros.nodes.vla_ensemble_node import EnsembleParameters
 
 StartRos = Callable[..., None]
 # What `salus collect` gives to the launch file, whose arguments win over the file: they must be the file's, then.
@@ -64,9 +64,9 @@ def test_a_changed_value_reaches_both(
         built.append(settings)
         raise InterruptedError
 
-    monkeypatch.setattr(maker, "build_controller", build)
+    monkeypatch.setattr(episode_maker, "build_controller", build)
     with pytest.raises(InterruptedError):
-        maker.EpisodeMaker(RolloutSettings.of(read_settings(file)))
+        episode_maker.EpisodeMaker(RolloutSettings.of(read_settings(file)))
     assert getattr(built[0], field.name) == changed
     assert built[0] == PolicySettings(**{item.name: getattr(in_graph, item.name) for item in _fields()})
 

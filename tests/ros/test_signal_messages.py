@@ -7,8 +7,8 @@ from builtin_interfaces.msg import Time
 
 from salus_msgs.msg import SafetySignals
 from salus_vla.control.controller import Decision
-from salus_vla.nodes.signal_messages import safety_signals
-from salus_vla.signals import NAMES, SignalVector
+from salus_vla.ros.adapters.signal_messages import safety_signals
+from salus_vla.signals.safety_signals import NAMES, SignalVector
 
 STAMP, TIME = 12_020_000_000, Time(sec=12, nanosec=20_000_000)
 VECTOR = SignalVector(

@@ -6,8 +6,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from salus_vla import contract
-from salus_vla.nodes.qos import profile
-from salus_vla.nodes.subscribe import subscribe, take_waiting
+from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.subscribe import subscribe, take_waiting
 from waiting import wait_until
 
 StartRos = Callable[..., None]

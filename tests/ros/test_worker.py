@@ -8,8 +8,8 @@ import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 
-from salus_vla.errors import SalusError
-from salus_vla.nodes.worker import Worker
+from salus_vla.contract.errors import SalusError
+from salus_vla.ros.adapters.worker import Worker
 
 StartRos = Callable[..., None]
 PATIENCE = 20.0  # s until a test that hangs is a failure

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from salus_vla.config.scene import Scene
 from salus_vla.contract import ARM_DOF, JOINTS
-from salus_vla.expert.kinematics import Kinematics, pointing_down
-from salus_vla.frames import FloatArray, Frame
-from salus_vla.geometry import rotate
-from salus_vla.scene import Scene
-from salus_vla.sim.simulator import Simulator
-from salus_vla.task.monitor import TaskEvent, TaskMonitor
+from salus_vla.contract.geometry import rotate
+from salus_vla.contract.types import FloatArray, Frame
+from salus_vla.episode.outcome_monitor import TaskEvent, TaskMonitor
+from salus_vla.simulation.mujoco.kinematics import Kinematics, pointing_down
+from salus_vla.simulation.mujoco.simulator import Simulator
 
 OPEN, CLOSED = 0.04, 0.0
 

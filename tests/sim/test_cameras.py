@@ -6,12 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS
-from salus_vla.errors import SimulatorError
-from salus_vla.geometry import rotate
-from salus_vla.scene import load_scene
-from salus_vla.sim import render
-from salus_vla.sim.simulator import Simulator
+from salus_vla.contract.errors import SimulatorError
+from salus_vla.contract.geometry import rotate
+from salus_vla.simulation.mujoco import render
+from salus_vla.simulation.mujoco.simulator import Simulator
 
 SCENE = load_scene()
 SEEDS = range(20)
@@ -115,7 +115,9 @@ def test_a_working_opengl_was_found(simulator: Simulator) -> None:
 
 
 def run_python(code: str, **environment: str) -> str:
-    code = f"from salus_vla.errors import SimulatorError\nfrom salus_vla.sim import render\n{code}"
+    code = (
+        f"from salus_vla.contract.errors import SimulatorError\nfrom salus_vla.simulation.mujoco import render\n{code}"
+    )
     result = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, timeout=60
     )

@@ -7,19 +7,19 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from salus_vla.config.scene import load_scene
+from salus_vla.contract.errors import ModelError
+from salus_vla.contract.geometry import quaternion_of
+from salus_vla.contract.robot_limits import PANDA
+from salus_vla.contract.types import Frame, Observation, Pose
 from salus_vla.control.controller import make_controller
 from salus_vla.control.disturbance import Disturbance, Disturbances, tool_height
-from salus_vla.control.limits import PANDA
-from salus_vla.errors import ModelError
-from salus_vla.expert.kinematics import Kinematics, pointing_down, yaw_of_tool
-from salus_vla.expert.phases import CLOSED, OPEN, Phase
-from salus_vla.expert.policy import ExpertPolicy
-from salus_vla.frames import Frame, Observation, Pose
-from salus_vla.geometry import quaternion_of
-from salus_vla.rollout import EpisodeResult, observe, run_episode
-from salus_vla.scene import load_scene
-from salus_vla.sim.simulator import Simulator
-from salus_vla.task.monitor import Outcome
+from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.episode.run_episode import EpisodeResult, observe, run_episode
+from salus_vla.policies.scripted.phases import CLOSED, OPEN, Phase
+from salus_vla.policies.scripted.scripted_policy import ExpertPolicy
+from salus_vla.simulation.mujoco.kinematics import Kinematics, pointing_down, yaw_of_tool
+from salus_vla.simulation.mujoco.simulator import Simulator
 
 SCENE = load_scene()
 HOME = SCENE.robot.home_position[:7]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.frame_pacing import FramePacer
+from salus_vla.simulation.frame_pacing import FramePacer
 
 DT, FRAME = 0.02, 20_000_000
 TIMEOUT = 3.0

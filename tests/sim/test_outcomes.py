@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scripted import CLOSED, OPEN, Script
 
-from salus_vla.bodies import FINGER_BODIES
-from salus_vla.frames import Pose
-from salus_vla.scene import Scene, load_scene
-from salus_vla.sim.simulator import Simulator
-from salus_vla.task.monitor import MISS_TRY, Outcome, TaskMonitor
+from salus_vla.config.scene import Scene, load_scene
+from salus_vla.contract.bodies import FINGER_BODIES
+from salus_vla.contract.types import Pose
+from salus_vla.episode.outcome_monitor import MISS_TRY, Outcome, TaskMonitor
+from salus_vla.simulation.mujoco.simulator import Simulator
 
 SCENE = load_scene()
 UPRIGHT = np.array([0.0, 0.0, 0.0, 1.0])

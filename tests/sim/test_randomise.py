@@ -10,16 +10,16 @@ import pytest
 from PIL import Image
 from scripted import CLOSED, Script
 
-from salus_vla.bodies import CUBE
+import profiles_picture
+from salus_vla.config.scene import Scene, load_scene
 from salus_vla.contract import CAMERAS, JOINTS
-from salus_vla.errors import ConfigError
-from salus_vla.frames import ImageArray
-from salus_vla.geometry import rotate
-from salus_vla.report import profiles_picture
-from salus_vla.scene import Scene, load_scene
-from salus_vla.sim.model import build_model
-from salus_vla.sim.simulator import Simulator
-from salus_vla.task.monitor import Outcome, TaskMonitor
+from salus_vla.contract.bodies import CUBE
+from salus_vla.contract.errors import ConfigError
+from salus_vla.contract.geometry import rotate
+from salus_vla.contract.types import ImageArray
+from salus_vla.episode.outcome_monitor import Outcome, TaskMonitor
+from salus_vla.simulation.mujoco.mujoco_model import build_model
+from salus_vla.simulation.mujoco.simulator import Simulator
 
 SCENE = load_scene()
 HOME = SCENE.robot.home_position

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salus_vla.bodies import ROBOT_BODIES
-from salus_vla.contact_changes import DEADBAND
+from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS, JOINTS
-from salus_vla.errors import SimulatorError
-from salus_vla.frames import Frame, ImageArray, Pose
-from salus_vla.scene import load_scene
-from salus_vla.sim import assets
-from salus_vla.sim.simulator import Simulator
+from salus_vla.contract.bodies import ROBOT_BODIES
+from salus_vla.contract.errors import SimulatorError
+from salus_vla.contract.types import Frame, ImageArray, Pose
+from salus_vla.simulation.contact_changes import DEADBAND
+from salus_vla.simulation.mujoco import assets
+from salus_vla.simulation.mujoco.simulator import Simulator
 
 SCENE = load_scene()
 HOME = SCENE.robot.home_position

@@ -13,8 +13,8 @@ import pytest
 import torch
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 
-from salus_vla.training.batches import Frames
-from salus_vla.training.run import begin_policy
+from salus_vla.learning.training.batches import Frames
+from salus_vla.learning.training.training_run import begin_policy
 
 # Runs are made where the data set's tests make them.
 TESTS = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salus_vla.training.batches import Batches, Frames, bootstrap, split
+from salus_vla.learning.training.batches import Batches, Frames, bootstrap, split
 
 MakeFrames = Callable[..., Frames]
 

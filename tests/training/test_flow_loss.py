@@ -11,10 +11,16 @@ from hypothesis import strategies as st
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy, pad_vector
 from torch import Tensor
 
-from salus_vla.errors import ModelError
-from salus_vla.policy.features import image_key
-from salus_vla.policy.quiet import quiet_lerobot
-from salus_vla.training.loss import check_trainable, draw, embed_images_and_language, flow_losses, masked_mean
+from salus_vla.contract.errors import ModelError
+from salus_vla.learning.training.flow_loss import (
+    check_trainable,
+    draw,
+    embed_images_and_language,
+    flow_losses,
+    masked_mean,
+)
+from salus_vla.policies.smolvla.features import image_key
+from salus_vla.policies.smolvla.loading.lerobot_logging import quiet_lerobot
 
 BATCH, DRAWS, SIDE, TOKENS = 3, 4, 64, 7
 

@@ -15,14 +15,14 @@ from recorded import make_episode, rollout_run
 from safetensors.torch import load_file
 
 from salus_vla.cli.main import main
+from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS, DEFAULT_TASK
-from salus_vla.dataset.export import export
-from salus_vla.dataset.prepare import Options
-from salus_vla.frames import Observation
-from salus_vla.policy.ensemble import EnsemblePolicy
-from salus_vla.policy.registry import expand_members
-from salus_vla.scene import load_scene
-from salus_vla.training.data import open_dataset, read_frames, statistics
+from salus_vla.contract.types import Observation
+from salus_vla.data.lerobot.dataset_export import export
+from salus_vla.data.lerobot.prepare import Options
+from salus_vla.learning.training.training_data import open_dataset, read_frames, statistics
+from salus_vla.policies.registry import expand_members
+from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
 
 OPTIONS = ["--size", "tiny", "--members", "2", "--steps", "3", "--expert-steps", "2", "--batch", "4", "--draws", "2"]
 OPTIONS += ["--device", "cpu", "--log-every", "1", "--held-out", "0.3"]

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 
-from salus_vla.errors import TrainingError
-from salus_vla.training.batches import Batches, Frames
-from salus_vla.training.plot import plot_metrics, read_metrics
-from salus_vla.training.settings import TrainSettings, make_settings
-from salus_vla.training.stages import ExpertsStage, VlmStage
-from salus_vla.training.trainer import METRICS_FILE, STATE_FILE, Metrics, Trainer
+from salus_vla.contract.errors import TrainingError
+from salus_vla.learning.training.batches import Batches, Frames
+from salus_vla.learning.training.metrics_plot import plot_metrics, read_metrics
+from salus_vla.learning.training.stages import ExpertsStage, VlmStage
+from salus_vla.learning.training.trainer import METRICS_FILE, STATE_FILE, Metrics, Trainer
+from salus_vla.learning.training.training_settings import TrainSettings, make_settings
 
 MakeFrames = Callable[..., Frames]
 
@@ -100,7 +100,7 @@ def test_more_steps_may_be_asked_for(begun: SmolVLAPolicy, make_frames: MakeFram
 @given(data=st.data())
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_checkpoint_is_named(tmp_path: Path, data: st.DataObject) -> None:
-    from salus_vla.training.checkpoints import read_state, write_state
+    from salus_vla.learning.training.training_state import read_state, write_state
 
     path = tmp_path / STATE_FILE
     write_state(path, {"weight.a": torch.ones(3)}, 2, SETTINGS)
@@ -122,7 +122,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, data: st.DataObject) -> N
 def test_a_checkpoint_of_another_policy_is_refused(
     begun: SmolVLAPolicy, make_frames: MakeFrames, tmp_path: Path
 ) -> None:
-    from salus_vla.training.checkpoints import write_state
+    from salus_vla.learning.training.training_state import write_state
 
     (tmp_path / "out").mkdir()
     write_state(tmp_path / "out" / STATE_FILE, {"weight.other": torch.ones(1)}, 2, SETTINGS)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from salus_vla.contract import JOINTS
-from salus_vla.gate.checks import Reason
+from salus_vla.gate.command_checks import Reason
 from salus_vla.gate.gate import Gate, OwnCommand, Refused, State
 
 DT, FRAME = 0.02, 20_000_000

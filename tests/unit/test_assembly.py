@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salus_vla.contract import ENTITIES
-from salus_vla.frames import Contact, Pose
-from salus_vla.task.assembly import FrameAssembler, WorldFrame
+from salus_vla.contract.types import Contact, Pose
+from salus_vla.episode.frame_assembly import FrameAssembler, WorldFrame
 
 FRAME = 20_000_000
 KINDS = ("joints", *ENTITIES)

@@ -18,7 +18,7 @@ from salus_vla.contract import (
     TF,
     Topic,
 )
-from salus_vla.recording.audit import Audit, Gap, TopicAudit
+from salus_vla.data.bags.audit import Audit, Gap, TopicAudit
 
 PERIOD = 20_000_000  # of /joint_states [ns]
 START = 5_000_000_000

@@ -5,12 +5,18 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from salus_vla.contract.reasons import (
+    CHUNK_EXHAUSTED,
+    COMMAND_REFUSED,
+    NO_DECISION_YET,
+    NO_VALID_POLICY,
+    NON_FINITE_ACTION,
+)
+from salus_vla.contract.robot_limits import PANDA
+from salus_vla.contract.types import Observation
 from salus_vla.control.controller import Command, Controller
-from salus_vla.control.limits import PANDA
-from salus_vla.frames import Observation
-from salus_vla.policy.base import HoldPolicy, Policy, Prediction
-from salus_vla.reasons import CHUNK_EXHAUSTED, COMMAND_REFUSED, NO_DECISION_YET, NO_VALID_POLICY, NON_FINITE_ACTION
-from salus_vla.signals import NAMES, SignalVector
+from salus_vla.policies.base import HoldPolicy, Policy, Prediction
+from salus_vla.signals.safety_signals import NAMES, SignalVector
 
 MS = 1_000_000
 FRAME, STEP = 20 * MS, 100 * MS

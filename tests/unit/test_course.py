@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salus_vla.config.scene import load_scene
 from salus_vla.contract import ENTITIES
-from salus_vla.control.limits import PANDA
-from salus_vla.frames import Pose
-from salus_vla.reasons import SCENE_RESET, SIMULATOR_LOST
-from salus_vla.scene import load_scene
-from salus_vla.task.course import EpisodeCourse, episodes_left
-from salus_vla.task.monitor import Outcome
-from salus_vla.task.teleports import TeleportWatch
-from salus_vla.watch.supervision import Stop
+from salus_vla.contract.reasons import SCENE_RESET, SIMULATOR_LOST
+from salus_vla.contract.robot_limits import PANDA
+from salus_vla.contract.types import Pose
+from salus_vla.episode.course import EpisodeCourse, episodes_left
+from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.episode.teleports import TeleportWatch
+from salus_vla.health.supervision import Stop
 
 FRAME, START = 20_000_000, 5_000_000_000
 HOME = np.array([0.0, -0.7854, 0.0, -2.3562, 0.0, 1.5708, 0.7854, 0.04, 0.04])

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from salus_vla.cli.main import build_parser
-from salus_vla.launching.arguments import declared_arguments
-from salus_vla.launching.document import read_launch_file
-from salus_vla.launching.graph import top_scope
+from salus_vla.ros.launch.launch_arguments import declared_arguments
+from salus_vla.ros.launch.launch_document import read_launch_file
+from salus_vla.ros.launch.launch_graph import top_scope
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]

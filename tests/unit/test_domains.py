@@ -5,9 +5,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from salus_vla import domains
-from salus_vla.domains import DOMAINS, private_graph
-from salus_vla.errors import SalusError
+from salus_vla.contract.errors import SalusError
+from salus_vla.ros.environment import domains
+from salus_vla.ros.environment.domains import DOMAINS, private_graph
 
 
 def test_graphs_that_run_at_once_have_different_domains() -> None:

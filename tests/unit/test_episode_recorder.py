@@ -26,14 +26,14 @@ from salus_vla.contract import (
     Topic,
     image_topic,
 )
-from salus_vla.errors import MessageError, RecordingError
-from salus_vla.recording.episode_recorder import HOLD_BACK_NS, EpisodeRecorder, FinishedEpisode, State
-from salus_vla.recording.message_types import MessageTypes, default_folders
-from salus_vla.recording.notice import OUTCOMES, EpisodeDecoder, Kind
-from salus_vla.recording.open_episode import EpisodeEnd, EpisodeMeta
-from salus_vla.recording.run_folder import RunFolder
-from salus_vla.recording.stamps import StampLayout, stamp_layout
-from salus_vla.recording.writer import BagWriter, open_writer
+from salus_vla.contract.errors import MessageError, RecordingError
+from salus_vla.data.bags.bag_writer import BagWriter, open_writer
+from salus_vla.data.bags.episode_event import OUTCOMES, EpisodeDecoder, Kind
+from salus_vla.data.bags.episode_recorder import HOLD_BACK_NS, EpisodeRecorder, FinishedEpisode, State
+from salus_vla.data.bags.message_types import MessageTypes, default_folders
+from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.run_folder import RunFolder
+from salus_vla.data.bags.stamps import StampLayout, stamp_layout
 
 SOURCES = Path(__file__).resolve().parents[2] / "ros2_ws" / "src"
 IMAGE = image_topic("front")

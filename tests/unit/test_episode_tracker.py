@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from salus_vla.frames import Contact, Pose
-from salus_vla.scene import load_scene
-from salus_vla.task.episode import EpisodeTracker
-from salus_vla.task.monitor import MISS_TRY, Outcome
+from salus_vla.config.scene import load_scene
+from salus_vla.contract.types import Contact, Pose
+from salus_vla.episode.outcome_monitor import MISS_TRY, Outcome
+from salus_vla.episode.tracker import EpisodeTracker
 
 SCENE = load_scene()
 FRAME, PERIOD = 20_000_000, 100_000_000

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from salus_vla.expert.phases import CLOSED, OPEN, Layout, Motion, Phase, World, act, advance, nearest_yaw
-from salus_vla.scene import load_scene
+from salus_vla.config.scene import load_scene
+from salus_vla.policies.scripted.phases import CLOSED, OPEN, Layout, Motion, Phase, World, act, advance, nearest_yaw
 
 MOTION, LAYOUT = Motion(), Layout.of(load_scene())
 EDGE, REST = LAYOUT.edge, LAYOUT.edge / 2.0

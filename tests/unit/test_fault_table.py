@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from salus_vla.errors import ConfigError
-from salus_vla.faults.results import Injection, table, write_table
+from salus_vla.bench.faults.fault_results import Injection, table, write_table
+from salus_vla.contract.errors import ConfigError
 
 RESULTS = [
     Injection("kill", "recovered", 0.3),

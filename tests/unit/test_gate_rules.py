@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from gate_world import ACCELERATION, DT, FRAME, HOME, JERK, LOWER, NAMES, SPEED, UPPER, World, assert_inside, reason
 
+from salus_vla.contract.robot_limits import PANDA
 from salus_vla.control.limiter import Limiter
-from salus_vla.control.limits import PANDA
-from salus_vla.gate.checks import Reason
+from salus_vla.gate.command_checks import Reason
 from salus_vla.gate.gate import Gate, State
-from salus_vla.gate.limits import joint_limits
+from salus_vla.gate.gate_limits import joint_limits
 
 # -- names, values, stamps ---------------------------------------------------------------------------------------------
 
@@ -167,9 +167,17 @@ def test_the_limiters_stream_passes_unchanged_at_full_speed_and_into_every_limit
 # -- what it is made of ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("module", "more"), [("gate.gate", ("rclpy",)), ("nodes.command_gate_node", ())])
+@pytest.mark.parametrize(("module", "more"), [("gate.gate", ("rclpy",)), ("ros.nodes.command_gate_node", ())])
 def test_the_gate_needs_neither_torch_nor_the_policy_nor_what_reads_files(module: str, more: tuple[str, ...]) -> None:
-    heavy = ("torch", "mujoco", "pydantic", "lerobot", "salus_vla.policy", "salus_vla.signals", "salus_vla.scene")
+    heavy = (
+        "torch",
+        "mujoco",
+        "pydantic",
+        "lerobot",
+        "salus_vla.policies",
+        "salus_vla.signals",
+        "salus_vla.config.scene",
+    )
     heavy += ("salus_vla.control.controller", "salus_vla.control.limiter", *more)
     program = (
         f"import sys; import salus_vla.{module}\n"

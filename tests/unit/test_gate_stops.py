@@ -20,9 +20,9 @@ from gate_world import (
     reason,
 )
 
-from salus_vla.gate.checks import Reason
+from salus_vla.gate.command_checks import Reason
 from salus_vla.gate.gate import OwnCommand, Refused, State
-from salus_vla.gate.limits import joint_limits
+from salus_vla.gate.gate_limits import joint_limits
 from salus_vla.gate.stop import plan_stop
 
 # -- deadman -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gate_world import ACCELERATION, DT, FRAME, JERK, LOWER, NAMES, SPEED, UPPER
 
-from salus_vla.gate.checks import Reason
+from salus_vla.gate.command_checks import Reason
 from salus_vla.gate.gate import Gate, OwnCommand, State
 
 # Streams and commands in each: 100,000 commands, or as many streams as the environment says, shorter ones.

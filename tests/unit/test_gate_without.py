@@ -5,9 +5,9 @@ import pytest
 from gate_world import ACCELERATION, DT, FRAME, HOME, JERK, SLACK, SPEED, World, assert_inside, reason
 
 from salus_vla.gate import stop
-from salus_vla.gate.checks import Reason
+from salus_vla.gate.command_checks import Reason
 from salus_vla.gate.gate import Gate, State
-from salus_vla.gate.limits import joint_limits
+from salus_vla.gate.gate_limits import joint_limits
 
 
 class Refusing:

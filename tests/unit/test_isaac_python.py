@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "ros2_ws" / "src" / "salus_vla" / "salus_vla"
 VERSION = (3, 11)
 # Isaac Sim's Python starts the one and imports the other.
-ROOTS = ("isaac/standalone.py", "nodes/isaac_world_node.py")
+ROOTS = ("ros/nodes/isaac_standalone.py", "ros/nodes/isaac_world_node.py")
 # What is not in it, or cannot be imported there without a build of its own.
 MISSING = {"pydantic", "salus_msgs", "torch", "lerobot", "mujoco", "rosbags", "mcap", "rich"}
 
@@ -49,7 +49,12 @@ FILES = sorted(reached())
 
 def test_the_walk_found_the_modules() -> None:
     names = {str(file.relative_to(PACKAGE)) for file in FILES}
-    assert {*ROOTS, "contract.py", "frame_pacing.py", "nodes/reset_services.py", "isaac/world.py"} <= names
+    assert {
+        *ROOTS,
+        "contract/topics.py",
+        "ros/adapters/reset_services.py",
+        "simulation/isaac/runtime/world.py",
+    } <= names
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salus_vla.cli.launch import add_parser, find_launch_file, launch_command
-from salus_vla.errors import LaunchError
-from salus_vla.launching import ProcessSpec, build_graph, format_arguments, parse_arguments
-from salus_vla.launching.document import parse_launch_text
-from salus_vla.launching.graph import top_scope
+from salus_vla.contract.errors import LaunchError
+from salus_vla.ros.launch import ProcessSpec, build_graph, format_arguments, parse_arguments
+from salus_vla.ros.launch.launch_document import parse_launch_text
+from salus_vla.ros.launch.launch_graph import top_scope
 
 Build = Callable[..., list[ProcessSpec]]
 
@@ -268,7 +268,12 @@ def test_any_argument_words_are_read_or_refused(words: list[str]) -> None:
 
 def test_launch_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert launch_command(Path("f.launch.xml"), {"a": "1"})[1:] == ["-m", "salus_vla.launching", "f.launch.xml", "a:=1"]
+    assert launch_command(Path("f.launch.xml"), {"a": "1"})[1:] == [
+        "-m",
+        "salus_vla.ros.launch",
+        "f.launch.xml",
+        "a:=1",
+    ]
     (tmp_path / "ros2").write_text("#!/bin/sh\n")
     (tmp_path / "ros2").chmod(0o755)
     expected = [str(tmp_path / "ros2"), "launch", "--noninteractive", "f.launch.xml", "a:=1"]

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salus_vla.errors import LaunchError
-from salus_vla.launching.commandline import split_words
-from salus_vla.launching.parameters import global_value, typed_value
-from salus_vla.launching.substitution import Scope, expand, is_literal, parse, to_bool, to_condition
+from salus_vla.contract.errors import LaunchError
+from salus_vla.ros.launch.commandline import split_words
+from salus_vla.ros.launch.launch_parameters import global_value, typed_value
+from salus_vla.ros.launch.substitution import Scope, expand, is_literal, parse, to_bool, to_condition
 
 
 def scope(**variables: str) -> Scope:

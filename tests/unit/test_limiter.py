@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from salus_vla.contract.robot_limits import PANDA
 from salus_vla.control.limiter import LimitedCommand, Limiter, Refusal
-from salus_vla.control.limits import PANDA
 
 DT = 0.02
 # Franka's data sheet for the FER (and the gripper's width), typed in again.

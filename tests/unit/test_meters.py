@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.watch.meters import LatencyMeter, Level, RateMeter, disk, resources
+from salus_vla.health.meters import LatencyMeter, Level, RateMeter, disk, resources
 
 S = 1_000_000_000
 FRAME = S // 50

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from salus_vla.contract import CAMERAS, ENTITIES
-from salus_vla.control.observations import ObservationMatcher
-from salus_vla.frames import Observation, Pose
+from salus_vla.contract.types import Observation, Pose
+from salus_vla.control.observation_matcher import ObservationMatcher
 
 MS = 1_000_000
 FRAME, HALF = 20 * MS, 10 * MS

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salus_vla.control.observations import ObservationMatcher
-from salus_vla.frames import Observation
+from salus_vla.contract.types import Observation
+from salus_vla.control.observation_matcher import ObservationMatcher
 
 MS = 1_000_000
 FRAME, PERIOD, HALF = 20 * MS, 100 * MS, 10 * MS

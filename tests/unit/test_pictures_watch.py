@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pytest
 
-from salus_vla.watch.pictures import PictureFault, PictureWatch
+from salus_vla.health.camera_health import PictureFault, PictureWatch
 
 SIZE = (256, 256, 3)
 RNG = np.random.default_rng(5)

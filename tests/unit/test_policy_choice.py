@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from salus_vla.errors import ModelError
-from salus_vla.policy.options import POLICIES
-from salus_vla.policy.registry import make_policy
-from salus_vla.scene import load_scene
+from salus_vla.config.policy_options import POLICIES
+from salus_vla.config.scene import load_scene
+from salus_vla.contract.errors import ModelError
+from salus_vla.policies.registry import make_policy
 
 
 def test_the_expert_needs_the_scene() -> None:
@@ -33,8 +33,8 @@ def test_choosing_a_policy_loads_only_what_it_needs() -> None:
         [
             "import sys",
             "sys.modules['torch'] = sys.modules['lerobot'] = None",
-            "from salus_vla.policy.registry import make_policy",
-            "from salus_vla.scene import load_scene",
+            "from salus_vla.policies.registry import make_policy",
+            "from salus_vla.config.scene import load_scene",
             "make_policy('hold')",
             "assert 'mujoco' not in sys.modules, 'hold loads mujoco'",
             "make_policy('expert', scene=load_scene())",

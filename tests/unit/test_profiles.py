@@ -12,17 +12,17 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from salus_vla import paths
 from salus_vla.cli import collect
 from salus_vla.cli.main import build_parser
+from salus_vla.config import paths
+from salus_vla.config.policy_settings import DEFAULTS
+from salus_vla.config.profiles import DEFAULT_PROFILE, CameraProfile, CubeProfile, DistractorProfile, Profile
+from salus_vla.config.scene import Scene, load_scene
+from salus_vla.config.scene_types import Area
 from salus_vla.contract import CAMERAS
-from salus_vla.errors import ConfigError, SalusError, SimulatorError
-from salus_vla.frames import Pose
-from salus_vla.profiles import DEFAULT_PROFILE, CameraProfile, CubeProfile, DistractorProfile, Profile
-from salus_vla.scene import Scene, load_scene
-from salus_vla.scene_types import Area
-from salus_vla.settings import DEFAULTS
-from salus_vla.sim.variation import Variation, draw_cube_pose, draw_variation
+from salus_vla.contract.errors import ConfigError, SalusError, SimulatorError
+from salus_vla.contract.types import Pose
+from salus_vla.simulation.variation import Variation, draw_cube_pose, draw_variation
 
 SCENE = load_scene()
 NAMES = ("eval", "train", "far_cube", "dark", "camera_moved", "slippery", "heavy", "distractor", "other_color")

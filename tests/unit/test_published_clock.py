@@ -7,7 +7,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.recording.published_clock import PublishedClock
+from salus_vla.data.bags.published_clock import PublishedClock
 
 FRAME_NS = 20_000_000
 

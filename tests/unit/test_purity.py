@@ -27,7 +27,7 @@ ROS_PACKAGES = (
     "tf2_msgs",
     "visualization_msgs",
 )
-NEEDS_ROS = ("salus_vla.nodes.",)
+NEEDS_ROS = ("salus_vla.ros.nodes.", "salus_vla.ros.adapters.", "salus_vla.ros.clients.")
 
 
 def modules() -> list[str]:
@@ -38,7 +38,12 @@ def modules() -> list[str]:
 
 def test_the_walk_finds_the_package() -> None:
     found = modules()
-    assert {"salus_vla", "salus_vla.signals", "salus_vla.sim.simulator", "salus_vla.nodes.main"} <= set(found)
+    assert {
+        "salus_vla",
+        "salus_vla.signals.safety_signals",
+        "salus_vla.simulation.mujoco.simulator",
+        "salus_vla.ros.adapters.run_node",
+    } <= set(found)
     assert "salus_vla.cli.__main__" not in found
 
 
@@ -67,9 +72,8 @@ def test_everything_but_the_nodes_imports_without_ros() -> None:
 @pytest.mark.parametrize("name", ["rclpy", "sensor_msgs.msg"])
 def test_the_nodes_do_need_ros(name: str) -> None:
     """The check above blocks what it says it blocks."""
-    program = (
-        f"import sys; sys.modules[{name.split('.')[0]!r}] = None; import salus_vla.nodes.images, salus_vla.nodes.qos"
-    )
+    adapters = "from salus_vla.ros.adapters import image_messages, qos_profiles"
+    program = f"import sys; sys.modules[{name.split('.')[0]!r}] = None; {adapters}"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert "ModuleNotFoundError" in result.stderr
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from salus_vla.control.limits import PANDA
-from salus_vla.reasons import CHUNK_EXHAUSTED, NO_DECISION_YET
-from salus_vla.report.replanning import DECISION_NS, FRAME_NS, WavingPolicy, simulate
+from replanning_picture import DECISION_NS, FRAME_NS, WavingPolicy, simulate
+from salus_vla.contract.reasons import CHUNK_EXHAUSTED, NO_DECISION_YET
+from salus_vla.contract.robot_limits import PANDA
 
 MS = 1_000_000
 LATENCIES = [0, 20, 60, 100, 150, 260, 400, 700, 1000]

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.watch.roll_call import LONGEST_NAP_S, RollCall
+from salus_vla.health.heartbeats import LONGEST_NAP_S, RollCall
 
 TIMEOUT_S = 5.0
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from salus_vla.errors import RecordingError
-from salus_vla.recording.audit import Audit
-from salus_vla.recording.records import EpisodeEntry, EpisodeRecord, RunRecord, read_record
-from salus_vla.recording.run_folder import RunFolder, discard_bag
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.audit import Audit
+from salus_vla.data.bags.run_folder import RunFolder, discard_bag
+from salus_vla.data.bags.run_records import EpisodeEntry, EpisodeRecord, RunRecord, read_record
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla import paths
-from salus_vla.bodies import ROBOT_BODIES, adjacent
+from salus_vla.config import paths
+from salus_vla.config.scene import Scene, load_scene
 from salus_vla.contract import CAMERAS, DECISION_HZ, DEFAULT_TASK, FRAME_HZ, JOINTS
-from salus_vla.errors import ConfigError
-from salus_vla.frames import Pose
-from salus_vla.geometry import quaternion_of, rotate
-from salus_vla.scene import Scene, load_scene
+from salus_vla.contract.bodies import ROBOT_BODIES, adjacent
+from salus_vla.contract.errors import ConfigError
+from salus_vla.contract.geometry import quaternion_of, rotate
+from salus_vla.contract.types import Pose
 
 SCENE = load_scene()
 RAW = yaml.safe_load((paths.config_dir() / paths.CONTRACT_FILE).read_text(encoding="utf-8"))

@@ -6,13 +6,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from salus_vla.contract import JOINT_COMMAND, TOPICS, Source
-from salus_vla.security_policy import SERVICES, TOOLS, node_access, policy_xml
+from security_policy import SERVICES, TOOLS, node_access, policy_xml
 
 FILE = Path(__file__).parents[2] / "config" / "security" / "policy.xml"
 
 
 def test_the_file_is_what_the_contract_gives() -> None:
-    remedy = "run: python -m salus_vla.security_policy > config/security/policy.xml"
+    remedy = "run: python tools/generate/security_policy.py > config/security/policy.xml"
     assert FILE.read_text(encoding="utf-8") == policy_xml(), remedy
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from salus_vla.shared_memory import remove_dead_segments, segments
+from salus_vla.ros.environment.shared_memory import remove_dead_segments, segments
 
 SEGMENT, PORT = "fastrtps_0cfb11811e5c4f4d", "fastrtps_port7410"
 

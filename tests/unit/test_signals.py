@@ -10,9 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from salus_vla.control.limits import PANDA
-from salus_vla.policy.base import Prediction
-from salus_vla.signals import NAMES, SCHEMA_VERSION, SIGNALS, NoveltyReference, SignalTracker, SignalVector
+from salus_vla.contract.robot_limits import PANDA
+from salus_vla.policies.base import Prediction
+from salus_vla.signals.safety_signals import (
+    NAMES,
+    SCHEMA_VERSION,
+    SIGNALS,
+    NoveltyReference,
+    SignalTracker,
+    SignalVector,
+)
 
 STEP = 100_000_000  # ns between two rows of a chunk
 LOWER, UPPER = np.full(7, -1.0), np.full(7, 1.0)

@@ -9,13 +9,23 @@ import numpy as np
 import pytest
 
 from salus_vla import contract
-from salus_vla.bodies import BIN, CUBE, TABLE
+from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS, ENTITIES, JOINTS, SIMULATOR_TOPICS
-from salus_vla.frames import Contact, ImageArray
-from salus_vla.scene import load_scene
-from salus_vla.sim_check.experiments import RESETS
-from salus_vla.sim_check.observed import Endpoint, Joints, Lens, Move, Observed, Picture, Placed, ResetSeen, Touched
-from salus_vla.sim_check.rules import verdicts
+from salus_vla.contract.bodies import BIN, CUBE, TABLE
+from salus_vla.contract.types import Contact, ImageArray
+from salus_vla.simulation.conformance.experiments import RESETS
+from salus_vla.simulation.conformance.observed import (
+    Endpoint,
+    Joints,
+    Lens,
+    Move,
+    Observed,
+    Picture,
+    Placed,
+    ResetSeen,
+    Touched,
+)
+from salus_vla.simulation.conformance.rules import verdicts
 
 SCENE = load_scene()
 HOME = SCENE.robot.home_position

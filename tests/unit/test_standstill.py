@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from salus_vla.contract.reasons import CHUNK_EXHAUSTED
+from salus_vla.contract.robot_limits import PANDA
+from salus_vla.contract.types import Observation
 from salus_vla.control.controller import Controller
-from salus_vla.control.limits import PANDA
-from salus_vla.control.standstill import YIELD_SPEED
-from salus_vla.frames import Observation
-from salus_vla.policy.base import HoldPolicy, Prediction
-from salus_vla.reasons import CHUNK_EXHAUSTED
+from salus_vla.control.hold_position import YIELD_SPEED
+from salus_vla.policies.base import HoldPolicy, Prediction
 
 MS = 1_000_000
 FRAME, STEP, DT = 20 * MS, 100 * MS, 0.02

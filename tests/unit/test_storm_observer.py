@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from salus_vla.faults.observer import FRAME_S, Kind, Seen, observe
-from salus_vla.faults.storm import Gust, storm_table
+from salus_vla.bench.faults.observer import FRAME_S, Kind, Seen, observe
+from salus_vla.bench.faults.storm import Gust, storm_table
 
 HOME = np.array([0.0, -0.7854, 0.0, -2.3562, 0.0, 1.5708, 0.7854])
 WALL = 1000.0

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.reasons import (
+from salus_vla.contract.reasons import (
     CLOCK_JUMPED_BACK,
     DEADMAN,
     INACTIVE,
@@ -18,8 +18,8 @@ from salus_vla.reasons import (
     WATCHDOG,
     NodeState,
 )
-from salus_vla.watch.publishers import second_publisher
-from salus_vla.watch.supervision import LEASE_S, ROLES, SYMPTOMS, FirstCause, NodeReport, Stop, Supervisor
+from salus_vla.health.publishers import second_publisher
+from salus_vla.health.supervision import LEASE_S, ROLES, SYMPTOMS, FirstCause, NodeReport, Stop, Supervisor
 
 TIMEOUT = 5.0
 

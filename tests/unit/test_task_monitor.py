@@ -20,9 +20,9 @@ from task_world import (
     outcome_of,
 )
 
-from salus_vla.bodies import ROBOT_BODIES
-from salus_vla.frames import Contact, Pose
-from salus_vla.task.monitor import MISS_TRY, Outcome, TaskEvent, TaskMonitor
+from salus_vla.contract.bodies import ROBOT_BODIES
+from salus_vla.contract.types import Contact, Pose
+from salus_vla.episode.outcome_monitor import MISS_TRY, Outcome, TaskEvent, TaskMonitor
 
 # -- nothing happens ---------------------------------------------------------------------------------------------------
 

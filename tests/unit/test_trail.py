@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.live.monitor import GraphMonitor
-from salus_vla.live.trail import CALM, DOUBT, RISK, UNKNOWN, Trail, color_of, risk_of, status_text
-from salus_vla.recording.notice import EpisodeNotice, Kind
-from salus_vla.signals import NAMES
+from salus_vla.data.bags.episode_event import EpisodeNotice, Kind
+from salus_vla.signals.safety_signals import NAMES
+from salus_vla.views.graph_monitor import GraphMonitor
+from salus_vla.views.trail import CALM, DOUBT, RISK, UNKNOWN, Trail, color_of, risk_of, status_text
 
 SIGNAL = "max_joint_disagreement"
 STARTED = EpisodeNotice(Kind.STARTED, 10**9, "run", 4, 17, "lift", "ensemble", "RUNNING", "", None, 0, "")

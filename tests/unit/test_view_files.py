@@ -15,11 +15,11 @@ import yaml
 
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, SAFETY_SIGNALS, TOPICS, VIEW_TOPICS, WORLD_FRAME, Topic, image_topic
-from salus_vla.errors import LaunchError
-from salus_vla.launching.graph import ProcessSpec, build_graph
-from salus_vla.nodes.salus_markers_node import GRIPPER, TEXT, TRAIL, MarkerParameters
-from salus_vla.security_policy import node_access
-from salus_vla.signals import SIGNALS
+from salus_vla.contract.errors import LaunchError
+from salus_vla.ros.launch.launch_graph import ProcessSpec, build_graph
+from salus_vla.ros.nodes.salus_markers_node import GRIPPER, TEXT, TRAIL, MarkerParameters
+from salus_vla.signals.safety_signals import SIGNALS
+from security_policy import node_access
 
 ROOT = Path(__file__).parents[2]
 RVIZ = ROOT / "config" / "rviz" / "salus.rviz"

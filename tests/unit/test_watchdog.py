@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salus_vla.contract import CAMERAS
-from salus_vla.control.pacing import commands_due
-from salus_vla.errors import ConfigError
-from salus_vla.reasons import (
+from salus_vla.contract.errors import ConfigError
+from salus_vla.contract.reasons import (
     CLOCK_JUMPED_BACK,
     MISSING_CLOCK,
     SIMULATOR_STOPPED,
@@ -17,7 +16,8 @@ from salus_vla.reasons import (
     STALE_CHUNK,
     STALE_JOINTS,
 )
-from salus_vla.watch.watchdog import AHEAD_NS, JOINTS, REASONS, Refusal, Watchdog, WatchLimits
+from salus_vla.control.command_pacing import commands_due
+from salus_vla.control.watchdog import AHEAD_NS, JOINTS, REASONS, Refusal, Watchdog, WatchLimits
 
 FRAME = 20_000_000
 LIMIT = 200_000_000

@@ -44,13 +44,13 @@ setup(
     entry_points={
         "console_scripts": [
             "salus = salus_vla.cli:main",
-            "mujoco_sim = salus_vla.nodes.mujoco_sim_node:main",
-            "isaac_sim = salus_vla.nodes.isaac_sim_node:main",
-            "command_gate = salus_vla.nodes.command_gate_node:main",
-            "vla_ensemble = salus_vla.nodes.vla_ensemble_node:main",
-            "episode = salus_vla.nodes.episode_node:main",
-            "bag_recorder = salus_vla.nodes.bag_recorder_node:main",
-            "salus_markers = salus_vla.nodes.salus_markers_node:main",
+            "mujoco_sim = salus_vla.ros.nodes.mujoco_sim_node:main",
+            "isaac_sim = salus_vla.ros.nodes.isaac_sim_node:main",
+            "command_gate = salus_vla.ros.nodes.command_gate_node:main",
+            "vla_ensemble = salus_vla.ros.nodes.vla_ensemble_node:main",
+            "episode = salus_vla.ros.nodes.episode_node:main",
+            "bag_recorder = salus_vla.ros.nodes.bag_recorder_node:main",
+            "salus_markers = salus_vla.ros.nodes.salus_markers_node:main",
         ],
     },
 )

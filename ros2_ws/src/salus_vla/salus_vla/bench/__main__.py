@@ -2,6 +2,6 @@
 
 import sys
 
-from salus_vla.bench.main import main
+from salus_vla.bench.bench_main import main
 
 sys.exit(main())

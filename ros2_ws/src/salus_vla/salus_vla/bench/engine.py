@@ -27,18 +27,18 @@ import torch
 from torch import Tensor
 
 from salus_vla.bench.timing import Timing, measure, measure_in_turns
+from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS, DEFAULT_TASK
-from salus_vla.frames import Observation
-from salus_vla.policy.acceleration import exact_fp32
-from salus_vla.policy.base import Prediction
-from salus_vla.policy.checkpoint import load_member, load_placed
-from salus_vla.policy.engine import EnsembleEngine
-from salus_vla.policy.ensemble import EnsemblePolicy
-from salus_vla.policy.features import STATE_KEY, image_key
-from salus_vla.policy.model_init import init_model
-from salus_vla.policy.registry import expand_members
-from salus_vla.scene import load_scene
-from salus_vla.signals import SignalTracker
+from salus_vla.contract.types import Observation
+from salus_vla.policies.base import Prediction
+from salus_vla.policies.registry import expand_members
+from salus_vla.policies.smolvla.features import STATE_KEY, image_key
+from salus_vla.policies.smolvla.inference.acceleration import exact_fp32
+from salus_vla.policies.smolvla.inference.ensemble_engine import EnsembleEngine
+from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
+from salus_vla.policies.smolvla.init.model_init import init_model
+from salus_vla.policies.smolvla.loading.checkpoint import load_member, load_placed
+from salus_vla.signals.safety_signals import SignalTracker
 
 _NAIVE = "naive loop"
 _ONE_MEMBER, _ALL_MEMBERS = "engine, one member", "engine eager"
@@ -120,8 +120,8 @@ class Bench:
     def _from_pretrained(self, name: str) -> None:
         from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 
-        from salus_vla.policy.member_files import read_member_files
-        from salus_vla.policy.quiet import quiet_lerobot
+        from salus_vla.policies.smolvla.loading.lerobot_logging import quiet_lerobot
+        from salus_vla.policies.smolvla.loading.member_files import read_member_files
 
         files = read_member_files(name, Path(name), str(self._device))
         # A VLM that the members keep together is read by the constructor; the member's own file is then not all.
@@ -175,9 +175,9 @@ class Bench:
 _LOADING = """
 import json, sys, time
 import torch
-from salus_vla.policy.checkpoint import load_placed
-from salus_vla.policy.engine import EnsembleEngine
-import salus_vla.policy.ensemble
+from salus_vla.policies.smolvla.loading.checkpoint import load_placed
+from salus_vla.policies.smolvla.inference.ensemble_engine import EnsembleEngine
+import salus_vla.policies.smolvla.inference.ensemble_policy
 members, device = json.loads(sys.argv[1]), torch.device(sys.argv[2])
 torch.empty(1, device=device)
 def memory(what):  # of this program alone; getrusage also counts the process it was started from

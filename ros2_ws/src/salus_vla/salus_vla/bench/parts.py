@@ -15,16 +15,16 @@ import torch
 
 from salus_vla import contract
 from salus_vla.bench.timing import Timing, measure
+from salus_vla.config.policy_options import BUILTIN_TINY
+from salus_vla.config.scene import Scene
 from salus_vla.contract import CAMERAS, DEFAULT_TASK
+from salus_vla.contract.types import Observation
 from salus_vla.control.controller import make_controller
-from salus_vla.frames import Observation
-from salus_vla.policy.options import BUILTIN_TINY
-from salus_vla.policy.registry import expand_members, make_policy
-from salus_vla.recording.message_types import MessageTypes
-from salus_vla.recording.writer import open_writer
-from salus_vla.rollout import observe
-from salus_vla.scene import Scene
-from salus_vla.sim.simulator import Simulator
+from salus_vla.data.bags.bag_writer import open_writer
+from salus_vla.data.bags.message_types import MessageTypes
+from salus_vla.episode.run_episode import observe
+from salus_vla.policies.registry import expand_members, make_policy
+from salus_vla.simulation.mujoco.simulator import Simulator
 
 # One thread, as config/salus.yaml sets for the ensemble: the simulator needs the other core.
 _THREADS = 1
@@ -61,8 +61,8 @@ def _naive_loop(observation: Observation) -> Any:
     """Each member's own `predict_action_chunk` for each noise sample, as LeRobot runs it."""
     from lerobot.policies.factory import make_pre_post_processors
 
-    from salus_vla.policy.checkpoint import load_member
-    from salus_vla.policy.features import STATE_KEY, image_key
+    from salus_vla.policies.smolvla.features import STATE_KEY, image_key
+    from salus_vla.policies.smolvla.loading.checkpoint import load_member
 
     members = [load_member(name, Path(name), "cpu") for name in expand_members([BUILTIN_TINY])]
     first = Path(expand_members([BUILTIN_TINY])[0])
@@ -116,12 +116,12 @@ def transport(observation: Observation, calls: int) -> Timing:
     from rclpy.executors import SingleThreadedExecutor
     from sensor_msgs.msg import Image, JointState
 
-    from salus_vla.nodes import messages
-    from salus_vla.nodes.images import to_message
-    from salus_vla.nodes.qos import profile
+    from salus_vla.ros.adapters import messages
+    from salus_vla.ros.adapters.image_messages import to_message
+    from salus_vla.ros.adapters.qos_profiles import profile
 
     rclpy.init(args=[])
-    echo = subprocess.Popen([sys.executable, "-m", "salus_vla.nodes.bench_echo_node"])
+    echo = subprocess.Popen([sys.executable, "-m", "salus_vla.ros.nodes.bench_echo_node"])
     try:
         node = rclpy.create_node("salus_bench")
         executor = SingleThreadedExecutor()

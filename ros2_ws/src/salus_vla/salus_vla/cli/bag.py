@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from salus_vla.cli.options import check_is_folder, check_is_no_run, named
-from salus_vla.recording.info import BagInfo, RunInfo, bags_of, is_run, read_bag, read_run
-from salus_vla.recording.recover import Recovered, recover
+from salus_vla.data.bags.recover_bag import Recovered, recover
+from salus_vla.data.bags.run_info import BagInfo, RunInfo, bags_of, is_run, read_bag, read_run
 
 _INFO = """\
 Shows what is in a bag (topics, types, counts, rates, gaps, duration, outcome, seed, provenance) or in a run
@@ -101,7 +101,7 @@ def run_picture(arguments: argparse.Namespace) -> int:
         RecordingError: it is no bag of an episode, or the picture cannot be written.
     """
     check_is_no_run(arguments.path)
-    from salus_vla.report.episode_picture import draw_episode  # matplotlib: a second
+    from salus_vla.views.report.episode_figure import draw_episode  # matplotlib: a second
 
     draw_episode(arguments.path, arguments.output)
     return 0
@@ -115,7 +115,7 @@ def run_export(arguments: argparse.Namespace) -> int:
     """
     for path in arguments.paths:
         check_is_folder(path)
-    from salus_vla.recording.export import export_tables  # pyarrow: half a second
+    from salus_vla.data.bags.table_export import export_tables  # pyarrow: half a second
 
     console = Console()
     folder = arguments.csv or arguments.parquet

@@ -18,12 +18,12 @@ from rich.table import Table
 from salus_vla.cli.graph_process import LAUNCH_FILE, TAIL, end_graph, output_lines, start_graph
 from salus_vla.cli.launch import find_launch_file, launch_command
 from salus_vla.cli.options import number_above
-from salus_vla.domains import private_graph
-from salus_vla.errors import SimulatorError
-from salus_vla.isaac.checks import find_install
-from salus_vla.scene import load_scene
-from salus_vla.sim_check.rules import verdicts
-from salus_vla.sim_check.verdict import Verdict
+from salus_vla.config.scene import load_scene
+from salus_vla.contract.errors import SimulatorError
+from salus_vla.ros.environment.domains import private_graph
+from salus_vla.simulation.conformance.rules import verdicts
+from salus_vla.simulation.conformance.verdict import Verdict
+from salus_vla.simulation.isaac.host.installation import find_install
 
 _DESCRIPTION = """\
 Connects to a simulator and checks each rule of the topic contract: names, types, QoS, rates in sim time, encodings,
@@ -77,8 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         os.environ.setdefault("ROS_DOMAIN_ID", "0")
     wait_s = arguments.wait or _START_S[sim]
     with private_graph(os.environ), _simulator(sim, arguments.pacing) as process:
-        from salus_vla.nodes.sim_checker import NODE, SimChecker
-        from salus_vla.nodes.sim_listener import SimListener
+        from salus_vla.ros.clients.sim_checker import NODE, SimChecker
+        from salus_vla.ros.clients.sim_listener import SimListener
 
         with SimListener(NODE) as listener:
             checker = SimChecker(listener, scene)

@@ -20,22 +20,22 @@ from pathlib import Path
 from rich.console import Console
 
 from salus_vla.cli.bag import print_run
+from salus_vla.cli.collect_progress import RunProgress
 from salus_vla.cli.graph_process import LAUNCH_FILE, TAIL, end_graph, output_lines, start_graph
 from salus_vla.cli.launch import find_launch_file, launch_command
 from salus_vla.cli.options import add_episode_options, add_run_options, check_run_id, some_text
-from salus_vla.cli.progress import RunProgress
+from salus_vla.config.params_file import check_params_file
+from salus_vla.config.policy_options import MODES
+from salus_vla.config.policy_settings import SETTINGS, PolicySettings, read_settings
+from salus_vla.config.profiles import DEFAULT_PROFILE
+from salus_vla.config.scene import load_scene
 from salus_vla.contract import DEFAULT_TASK
-from salus_vla.domains import private_graph
-from salus_vla.errors import RecordingError, SalusError
-from salus_vla.isaac.checks import find_install
-from salus_vla.params_file import check_params_file
-from salus_vla.policy.options import MODES
-from salus_vla.profiles import DEFAULT_PROFILE
-from salus_vla.recording.info import read_run
-from salus_vla.recording.run_folder import RUN_FILE
-from salus_vla.scene import load_scene
-from salus_vla.settings import SETTINGS, PolicySettings, read_settings
-from salus_vla.task.monitor import Outcome
+from salus_vla.contract.errors import RecordingError, SalusError
+from salus_vla.data.bags.run_folder import RUN_FILE
+from salus_vla.data.bags.run_info import read_run
+from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.ros.environment.domains import private_graph
+from salus_vla.simulation.isaac.host.installation import find_install
 
 _DESCRIPTION = """\
 Starts simulator, policy, recorder and episodes as ROS 2 processes, records one rosbag2 bag per episode, and ends with a

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from salus_vla.cli.options import at_least
-from salus_vla.task.monitor import Outcome
+from salus_vla.episode.outcome_monitor import Outcome
 
 _EXPORT = """\
 Makes a LeRobotDataset v3 of recorded episodes, which LeRobot's loader and lerobot-train read:
@@ -99,8 +99,8 @@ def run_export(arguments: argparse.Namespace) -> int:
         DatasetError: an argument is wrong, episodes do not agree, or the folder cannot be written.
         RecordingError: a run cannot be read.
     """
-    from salus_vla.dataset.export import export
-    from salus_vla.dataset.prepare import Options
+    from salus_vla.data.lerobot.dataset_export import export
+    from salus_vla.data.lerobot.prepare import Options
 
     console = Console()
     out: Path = arguments.out
@@ -137,7 +137,7 @@ def run_info(arguments: argparse.Namespace) -> int:
     Raises:
         DatasetError: it is no data set, or its metadata are damaged.
     """
-    from salus_vla.dataset.info import read_info
+    from salus_vla.data.lerobot.dataset_info import read_info
 
     console = Console()
     found = read_info(arguments.path)

@@ -12,11 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as RichTable
 
 from salus_vla.cli.options import at_least, named
-from salus_vla.errors import ConfigError
-from salus_vla.evaluation.evaluation import FIRST_DECISIONS, Evaluation, Options, evaluate
-from salus_vla.evaluation.report import write_report
-from salus_vla.evaluation.tables import Table, sections
-from salus_vla.profiles import DEFAULT_PROFILE
+from salus_vla.config.profiles import DEFAULT_PROFILE
+from salus_vla.contract.errors import ConfigError
+from salus_vla.learning.evaluation.evaluation import FIRST_DECISIONS, Evaluation, Options, evaluate
+from salus_vla.learning.evaluation.evaluation_report import write_report
+from salus_vla.learning.evaluation.tables import Table, sections
 
 _DESCRIPTION = f"""\
 Says how episodes ended and what the safety signals knew of it. A RUN is a folder of `salus rollout` or `salus collect`;
@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     for file in arguments.out:
         write_report(file, evaluation, _command(arguments))
     if arguments.figure:
-        from salus_vla.evaluation.figure import draw  # matplotlib: a second
+        from salus_vla.learning.evaluation.evaluation_figure import draw  # matplotlib: a second
 
         draw(arguments.figure, evaluation)
     _print(console, evaluation)

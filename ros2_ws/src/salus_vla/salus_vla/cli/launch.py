@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from salus_vla.domains import keep_on_this_machine
-from salus_vla.errors import LaunchError
-from salus_vla.launching.arguments import format_arguments, parse_arguments
-from salus_vla.launching.graph import build_graph, top_scope
-from salus_vla.launching.packages import find_share
-from salus_vla.launching.runner import launch
+from salus_vla.contract.errors import LaunchError
+from salus_vla.ros.environment.domains import keep_on_this_machine
+from salus_vla.ros.launch.launch_arguments import format_arguments, parse_arguments
+from salus_vla.ros.launch.launch_graph import build_graph, top_scope
+from salus_vla.ros.launch.packages import find_share
+from salus_vla.ros.launch.runner import launch
 
 _PACKAGE = "salus_vla"
 
@@ -63,7 +63,7 @@ def launch_command(file: Path, arguments: Mapping[str, str]) -> list[str]:
     if ros2 is not None:
         # Without --noninteractive `ros2 launch` expects the terminal, not itself, to pass SIGINT on to the nodes.
         return [ros2, "launch", "--noninteractive", str(file), *_words(arguments)]
-    return [sys.executable, "-m", "salus_vla.launching", str(file), *_words(arguments)]
+    return [sys.executable, "-m", "salus_vla.ros.launch", str(file), *_words(arguments)]
 
 
 def find_launch_file(name: str) -> Path:

@@ -26,7 +26,7 @@ from salus_vla.cli import (
     view,
     watch,
 )
-from salus_vla.errors import SalusError
+from salus_vla.contract.errors import SalusError
 
 _COMMANDS = (
     collect,

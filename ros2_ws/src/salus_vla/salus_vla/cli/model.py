@@ -14,15 +14,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from salus_vla.cli.options import at_least, check_can_be_folder
-from salus_vla.errors import ModelError
-from salus_vla.frames import FloatArray
-from salus_vla.policy.base import Policy
-from salus_vla.policy.options import MANIFEST
-from salus_vla.policy.registry import expand_members
-from salus_vla.policy.vlm_sizes import SIZES
-from salus_vla.recording.info import read_run
-from salus_vla.recording.records import EpisodeEntry
-from salus_vla.task.monitor import Outcome
+from salus_vla.config.policy_options import MANIFEST
+from salus_vla.contract.errors import ModelError
+from salus_vla.contract.types import FloatArray
+from salus_vla.data.bags.run_info import read_run
+from salus_vla.data.bags.run_records import EpisodeEntry
+from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.policies.base import Policy
+from salus_vla.policies.registry import expand_members
+from salus_vla.policies.smolvla.init.vlm_sizes import SIZES
 
 _INIT = """\
 Builds real LeRobot SmolVLA policies from local configuration and a locally trained tokenizer, without a network:
@@ -92,7 +92,7 @@ def run_init(arguments: argparse.Namespace) -> int:
         SalusError: the folder is in use or cannot be one, or the number of members is below one.
     """
     check_can_be_folder(arguments.folder)
-    from salus_vla.policy.model_init import init_model  # torch and lerobot: seconds
+    from salus_vla.policies.smolvla.init.model_init import init_model  # torch and lerobot: seconds
 
     for folder in init_model(arguments.folder, size=arguments.size, members=arguments.members, seed=arguments.seed):
         print(folder)
@@ -122,8 +122,8 @@ def run_fit_reference(arguments: argparse.Namespace) -> int:
     outcomes = tuple(dict.fromkeys(arguments.outcome or (Outcome.SUCCESS.name,)))
     chosen = _choose(arguments.runs, outcomes)
 
-    from salus_vla.policy import novelty
-    from salus_vla.policy.ensemble import EnsemblePolicy  # torch and lerobot: seconds
+    from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy  # torch and lerobot: seconds
+    from salus_vla.signals import novelty
 
     # Without the model's folder: a reference that is there already is replaced, whatever it was fitted with.
     policy = EnsemblePolicy(
@@ -169,8 +169,8 @@ def _choose(runs: Sequence[Path], outcomes: Sequence[str]) -> list[_Chosen]:
 
 def _states(console: Console, policy: Policy, chosen: Sequence[_Chosen]) -> FloatArray:
     """The expert's pooled state of every decision of the episodes, shape (n, E)."""
-    from salus_vla.policy.novelty import expert_states
-    from salus_vla.recording.observations import read_episode, read_observations
+    from salus_vla.data.bags.recorded_observations import read_episode, read_observations
+    from salus_vla.signals.novelty import expert_states
 
     states: list[FloatArray] = []
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())

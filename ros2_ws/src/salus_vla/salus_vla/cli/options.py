@@ -7,11 +7,11 @@ import math
 import re
 from pathlib import Path
 
+from salus_vla.config.policy_options import DEFAULT_MODEL, POLICIES
+from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.contract import DEFAULT_TASK
-from salus_vla.errors import ConfigError, RecordingError
-from salus_vla.policy.options import DEFAULT_MODEL, POLICIES
-from salus_vla.profiles import DEFAULT_PROFILE
-from salus_vla.recording.info import is_run
+from salus_vla.contract.errors import ConfigError, RecordingError
+from salus_vla.data.bags.run_info import is_run
 
 # DDS computes ports from it; Fast DDS ends the process for a larger one.
 MOST_DOMAINS = 232

@@ -17,13 +17,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from salus_vla.cli.options import check_is_folder, check_is_no_run, number_above
+from salus_vla.config.parameters import PARAMETER_FORMAT
 from salus_vla.contract import DISCOVERY_S
-from salus_vla.domains import private_graph
-from salus_vla.errors import RecordingError
-from salus_vla.parameters import PARAMETER_FORMAT
-from salus_vla.recording.info import bags_of, read_bag
-from salus_vla.replay.comparison import Comparison, compare
-from salus_vla.replay.schedule import COMMANDS, PlayedTopic, Schedule
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.run_info import bags_of, read_bag
+from salus_vla.data.replay.comparison import Comparison, compare
+from salus_vla.data.replay.schedule import COMMANDS, PlayedTopic, Schedule
+from salus_vla.ros.environment.domains import private_graph
 
 _DESCRIPTION = """\
 Plays a bag into the graph: every message with its recorded QoS, /clock among them, at the pace of the recording. It
@@ -115,7 +115,7 @@ def _play(arguments: argparse.Namespace) -> int:
     )
     with private_graph(os.environ):
         console.print(f"[dim]to look at the topics: export ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}[/dim]")
-        from salus_vla.nodes.bag_player import check_alone, play
+        from salus_vla.ros.clients.bag_player import check_alone, play
 
         if schedule.left_out:
             words = f"{' and '.join(schedule.left_out)} would command an arm and are left out; --commands plays them"
@@ -167,8 +167,8 @@ def _recompute(path: Path, model: str | None) -> int:
     console = Console()
     different = 0
     for bag in bags_of(path):
-        from salus_vla.nodes.recompute import FACTS, decide_again
-        from salus_vla.replay.frames import read_story
+        from salus_vla.data.replay.recorded_inputs import read_story
+        from salus_vla.ros.clients.recompute import FACTS, decide_again
 
         recorded = read_story(bag).decisions
         with console.status(f"{escape(str(bag))}: loading the policy") as status:

@@ -50,8 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: the run has reserved seeds.
         RecordingError: the run cannot be read or is damaged, or a page cannot be written.
     """
-    from salus_vla.report.run.opening import open_run  # rosbags, pillow: half a second
-    from salus_vla.report.run.write import write_run
+    from salus_vla.views.report.opening import open_run  # rosbags, pillow: half a second
+    from salus_vla.views.report.write_report import write_run
 
     console = Console()
     opened = open_run(arguments.path, acceptance=arguments.acceptance)

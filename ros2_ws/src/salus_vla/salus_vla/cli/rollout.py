@@ -16,16 +16,16 @@ from rich.table import Table
 
 from salus_vla.cli.options import add_episode_options, add_run_options, at_least, check_run_id
 from salus_vla.cli.rollout_progress import RolloutProgress
-from salus_vla.errors import RecordingError, SalusError
-from salus_vla.recording.records import RUN_FILE
-from salus_vla.rollouts.folder import RolloutFolder
-from salus_vla.rollouts.results import REDONE_AT_MOST, Result
-from salus_vla.rollouts.run import roll_out
-from salus_vla.rollouts.settings import BASE, RolloutSettings
-from salus_vla.rollouts.store import is_rollout_run
-from salus_vla.rollouts.workers import run_local
-from salus_vla.scene import load_scene
-from salus_vla.settings import read_settings
+from salus_vla.config.policy_settings import read_settings
+from salus_vla.config.scene import load_scene
+from salus_vla.contract.errors import RecordingError, SalusError
+from salus_vla.data.bags.run_records import RUN_FILE
+from salus_vla.data.rollouts.rollout_folder import RolloutFolder
+from salus_vla.data.rollouts.rollout_run import roll_out
+from salus_vla.data.rollouts.rollout_settings import BASE, RolloutSettings
+from salus_vla.data.rollouts.rollout_store import is_rollout_run
+from salus_vla.data.rollouts.worker_pool import run_local
+from salus_vla.data.rollouts.worker_results import REDONE_AT_MOST, Result
 
 _DESCRIPTION = """\
 Makes episodes without ROS: the simulator, policy, limits and task of the graph, many times in parallel. A seed gives
@@ -125,7 +125,7 @@ def _results(
     workers = min(arguments.workers or os.cpu_count() or 1, len(seeds))
     if arguments.ray is not None:
         # Ray and mujoco take a while to import, and not everybody has Ray.
-        from salus_vla.rollouts.ray_backend import run_on_ray
+        from salus_vla.data.rollouts.ray_backend import run_on_ray
 
         return run_on_ray(folder.settings, seeds, workers, arguments.ray)
     return run_local(folder.settings, seeds, workers, folder.path / _LOG)
@@ -162,7 +162,7 @@ def _resumed(arguments: argparse.Namespace, out: Path) -> RolloutFolder:
 
 def _prepare(settings: RolloutSettings) -> None:
     """Before there is a folder: what cannot work here leaves none."""
-    from salus_vla.rollouts.maker import prepare_machine  # mujoco: not for a wrong argument
+    from salus_vla.data.rollouts.episode_maker import prepare_machine  # mujoco: not for a wrong argument
 
     prepare_machine(settings)
 

@@ -13,10 +13,10 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from salus_vla.live.styles import OUTCOME_STYLES
-from salus_vla.rollouts.results import Failed, Lost, Ready
-from salus_vla.rollouts.run import Event
-from salus_vla.rollouts.store import EpisodeSummary
+from salus_vla.data.rollouts.rollout_run import Event
+from salus_vla.data.rollouts.rollout_store import EpisodeSummary
+from salus_vla.data.rollouts.worker_results import Failed, Lost, Ready
+from salus_vla.views.terminal_styles import OUTCOME_STYLES
 
 _LINE_EVERY_S = 10.0  # without a terminal
 

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from salus_vla.cli.options import at_least, check_can_be_folder
-from salus_vla.errors import TrainingError
-from salus_vla.policy.vlm_sizes import SIZES
-from salus_vla.training.settings import PRECISIONS, STAGES
+from salus_vla.contract.errors import TrainingError
+from salus_vla.learning.training.training_settings import PRECISIONS, STAGES
+from salus_vla.policies.smolvla.init.vlm_sizes import SIZES
 
 if TYPE_CHECKING:
-    from salus_vla.training.trainer import Metrics
+    from salus_vla.learning.training.trainer import Metrics
 
 _DESCRIPTION = """\
 Trains an ensemble on a LeRobotDataset (see `salus dataset export`) in two stages:
@@ -94,8 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
     os.environ.setdefault("HF_HUB_OFFLINE", "0" if arguments.base else "1")
     import torch
 
-    from salus_vla.policy.quiet import quiet_lerobot
-    from salus_vla.training import data, run
+    from salus_vla.learning.training import training_data, training_run
+    from salus_vla.policies.smolvla.loading.lerobot_logging import quiet_lerobot
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -104,25 +104,30 @@ def run(arguments: argparse.Namespace) -> int:
     settings = {stage: _settings(arguments, stage) for stage in stages}
     accelerator = _accelerator(arguments)
     main = accelerator.is_main_process
-    place = run.Place(arguments.out)
+    place = training_run.Place(arguments.out)
     if "vlm" not in stages and arguments.base is None and not place.model("vlm").is_dir():
         raise TrainingError(f"--stage experts: {place.model('vlm')} is missing; run --stage vlm first, or give --from")
-    dataset = data.open_dataset(arguments.data)
-    card = {"data": data.describe(dataset), "size": arguments.size, "from": arguments.base, "seed": arguments.seed}
+    dataset = training_data.open_dataset(arguments.data)
+    card = {
+        "data": training_data.describe(dataset),
+        "size": arguments.size,
+        "from": arguments.base,
+        "seed": arguments.seed,
+    }
     if main:
         told = {"size": arguments.size, "from": arguments.base, "members": arguments.members, "seed": arguments.seed}
         continues = arguments.resume or (arguments.stage == "experts" and place.model("vlm").is_dir())
-        run.check_continues(arguments.out, told, resume=continues)
+        training_run.check_continues(arguments.out, told, resume=continues)
     accelerator.wait_for_everyone()
     policy = (
-        run.begin_from(arguments.base)
+        training_run.begin_from(arguments.base)
         if arguments.base
-        else run.begin_policy(arguments.out, arguments.size, arguments.seed)
+        else training_run.begin_policy(arguments.out, arguments.size, arguments.seed)
     )
     began = time.monotonic()
     with quiet_lerobot():
-        frames = data.read_frames(dataset, policy.config, workers=arguments.workers)
-    stats = data.statistics(dataset)
+        frames = training_data.read_frames(dataset, policy.config, workers=arguments.workers)
+    stats = training_data.statistics(dataset)
     if main:
         cube = "with" if frames.cube is not None else "without"
         console.print(
@@ -135,13 +140,13 @@ def run(arguments: argparse.Namespace) -> int:
             if (place.model(stage) / "salus_model.json").is_file() and arguments.resume:
                 continue
             if stage == "experts" and arguments.base is None:
-                policy = run.begin_from(str(place.model("vlm")))
+                policy = training_run.begin_from(str(place.model("vlm")))
 
             def report(line: Metrics, stage: str = stage) -> None:
                 if main:
                     _print(console, stage, settings[stage].steps, line)
 
-            complete = run.run_stage(
+            complete = training_run.run_stage(
                 policy,
                 frames,
                 stats,
@@ -166,7 +171,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace, stage: str) -> Any:
-    from salus_vla.training.settings import make_settings
+    from salus_vla.learning.training.training_settings import make_settings
 
     names = (
         "batch",
@@ -193,7 +198,7 @@ def _accelerator(arguments: argparse.Namespace) -> Any:
     import torch
     from accelerate import Accelerator
 
-    from salus_vla.policy.placement import parse_device
+    from salus_vla.policies.smolvla.loading.devices import parse_device
 
     name = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     on_cpu = name == "cpu"
@@ -235,8 +240,8 @@ def _print(console: Console, stage: str, steps: int, line: Metrics) -> None:
 
 
 def _plot(folder: Path, stage: str) -> None:
-    from salus_vla.training.plot import plot_metrics
-    from salus_vla.training.trainer import METRICS_FILE
+    from salus_vla.learning.training.metrics_plot import plot_metrics
+    from salus_vla.learning.training.trainer import METRICS_FILE
 
     if (folder / METRICS_FILE).is_file():
         plot_metrics(folder / METRICS_FILE, folder / "metrics.png", f"stage {stage}")

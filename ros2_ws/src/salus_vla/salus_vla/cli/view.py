@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from salus_vla.cli.options import add_domain_option, at_least, check_is_folder
-from salus_vla.domains import private_graph, watched_domain
-from salus_vla.errors import RecordingError, SalusError
-from salus_vla.live import viewer
-from salus_vla.live.rerun_log import LOGGED, RerunLog, import_rerun, log_bag
-from salus_vla.recording.info import bags_of, is_run, read_run
+from salus_vla.contract.errors import RecordingError, SalusError
+from salus_vla.data.bags.run_info import bags_of, is_run, read_run
+from salus_vla.ros.environment.domains import private_graph, watched_domain
+from salus_vla.views import rerun_viewer
+from salus_vla.views.rerun_log import LOGGED, RerunLog, import_rerun, log_bag
 
 _DESCRIPTION = """\
 Opens a run, a bag or the running graph in the rerun viewer: the three cameras, the twelve signals by group,
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         check_is_folder(Path(arguments.what))
     import_rerun()
     if arguments.save is None and not arguments.web:
-        viewer.check_display(os.environ)
+        rerun_viewer.check_display(os.environ)
     if arguments.save is not None and arguments.save.exists():
         raise RecordingError(f"--save {arguments.save}: exists already, it is never overwritten")
     if arguments.what == "live":
@@ -93,11 +93,11 @@ def _recorded(arguments: argparse.Namespace, bags: Sequence[Path]) -> int:
                 log.close()
                 files.append(file)
             if arguments.save is not None:
-                viewer.merge(files, arguments.save)
+                rerun_viewer.merge(files, arguments.save)
         if arguments.save is not None:
             _say_saved(console, arguments.save)
             return 0
-        process = _start(console, files, viewer.free_port(), arguments.web)
+        process = _start(console, files, rerun_viewer.free_port(), arguments.web)
         return _wait(process)
 
 
@@ -105,15 +105,15 @@ def _live(arguments: argparse.Namespace) -> int:
     console = Console()
     os.environ["ROS_DOMAIN_ID"] = domain = watched_domain(arguments.domain, os.environ)
     with private_graph(os.environ):
-        from salus_vla.nodes.live_listener import LiveListener
+        from salus_vla.ros.clients.live_listener import LiveListener
 
         process: subprocess.Popen[bytes] | None = None
         if arguments.save is not None:
             log = RerunLog(f"live, domain {domain}", lambda stream: stream.save(arguments.save))
         else:
-            port = viewer.free_port()
+            port = rerun_viewer.free_port()
             process = _start(console, (), port, arguments.web)
-            url = f"rerun+http://{viewer.LOOPBACK}:{port}/proxy"
+            url = f"rerun+http://{rerun_viewer.LOOPBACK}:{port}/proxy"
             log = RerunLog(f"live, domain {domain}", lambda stream: stream.connect_grpc(url))
         console.print(f"[dim]listening on ROS_DOMAIN_ID={domain}; Ctrl-C ends it[/dim]")
         try:
@@ -134,10 +134,10 @@ def _live(arguments: argparse.Namespace) -> int:
 
 
 def _start(console: Console, files: Sequence[Path], port: int, web: bool) -> subprocess.Popen[bytes]:
-    web_port = viewer.free_port() if web else None
-    process = viewer.start_viewer(files, port=port, web_port=web_port)
+    web_port = rerun_viewer.free_port() if web else None
+    process = rerun_viewer.start_viewer(files, port=port, web_port=web_port)
     if web_port is not None:
-        url = f"http://{viewer.LOOPBACK}:{web_port}?url=rerun%2Bhttp://{viewer.LOOPBACK}:{port}/proxy"
+        url = f"http://{rerun_viewer.LOOPBACK}:{web_port}?url=rerun%2Bhttp://{rerun_viewer.LOOPBACK}:{port}/proxy"
         console.print(f"open {url}", soft_wrap=True, highlight=False)
     return process
 

@@ -11,10 +11,10 @@ from rich.live import Live
 
 from salus_vla.cli.options import add_domain_option, number_above
 from salus_vla.contract import DISCOVERY_S
-from salus_vla.domains import private_graph, watched_domain
-from salus_vla.errors import SalusError
-from salus_vla.live.monitor import GraphMonitor
-from salus_vla.live.screen import draw, nothing_heard
+from salus_vla.contract.errors import SalusError
+from salus_vla.ros.environment.domains import private_graph, watched_domain
+from salus_vla.views.graph_monitor import GraphMonitor
+from salus_vla.views.terminal import draw, nothing_heard
 
 _DESCRIPTION = """\
 Shows a running graph: who does what and why, the episode and whether it is recorded, the twelve signals of the episode
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console()
     os.environ["ROS_DOMAIN_ID"] = domain = watched_domain(arguments.domain, os.environ)
     with private_graph(os.environ):
-        from salus_vla.nodes.live_listener import SHOWN, LiveListener, note
+        from salus_vla.ros.clients.live_listener import SHOWN, LiveListener, note
 
         monitor = GraphMonitor(time.monotonic())
         with LiveListener("salus_watch", lambda topic, message: note(monitor, topic, message), read=SHOWN) as listener:

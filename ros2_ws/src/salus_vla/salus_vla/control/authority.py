@@ -27,6 +27,19 @@ from enum import StrEnum
 import numpy as np
 
 from salus_vla.contract import ARM_DOF, CAMERAS
+from salus_vla.contract.reasons import (
+    COMMAND_REFUSED,
+    DEADMAN,
+    INACTIVE,
+    LOCKSTEP_LOST,
+    MISSING_CLOCK,
+    NO_DECISION_YET,
+    NO_EPISODE,
+    NO_VALID_POLICY,
+    PLANNING_ANEW,
+    NodeState,
+)
+from salus_vla.contract.types import FloatArray, ImageArray, Observation, Pose
 from salus_vla.control.authority_types import (
     EpisodeStart,
     Job,
@@ -39,25 +52,12 @@ from salus_vla.control.authority_types import (
     Send,
     Submit,
 )
+from salus_vla.control.command_pacing import commands_due
 from salus_vla.control.controller import Controller, Decision
+from salus_vla.control.decision_schedule import Turns
 from salus_vla.control.gate_hold import GateHold
-from salus_vla.control.observations import ObservationMatcher
-from salus_vla.control.pacing import commands_due
-from salus_vla.control.turns import Turns
-from salus_vla.frames import FloatArray, ImageArray, Observation, Pose
-from salus_vla.reasons import (
-    COMMAND_REFUSED,
-    DEADMAN,
-    INACTIVE,
-    LOCKSTEP_LOST,
-    MISSING_CLOCK,
-    NO_DECISION_YET,
-    NO_EPISODE,
-    NO_VALID_POLICY,
-    PLANNING_ANEW,
-    NodeState,
-)
-from salus_vla.watch.watchdog import JOINTS, Trip, Watchdog, WatchLimits
+from salus_vla.control.observation_matcher import ObservationMatcher
+from salus_vla.control.watchdog import JOINTS, Trip, Watchdog, WatchLimits
 
 _INACTIVE_WORDS = "the node is not active: it was deactivated by a lifecycle transition"
 _FRESH_FRAMES = 2  # measured joints that are older do not say where the arm is

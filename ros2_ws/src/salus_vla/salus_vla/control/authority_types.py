@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from salus_vla.contract.reasons import NodeState
+from salus_vla.contract.types import FloatArray, Observation
 from salus_vla.control.controller import Decision
-from salus_vla.frames import FloatArray, Observation
-from salus_vla.reasons import NodeState
-from salus_vla.watch.watchdog import Refusal
+from salus_vla.control.watchdog import Refusal
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from salus_vla.frames import FloatArray
+from salus_vla.contract.types import FloatArray
 
 _FADE_SHARE = 0.5  # of the acceleration limit; the rest is for the plans' own motion
 _LOOK_AHEAD = 3  # control steps over which the old and the new plan are compared

@@ -11,15 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from salus_vla.config.policy_settings import DEFAULTS
+from salus_vla.config.scene import Scene
 from salus_vla.contract import ARM_DOF
-from salus_vla.control.chunking import ChunkManager
-from salus_vla.control.disturbance import Disturbance
-from salus_vla.control.limiter import Limiter
-from salus_vla.control.limits import PANDA, ArmLimits
-from salus_vla.control.standstill import Standstill
-from salus_vla.frames import FloatArray, Observation
-from salus_vla.policy.base import Policy, ReferencedPolicy
-from salus_vla.reasons import (
+from salus_vla.contract.reasons import (
     CHUNK_EXHAUSTED,
     COMMAND_REFUSED,
     NO_DECISION_YET,
@@ -27,9 +22,14 @@ from salus_vla.reasons import (
     NON_FINITE_ACTION,
     PLANNING_ANEW,
 )
-from salus_vla.scene import Scene
-from salus_vla.settings import DEFAULTS
-from salus_vla.signals import NoveltyReference, SignalTracker, SignalVector
+from salus_vla.contract.robot_limits import PANDA, ArmLimits
+from salus_vla.contract.types import FloatArray, Observation
+from salus_vla.control.chunking import ChunkManager
+from salus_vla.control.disturbance import Disturbance
+from salus_vla.control.hold_position import Standstill
+from salus_vla.control.limiter import Limiter
+from salus_vla.policies.base import Policy, ReferencedPolicy
+from salus_vla.signals.safety_signals import NoveltyReference, SignalTracker, SignalVector
 
 _NO_STOP = (NO_EPISODE, NO_DECISION_YET, PLANNING_ANEW)  # nothing went wrong: the arm is where it should be
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from salus_vla.contract import ARM_DOF
-from salus_vla.control.limits import PANDA
-from salus_vla.errors import ConfigError
-from salus_vla.frames import FloatArray
+from salus_vla.contract.errors import ConfigError
+from salus_vla.contract.robot_limits import PANDA
+from salus_vla.contract.types import FloatArray
 
 _STREAM = 0xD157  # keeps the draws apart from the scene's and the policy's, which use the same seed
 # The Panda's modified Denavit-Hartenberg parameters: a [m], d [m], alpha [rad].

@@ -7,8 +7,8 @@ from collections import deque
 import numpy as np
 
 from salus_vla.contract import ARM_DOF
-from salus_vla.control.standstill import STILL_SPEED
-from salus_vla.frames import FloatArray
+from salus_vla.contract.types import FloatArray
+from salus_vla.control.hold_position import STILL_SPEED
 
 _SETTLED_FRAMES = 3  # without a new command of the gate's: its stop is over
 _SILENT_FRAMES = 25  # where none was heard at all: longer than any stop of the gate's

@@ -12,9 +12,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from salus_vla.control.limits import ArmLimits
-from salus_vla.frames import FloatArray
-from salus_vla.settings import DEFAULTS
+from salus_vla.config.policy_settings import DEFAULTS
+from salus_vla.contract.robot_limits import ArmLimits
+from salus_vla.contract.types import FloatArray
 
 
 class Refusal(StrEnum):

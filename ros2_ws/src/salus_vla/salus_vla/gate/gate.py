@@ -17,8 +17,8 @@ from enum import StrEnum
 from typing import Any
 
 from salus_vla.contract import ARM_DOF, ARM_JOINTS
-from salus_vla.gate.checks import Fault, Motion, MotionCheck, Position, Reason, in_order
-from salus_vla.gate.limits import JointLimits, joint_limits
+from salus_vla.gate.command_checks import Fault, Motion, MotionCheck, Position, Reason, in_order
+from salus_vla.gate.gate_limits import JointLimits, joint_limits
 from salus_vla.gate.measured import REST_SPEED, Frame, MeasuredFrames
 from salus_vla.gate.stop import plan_stop
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from salus_vla.contract import ARM_DOF
-from salus_vla.gate.checks import Position
-from salus_vla.gate.limits import JointLimits
+from salus_vla.gate.command_checks import Position
+from salus_vla.gate.gate_limits import JointLimits
 
 REST_SPEED = 0.05  # rad/s; measured joints below it are at rest: noise and what a reset leaves are smaller
 _FAR = 0.1  # rad; no arm that follows its target rests that far from it

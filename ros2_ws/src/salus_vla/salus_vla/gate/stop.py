@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from ruckig import ControlInterface, InputParameter, Result, Ruckig, Synchronization, Trajectory
 
-from salus_vla.frames import FloatArray
-from salus_vla.gate.checks import Position
-from salus_vla.gate.limits import JointLimits
+from salus_vla.contract.types import FloatArray
+from salus_vla.gate.command_checks import Position
+from salus_vla.gate.gate_limits import JointLimits
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What the graph does under load: `make load` measures it and writes the table."""

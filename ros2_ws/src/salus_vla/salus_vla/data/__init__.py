@@ -1,0 +1,1 @@
+"""What was recorded: bags, rollouts, LeRobot data sets, and replays of them."""

@@ -1,0 +1,149 @@
+"""Signals and joints of bags as tables, one row per message: CSV or Parquet, for whatever reads those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+from pyarrow import csv, parquet
+from rosbags.highlevel import AnyReader
+
+from salus_vla.contract import EPISODE, JOINT_COMMAND, JOINT_STATES, JOINTS, SAFETY_SIGNALS, Topic
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.recorded_observations import (
+    connections_of,
+    episode_of,
+    joint_positions,
+    messages_of,
+    opened_bag,
+    stamp_of,
+)
+from salus_vla.signals.safety_signals import NAMES
+
+Format = Literal["csv", "parquet"]
+Row = dict[str, Any]
+
+_EPISODE = [("run", pa.string()), ("episode", pa.int64()), ("seed", pa.int64()), ("outcome", pa.string())]
+_STAMP = ("stamp_s", pa.float64())  # header stamp, sim time [s]
+_COUNTS = ("decision", "members", "noise_samples", "valid")
+_POSITIONS = [f"position_{joint}" for joint in JOINTS]
+_VELOCITIES = [f"velocity_{joint}" for joint in JOINTS]
+
+
+def _signals_row(message: Any, where: str) -> Row:
+    values = {name: getattr(message, name) for name in (*_COUNTS, "inference_ms", *NAMES)}
+    return {"stamp_s": stamp_of(message) * 1e-9, **values}
+
+
+def _states_row(message: Any, where: str) -> Row:
+    row = _command_row(message, where)
+    velocities = dict(zip(message.name, message.velocity, strict=False))  # optional in a JointState
+    return row | {f"velocity_{joint}": velocities.get(joint) for joint in JOINTS}
+
+
+def _command_row(message: Any, where: str) -> Row:
+    return {"stamp_s": stamp_of(message) * 1e-9, **dict(zip(_POSITIONS, joint_positions(message, where), strict=True))}
+
+
+# Name of the file, topic, columns after those of the episode, row of a message.
+_TABLES: tuple[tuple[str, Topic, list[tuple[str, pa.DataType]], Callable[[Any, str], Row]], ...] = (
+    (
+        "signals",
+        SAFETY_SIGNALS,
+        [*((name, pa.int64()) for name in _COUNTS), *((name, pa.float32()) for name in ("inference_ms", *NAMES))],
+        _signals_row,
+    ),
+    ("joint_states", JOINT_STATES, [(name, pa.float64()) for name in (*_POSITIONS, *_VELOCITIES)], _states_row),
+    ("joint_command", JOINT_COMMAND, [(name, pa.float64()) for name in _POSITIONS], _command_row),
+)
+
+
+class _Writer(Protocol):
+    def write_table(self, table: pa.Table) -> None:
+        """Appends rows."""
+
+    def close(self) -> None:
+        """Ends the file."""
+
+
+def export_tables(
+    bags: Sequence[Path], folder: Path, kind: Format, on_bag: Callable[[Path], None] = lambda bag: None
+) -> dict[Path, int]:
+    """Writes `signals`, `joint_states` and `joint_command` of some bags, each topic into one file.
+
+    A value that was not recorded, and a signal that could not be computed, stays empty or NaN; nothing replaces it.
+
+    Args:
+        bags: folders of finished bags of one episode each.
+        folder: gets the files; made if missing.
+        kind: what they are.
+        on_bag: called with each bag before it is read.
+
+    Returns:
+        Rows of each file.
+
+    Raises:
+        RecordingError: a bag cannot be read, or a file exists already or cannot be written.
+    """
+    files = [folder / f"{name}.{kind}" for name, *_ in _TABLES]
+    existing = [file for file in files if file.exists()]
+    if existing:
+        raise RecordingError(f"{existing[0]}: exists already, it is never overwritten")
+    rows = dict.fromkeys(files, 0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            schemas = [_schema(columns) for _, _, columns, _ in _TABLES]
+            writers = [
+                stack.enter_context(_new_file(file, schema, kind)) for file, schema in zip(files, schemas, strict=True)
+            ]
+            for bag in bags:
+                on_bag(bag)
+                for file, writer, table in zip(files, writers, _read(bag), strict=True):
+                    writer.write_table(table)
+                    rows[file] += table.num_rows
+    except OSError as error:
+        raise RecordingError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    return rows
+
+
+def _schema(columns: list[tuple[str, pa.DataType]]) -> pa.Schema:
+    return pa.schema([*_EPISODE, _STAMP, *columns])
+
+
+@contextmanager
+def _new_file(file: Path, schema: pa.Schema, kind: Format) -> Iterator[_Writer]:
+    """A writer of a file that gets its name when everything is in it."""
+    temporary = file.with_name(f".{file.name}.tmp")
+    try:
+        writer = (csv.CSVWriter if kind == "csv" else parquet.ParquetWriter)(str(temporary), schema)
+        try:
+            yield writer
+        finally:
+            writer.close()
+        temporary.rename(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(bag: Path) -> list[pa.Table]:
+    """The tables of one bag."""
+    with opened_bag(bag) as reader:
+        episode = _episode_row(reader, bag)
+        tables = []
+        for _, topic, columns, to_row in _TABLES:
+            rows = [
+                episode | to_row(message, f"{bag}: {topic.name}")
+                for _, message in messages_of(reader, connections_of(reader, bag, (topic,)))
+            ]
+            tables.append(pa.Table.from_pylist(rows, schema=_schema(columns)))
+        return tables
+
+
+def _episode_row(reader: AnyReader, bag: Path) -> Row:
+    episode = episode_of(reader, bag)
+    _, first = next(iter(messages_of(reader, connections_of(reader, bag, (EPISODE,)))))
+    return {"run": first.run_id, "episode": first.episode, "seed": episode.seed, "outcome": episode.outcome.name}

@@ -1,0 +1,134 @@
+"""Compares two sequences of decisions on the same observations, field by field and bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from salus_vla.contract.types import FloatArray
+from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS, stamp_of
+from salus_vla.signals.safety_signals import NAMES
+
+COUNTS = ("decision", "schema_version", "members", "noise_samples", "valid")
+EVIDENCE = "member_actions"
+# Everything in SafetySignals.msg but the wall time that the decision took.
+FIELDS = (*COUNTS, *NAMES, EVIDENCE)
+
+
+@dataclass(frozen=True)
+class RecordedDecision:
+    """One message on /salus/safety_signals.
+
+    Attributes:
+        stamp_ns: of the observation that was decided on, sim time [ns].
+        counts: the fields of `COUNTS`, by name.
+        signals: shape (12,), float32, in the order of `signals.NAMES`; NaN where not computable.
+        member_actions: first row of each member's mean chunk, flat, float32 [rad].
+    """
+
+    stamp_ns: int
+    counts: dict[str, int]
+    signals: NDArray[np.float32]
+    member_actions: NDArray[np.float32]
+
+    @staticmethod
+    def of(message: Any) -> RecordedDecision:
+        """What a SafetySignals message says, one of rclpy or of rosbags."""
+        return RecordedDecision(
+            stamp_of(message),
+            {name: int(getattr(message, name)) for name in COUNTS},
+            np.array([getattr(message, name) for name in NAMES], dtype=np.float32),
+            np.array(message.member_actions, dtype=np.float32),
+        )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field that is not the same in all decisions.
+
+    Attributes:
+        field: its name in SafetySignals.msg.
+        count: decisions in which it differs.
+        largest: largest absolute difference; infinite where only one side has a value.
+        first: number of the first decision in which it differs, as recorded.
+    """
+
+    field: str
+    count: int
+    largest: float
+    first: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two sequences of decisions have in common.
+
+    Attributes:
+        compared: decisions on the same observation.
+        missing: stamps [ns] of recorded decisions that were not made again; extra: of new ones that were not recorded.
+        differences: fields that differ, in the order of the message.
+    """
+
+    compared: int
+    missing: tuple[int, ...]
+    extra: tuple[int, ...]
+    differences: tuple[Difference, ...]
+
+    @property
+    def equal(self) -> bool:
+        """Whether every decision was made again, bit for bit."""
+        return self.compared > 0 and not (self.missing or self.extra or self.differences)
+
+
+def compare(recorded: Sequence[RecordedDecision], repeated: Sequence[RecordedDecision]) -> Comparison:
+    """Compares decisions on observations of the same stamp, to half a frame."""
+    pairs, missing = [], []
+    left = sorted(repeated, key=lambda decision: decision.stamp_ns)
+    for decision in sorted(recorded, key=lambda decision: decision.stamp_ns):
+        found = min(left, key=lambda other: abs(other.stamp_ns - decision.stamp_ns), default=None)
+        if found is None or abs(found.stamp_ns - decision.stamp_ns) > HALF_FRAME_NS:
+            missing.append(decision.stamp_ns)
+            continue
+        left.remove(found)
+        pairs.append((decision, found))
+    differences = [_difference(field, pairs) for field in FIELDS]
+    return Comparison(
+        compared=len(pairs),
+        missing=tuple(missing),
+        extra=tuple(decision.stamp_ns for decision in left),
+        differences=tuple(difference for difference in differences if difference is not None),
+    )
+
+
+def _difference(field: str, pairs: Sequence[tuple[RecordedDecision, RecordedDecision]]) -> Difference | None:
+    get = _getter(field)
+    found = [(old.counts["decision"], _distance(get(old), get(new))) for old, new in pairs]
+    differing = [(number, distance) for number, distance in found if distance is not None]
+    if not differing:
+        return None
+    return Difference(field, len(differing), max(distance for _, distance in differing), differing[0][0])
+
+
+def _getter(field: str) -> Callable[[RecordedDecision], NDArray[np.generic]]:
+    if field == EVIDENCE:
+        return lambda decision: decision.member_actions
+    if field in COUNTS:
+        return lambda decision: np.array([decision.counts[field]])
+    index = NAMES.index(field)
+    return lambda decision: decision.signals[index : index + 1]
+
+
+def _distance(old: NDArray[Any], new: NDArray[Any]) -> float | None:
+    """Largest absolute difference of two arrays; None when they have the same bits, NaN being one value."""
+    if old.shape != new.shape:
+        return float("inf")
+    both_unset = np.isnan(old) & np.isnan(new)
+    bits = f"u{old.dtype.itemsize}"  # 0.0 and -0.0 are equal as numbers
+    if bool(np.all((old.view(bits) == new.view(bits)) | both_unset)):
+        return None
+    distance: FloatArray = np.abs(old.astype(np.float64) - new.astype(np.float64))[~both_unset]
+    return float(np.where(np.isfinite(distance), distance, np.inf).max())

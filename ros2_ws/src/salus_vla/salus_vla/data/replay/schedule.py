@@ -1,0 +1,128 @@
+"""What a replay publishes and when: the messages of a bag on the time of their recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability, QosReliability
+
+from salus_vla.contract import CLOCK, JOINT_COMMAND, JOINT_TARGET
+from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.recorded_observations import opened_bag
+
+COMMANDS = (JOINT_COMMAND.name, JOINT_TARGET.name)  # what moves an arm
+_DEPTH = 10  # of the publisher of a topic that was recorded without its QoS
+
+
+@dataclass(frozen=True)
+class PlayedTopic:
+    """A topic to publish with the QoS of its recorded publisher.
+
+    Attributes:
+        name, type: as in the bag.
+        depth: of the queue.
+        reliable, latched: reliability and durability.
+    """
+
+    name: str
+    type: str
+    depth: int
+    reliable: bool
+    latched: bool
+
+
+@dataclass(frozen=True)
+class PlayedMessage:
+    """A message to publish, `due_s` after the begin of the replay, wall time [s]."""
+
+    topic: str
+    raw: bytes
+    due_s: float
+
+
+class Schedule:
+    """The messages of a bag in order, from an offset on.
+
+    Attributes:
+        topics: what will be published.
+        left_out: command topics of the bag that will not, because nobody asked for them.
+        duration_s: how long one pass takes, wall time [s].
+    """
+
+    def __init__(
+        self,
+        bag: Path,
+        *,
+        rate: float = 1.0,
+        start_offset_s: float = 0.0,
+        topics: Sequence[str] | None = None,
+        commands: bool = False,
+    ) -> None:
+        """Chooses what is played.
+
+        Args:
+            bag: folder of a finished bag.
+            rate: recorded seconds per second of wall time.
+            start_offset_s: recorded time that is left out at the beginning [s].
+            topics: names to play, all by default; /clock is always played where it was recorded.
+            commands: play `COMMANDS` too, which move an arm that listens.
+
+        Raises:
+            RecordingError: the bag cannot be read, is shorter than the offset, does not hold one of `topics`, or one of
+                them commands an arm and `commands` was not given.
+        """
+        moving = [name for name in topics or () if name in COMMANDS]
+        if moving and not commands:
+            raise RecordingError(f"--topics {moving[0]}: it commands an arm that listens; --commands says that it may")
+        self._bag, self._rate = bag, rate
+        with opened_bag(bag) as reader:
+            recorded = {item.topic: item for item in reader.connections if item.msgcount}
+            if not recorded:
+                raise RecordingError(f"{bag}: holds no messages")
+            unknown = sorted(set(topics or ()) - recorded.keys())
+            if unknown:
+                raise RecordingError(f"{bag}: has no topic {', '.join(unknown)}; it has {', '.join(sorted(recorded))}")
+            self._first_ns = reader.start_time + round(start_offset_s * 1e9)
+            left_ns, duration_s = reader.end_time - self._first_ns, reader.duration * 1e-9
+        if left_ns <= 0:
+            raise RecordingError(
+                f"{bag}: is {duration_s:.2f} s long; a start offset of {start_offset_s:g} s leaves nothing of it"
+            )
+        wanted = set(recorded) if topics is None else {*topics, CLOCK.name} & recorded.keys()
+        self.left_out = () if commands else tuple(sorted(wanted & set(COMMANDS)))
+        wanted -= set(self.left_out)
+        self.topics = tuple(_topic(recorded[name]) for name in sorted(wanted))
+        self.duration_s = left_ns * 1e-9 / rate
+
+    def messages(self, names: Sequence[str] | None = None) -> Iterator[PlayedMessage]:
+        """One pass over the bag; holds one message in memory at a time.
+
+        Args:
+            names: of `topics`, to leave others out.
+
+        Raises:
+            RecordingError: the bag is damaged.
+        """
+        played = {topic.name for topic in self.topics} if names is None else set(names)
+        with opened_bag(self._bag) as reader:
+            connections = [item for item in reader.connections if item.topic in played]
+            if not connections:  # none means all to rosbags
+                return
+            for connection, time_ns, raw in reader.messages(connections, start=self._first_ns):
+                due_s = (time_ns - self._first_ns) * 1e-9 / self._rate
+                yield PlayedMessage(connection.topic, bytes(raw), due_s)
+
+
+def _topic(connection: Connection) -> PlayedTopic:
+    extra = connection.ext
+    profiles = list(extra.offered_qos_profiles) if isinstance(extra, ConnectionExtRosbag2) else []
+    return PlayedTopic(
+        name=connection.topic,
+        type=connection.msgtype,
+        # Several publishers of one topic: what the weakest of them offered, with the longest queue.
+        depth=max((item.depth for item in profiles), default=0) or _DEPTH,
+        reliable=all(item.reliability is not QosReliability.BEST_EFFORT for item in profiles),
+        latched=bool(profiles) and all(item.durability is QosDurability.TRANSIENT_LOCAL for item in profiles),
+    )

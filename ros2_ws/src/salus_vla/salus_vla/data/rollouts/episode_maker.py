@@ -1,0 +1,148 @@
+"""Makes episodes one by one, with the objects that the graph runs with; what a worker builds once."""
+
+from __future__ import annotations
+
+import hashlib
+from types import TracebackType
+from typing import Self
+
+import mujoco
+import numpy as np
+
+import salus_vla
+from salus_vla.config.scene import load_scene
+from salus_vla.contract import CAMERAS
+from salus_vla.contract.bodies import CUBE
+from salus_vla.contract.types import FloatArray, Frame, Observation
+from salus_vla.control.build_controller import build_controller
+from salus_vla.control.controller import Decision
+from salus_vla.data.rollouts.image_codec import PictureCompressor
+from salus_vla.data.rollouts.rollout_settings import RolloutSettings
+from salus_vla.data.rollouts.rollout_store import StoredEpisode
+from salus_vla.episode.run_episode import EpisodeResult, run_episode
+from salus_vla.policies.base import ACTION_DIM
+from salus_vla.policies.registry import expand_members
+from salus_vla.simulation.mujoco.render import gl_backend
+from salus_vla.simulation.mujoco.simulator import Simulator
+
+ENSEMBLE = "ensemble"  # the policy that has a model
+
+
+class EpisodeMaker:
+    """One simulator, one policy, one controller. The simulator closes with `close` or at the end of `with`."""
+
+    def __init__(self, settings: RolloutSettings) -> None:
+        """Builds everything; for the ensemble this takes seconds.
+
+        Raises:
+            SalusError: the scene, its profile, the simulator or the policy cannot be had.
+        """
+        self._settings = settings
+        self._scene = load_scene()
+        self._controller, policy = build_controller(settings.policy_settings, self._scene)
+        self._images_needed = settings.images or policy.needs_images
+        self._simulator = Simulator(self._scene, profile=settings.profile)
+
+    def facts(self) -> dict[str, str]:
+        """What decides about the episodes besides the settings: workers that differ in it must not make one run."""
+        scene = hashlib.sha256(self._scene.model_dump_json().encode()).hexdigest()[:16]
+        policy = {f"policy.{key}": value for key, value in self._controller.policy.facts().items()}
+        versions = {
+            "salus": salus_vla.__version__,
+            "version.mujoco": mujoco.__version__,
+            "version.numpy": np.__version__,
+        }
+        return {**versions, "scene_hash": scene, **policy}
+
+    def make(self, seed: int) -> StoredEpisode:
+        """Runs the episode of a seed.
+
+        Raises:
+            SimulatorError: the physics diverged, or nothing can be drawn here.
+        """
+        observations: list[Observation] = []
+        pictures = {camera: PictureCompressor() for camera in CAMERAS if self._settings.images}
+
+        def keep(observation: Observation, decision: Decision) -> None:
+            for camera, compressor in pictures.items():
+                compressor.add(observation.images[camera])
+            # Without its pictures: the raw ones of an episode are up to 120 MB.
+            observations.append(
+                Observation(observation.stamp_ns, {}, observation.joint_position, "", observation.joint_velocity)
+            )
+
+        result = run_episode(
+            self._simulator,
+            self._controller,
+            seed,
+            task=self._settings.task,
+            max_decisions=self._settings.max_decisions or None,
+            on_observation=keep,
+            images=self._images_needed,
+        )
+        return self._stored(result, observations, pictures)
+
+    def close(self) -> None:
+        """Frees the simulator's cameras."""
+        self._simulator.close()
+
+    def __enter__(self) -> Self:
+        """Nothing to open."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes."""
+        self.close()
+
+    def _stored(
+        self, result: EpisodeResult, observations: list[Observation], pictures: dict[str, PictureCompressor]
+    ) -> StoredEpisode:
+        start_ns = observations[0].stamp_ns
+        event = result.event
+        signals = [decision.signals for decision in result.decided]
+        answered = result.frames[: len(result.commands)]
+        return StoredEpisode(
+            seed=result.seed,
+            profile=self._settings.profile,
+            policy=self._controller.policy.source,
+            task=self._settings.task,
+            outcome=result.outcome,
+            decisions=result.decisions,
+            event=event.detail if event else "",
+            event_stamp_ns=event.stamp_ns - start_ns if event else None,
+            stamps_ns=np.array([item.stamp_ns - start_ns for item in observations], dtype=np.int64),
+            joint_position=np.array([item.joint_position for item in observations]),
+            joint_velocity=np.array([item.joint_velocity for item in observations]),
+            planned=np.array([_first_row(decision) for decision in result.decided]),
+            command_stamps_ns=np.array([frame.stamp_ns - start_ns for frame in answered], dtype=np.int64),
+            commands=np.array([command.position for command in result.commands]),
+            frame_position=np.array([frame.joint_position for frame in result.frames]),
+            cube_pose=np.array([_cube_pose(frame) for frame in result.frames]),
+            member_actions=np.array([item.member_actions for item in signals]),
+            signals=np.array([item.values for item in signals]),
+            valid=np.array([item.valid for item in signals], dtype=np.uint16),
+            images={camera: compressor.finish() for camera, compressor in pictures.items()},
+        )
+
+
+def prepare_machine(settings: RolloutSettings) -> None:
+    """Does once what each worker of this machine would do otherwise: an untrained model, the choice of OpenGL.
+
+    Raises:
+        SalusError: there is no such model, or nothing can be drawn here.
+    """
+    if settings.policy == ENSEMBLE:
+        expand_members((settings.model,))
+    if settings.images or settings.policy == ENSEMBLE:
+        gl_backend()  # in the environment from now on
+
+
+def _first_row(decision: Decision) -> FloatArray:
+    return np.full(ACTION_DIM, np.nan) if decision.chunk is None else decision.chunk[0]
+
+
+def _cube_pose(frame: Frame) -> FloatArray:
+    pose = frame.poses[CUBE]
+    return np.concatenate([pose.position, pose.quaternion])

@@ -1,0 +1,1 @@
+"""What is learned from recorded data, and how good it is."""

@@ -1,0 +1,168 @@
+"""Reads a LeRobotDataset into memory as a policy sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lerobot.datasets.lerobot_dataset import LeRobotDataset
+from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
+from lerobot.policies.smolvla.processor_smolvla import make_smolvla_pre_post_processors
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from salus_vla.contract import CAMERAS, RESERVED_FROM
+from salus_vla.contract.errors import TrainingError
+from salus_vla.data.lerobot.dataset_images import resize
+from salus_vla.data.lerobot.dataset_info import CUBE_KEY, PROFILE, SEED
+from salus_vla.learning.training.batches import Frames
+from salus_vla.learning.training.stages import CUBE_DIM
+from salus_vla.policies.smolvla.features import ACTION_KEY, STATE_KEY, image_key
+
+_SHORT = 16  # frames that one item of the loader reads
+Statistics = dict[str, dict[str, Tensor]]
+
+
+def open_dataset(folder: Path) -> LeRobotDataset:
+    """Opens a data set without a network.
+
+    Raises:
+        TrainingError: no LeRobotDataset v3, or not one of this robot; names the folder and the key.
+    """
+    if not (folder / "meta" / "info.json").is_file():
+        raise TrainingError(f"--data {folder}: is no LeRobotDataset (meta/info.json is missing)")
+    try:
+        dataset = LeRobotDataset(f"local/{folder.name}", root=folder)
+    except Exception as error:  # LeRobot, datasets and pyarrow raise what they like on damaged files
+        raise TrainingError(f"--data {folder}: cannot be read ({type(error).__name__}: {error})") from error
+    missing = {ACTION_KEY, STATE_KEY, *map(image_key, CAMERAS)} - set(dataset.features)
+    if missing:
+        raise TrainingError(
+            f"--data {folder}: has no {min(missing)}; this robot's data sets have {len(CAMERAS)} cameras"
+        )
+    return dataset
+
+
+def statistics(dataset: LeRobotDataset) -> Statistics:
+    """Mean and standard deviation of state and action, with which they are normalised."""
+    stats = dataset.meta.stats or {}
+    try:
+        return {
+            key: {name: torch.as_tensor(np.asarray(stats[key][name]), dtype=torch.float32) for name in ("mean", "std")}
+            for key in (STATE_KEY, ACTION_KEY)
+        }
+    except KeyError as error:
+        raise TrainingError(f"{dataset.root}/meta/stats.json: {error} is missing") from error
+
+
+def read_frames(
+    dataset: LeRobotDataset,
+    config: SmolVLAConfig,
+    *,
+    workers: int = 0,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> Frames:
+    """Reads all frames.
+
+    Args:
+        dataset: of this robot.
+        config: of the policy: the side of its images, how it normalises and tokenizes.
+        workers: processes that decode images; 0 decodes in this one.
+        progress: gets the frames read so far and their number.
+
+    Raises:
+        TrainingError: a frame cannot be decoded.
+    """
+    side = (config.resize_imgs_with_padding or (0,))[0]
+    count = dataset.num_frames
+    reader = _Reader(dataset, side)
+    loader = DataLoader(reader, batch_size=None, num_workers=workers)
+    images = torch.empty(count, len(CAMERAS), 3, side, side, dtype=torch.uint8)
+    columns: dict[str, list[Tensor]] = {}
+    tasks: list[str] = []
+    done = 0
+    for item in loader:
+        size = len(item["images"])
+        images[done : done + size] = item["images"]
+        tasks += item["task"]
+        for key in (STATE_KEY, ACTION_KEY, "episode_index", CUBE_KEY):
+            if key in item:
+                columns.setdefault(key, []).append(item[key])
+        done += size
+        progress(done, count)
+    joined = {key: torch.cat(parts) for key, parts in columns.items()}
+    stats = statistics(dataset)
+    preprocessor, _ = make_smolvla_pre_post_processors(config, stats)
+    prepared = preprocessor({STATE_KEY: joined[STATE_KEY], ACTION_KEY: joined[ACTION_KEY], "task": tasks})
+    return Frames(
+        images=images,
+        state=prepared[STATE_KEY],
+        action=prepared[ACTION_KEY],
+        tokens=prepared["observation.language.tokens"],
+        valid=prepared["observation.language.attention_mask"].bool(),
+        episode=joined["episode_index"],
+        cube=_cube(joined[CUBE_KEY]) if CUBE_KEY in joined else None,
+        state_std=stats[STATE_KEY]["std"],
+    )
+
+
+class _Reader(Dataset[dict[str, Any]]):
+    """Some frames at a time, images as the policy sees them."""
+
+    def __init__(self, dataset: LeRobotDataset, side: int) -> None:
+        self._dataset, self._side = dataset, side
+
+    def __len__(self) -> int:
+        return -(-self._dataset.num_frames // _SHORT)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        frames = range(index * _SHORT, min((index + 1) * _SHORT, self._dataset.num_frames))
+        try:
+            items = [self._dataset[i] for i in frames]
+        except Exception as error:
+            raise TrainingError(f"{self._dataset.root}: frame {frames.start} cannot be read ({error})") from error
+        images = torch.stack([torch.stack([self._image(item[image_key(c)]) for c in CAMERAS]) for item in items])
+        read: dict[str, Any] = {"images": images, "task": [item["task"] for item in items]}
+        for key in (STATE_KEY, ACTION_KEY, "episode_index", CUBE_KEY):
+            if key in items[0]:
+                read[key] = torch.stack([torch.as_tensor(item[key]) for item in items])
+        return read
+
+    def _image(self, image: Tensor) -> Tensor:
+        """Float (3, h, w) in [0, 1] as LeRobot gives it -> uint8 (3, side, side)."""
+        pixels = (image * 255.0).round().to(torch.uint8)
+        if pixels.shape[1:] == (self._side, self._side):
+            return pixels
+        resized = resize(pixels.permute(1, 2, 0).contiguous().numpy(), self._side)
+        return torch.from_numpy(resized).permute(2, 0, 1)
+
+
+def _cube(poses: Tensor) -> Tensor:
+    """Poses x y z qx qy qz qw (N, 7) -> position and the yaw of a shape with four equal sides, normalised (N, 5)."""
+    x, y, z, w = poses[:, 3:].double().unbind(1)
+    yaw = torch.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
+    told = torch.stack([*poses[:, :3].double().unbind(1), torch.cos(4 * yaw), torch.sin(4 * yaw)], dim=1)
+    assert told.shape[1] == CUBE_DIM
+    return ((told - told.mean(0)) / told.std(0).clamp_min(1e-6)).float()
+
+
+def describe(dataset: LeRobotDataset) -> dict[str, object]:
+    """What a model's card says about its data.
+
+    Raises:
+        TrainingError: an episode's seed is reserved.
+    """
+    told: dict[str, object] = {"episodes": dataset.num_episodes, "frames": dataset.num_frames}
+    rows = dataset.meta.episodes
+    if rows is not None and {SEED, PROFILE} <= set(rows.column_names):
+        seeds = [int(seed) for seed in rows[SEED]]
+        if max(seeds) >= RESERVED_FROM:
+            raise TrainingError(
+                f"--data {dataset.root}: has an episode of seed {max(seeds)}; seeds from {RESERVED_FROM} on are "
+                "reserved for acceptance, nothing may learn from them"
+            )
+        told |= {"seeds": [min(seeds), max(seeds)], "profiles": sorted(set(rows[PROFILE]))}
+    return told

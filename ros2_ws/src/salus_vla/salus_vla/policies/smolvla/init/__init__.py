@@ -1,0 +1,1 @@
+"""Untrained ensembles without a network."""

@@ -1,0 +1,155 @@
+"""LeRobot's pre- and post-processor pipelines of a member: loaded by path, then checked.
+
+LeRobot imports and calls any class that a pipeline's JSON names, and leaves a feature as it is when the normaliser has
+no statistics for it. Here only the steps of SmolVLA are accepted, and missing statistics are an error.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lerobot.configs import FeatureType, NormalizationMode
+from lerobot.policies.factory import make_pre_post_processors
+from torch import Tensor
+
+from salus_vla.contract.errors import ModelError
+from salus_vla.policies.smolvla.features import ACTION_KEY, STATE_DIM, STATE_KEY, check_statistics
+
+PREPROCESSOR = "policy_preprocessor.json"
+POSTPROCESSOR = "policy_postprocessor.json"
+
+_NORMALIZER, _UNNORMALIZER = "normalizer_processor", "unnormalizer_processor"
+_STEPS = {
+    PREPROCESSOR: (
+        "rename_observations_processor",
+        "to_batch_processor",
+        "smolvla_new_line_processor",
+        "tokenizer_processor",
+        "device_processor",
+        _NORMALIZER,
+    ),
+    POSTPROCESSOR: (_UNNORMALIZER, "device_processor"),
+}
+# Differ between members without a difference in what the pipeline does: the tokenizer is compared by its vocabulary, of
+# the features only state and action are normalised.
+_FREE = ("tokenizer_name", "features", "device")
+
+Pipelines = tuple[Any, Any]
+
+
+def load_processors(folder: Path, vlm: str, device: str, *, tokenizer: Any = None) -> Pipelines:
+    """Loads a member's pre- and post-processor.
+
+    Args:
+        folder: the member's folder.
+        vlm: folder or Hub name of the VLM, which has the tokenizer.
+        device: where the pre-processor puts the batch.
+        tokenizer: of this VLM, if it is loaded already; reading one takes a good part of a second.
+
+    Raises:
+        ModelError: a file is broken, a step is not SmolVLA's, or statistics are missing or wrong.
+    """
+    for file in (PREPROCESSOR, POSTPROCESSOR):
+        _check_steps(folder / file)
+    overrides: dict[str, dict[str, Any]] = {
+        "tokenizer_processor": {"tokenizer_name": vlm},
+        "device_processor": {"device": device},
+    }
+    if tokenizer is not None:
+        overrides["tokenizer_processor"]["tokenizer"] = tokenizer
+    try:
+        # The configuration argument chooses between policies' own loaders; SmolVLA has none.
+        pre, post = make_pre_post_processors(None, str(folder), preprocessor_overrides=overrides)
+    except Exception as error:  # the pipelines raise whatever their steps raise
+        raise ModelError(f"{folder / PREPROCESSOR}, {POSTPROCESSOR}: {type(error).__name__}: {error}") from error
+    _check_normalizer(pre, _NORMALIZER, STATE_KEY, FeatureType.STATE, folder / PREPROCESSOR)
+    _check_normalizer(post, _UNNORMALIZER, ACTION_KEY, FeatureType.ACTION, folder / POSTPROCESSOR)
+    return pre, post
+
+
+def check_same_processors(first: Pipelines, first_folder: Path, other: Pipelines, folder: Path) -> None:
+    """Checks that two members' pipelines do the same, because one batch goes through the first member's.
+
+    Raises:
+        ModelError: they differ; the message has both files and both values.
+    """
+    for one, two, file in zip(first, other, (PREPROCESSOR, POSTPROCESSOR), strict=True):
+        left, right = _behaviour(one), _behaviour(two)
+        for key in sorted(left.keys() | right.keys()):
+            a, b = left.get(key), right.get(key)
+            if a != b:
+                raise ModelError(f"members differ in '{key}': {a} in {first_folder / file}, {b} in {folder / file}")
+    one_tokenizer, other_tokenizer = tokenizer_of(first), tokenizer_of(other)
+    if one_tokenizer is not other_tokenizer and one_tokenizer.get_vocab() != other_tokenizer.get_vocab():
+        names = [pipelines[0].steps[_index("tokenizer_processor")].tokenizer_name for pipelines in (first, other)]
+        raise ModelError(f"members differ in the tokenizer's vocabulary: {names[0]} and {names[1]}")
+
+
+def _check_steps(path: Path) -> None:
+    """Raises ModelError unless the pipeline has exactly SmolVLA's steps in their order."""
+    try:
+        steps = json.loads(path.read_text(encoding="utf-8"))["steps"]
+        names = [step.get("registry_name", f"class {step.get('class')}") for step in steps]
+        states = [str(step.get("state_file", "")) for step in steps]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: expected a JSON object with a list 'steps' ({error})") from error
+    expected = _STEPS[path.name]
+    if tuple(names) != expected:
+        raise ModelError(f"{path}: steps are {names}, expected {list(expected)}")
+    for state in states:
+        if state and not (path.parent / state).is_file():
+            raise ModelError(f"{path.parent / state} is missing, 'state_file' in {path} names it")
+
+
+def _index(step: str) -> int:
+    return _STEPS[PREPROCESSOR].index(step)
+
+
+def tokenizer_of(pipelines: Pipelines) -> Any:
+    """The tokenizer of loaded pipelines."""
+    return pipelines[0].steps[_index("tokenizer_processor")].input_tokenizer
+
+
+def without_language(preprocessor: Any) -> Any:
+    """The pre-processor for an instruction whose tokens are known: the same steps, but for the two about language."""
+    left_out = (_index("smolvla_new_line_processor"), _index("tokenizer_processor"))
+    steps = [step for index, step in enumerate(preprocessor.steps) if index not in left_out]
+    return replace(preprocessor, steps=steps)
+
+
+def _check_normalizer(pipeline: Any, name: str, key: str, kind: FeatureType, path: Path) -> None:
+    step = pipeline.steps[_STEPS[path.name].index(name)]
+    feature = step.features.get(key)
+    if feature is None or feature.type is not kind:
+        raise ModelError(f"{path}: features of {name} have no {kind.value} '{key}': {step.features}")
+    if step.normalize_observation_keys is not None:
+        raise ModelError(f"{path}: normalize_observation_keys of {name} is not supported; remove it")
+    if step.norm_map.get(FeatureType.VISUAL, NormalizationMode.IDENTITY) is not NormalizationMode.IDENTITY:
+        raise ModelError(f"{path}: norm_map VISUAL is {step.norm_map[FeatureType.VISUAL].value}, expected IDENTITY")
+    mode = step.norm_map.get(kind, NormalizationMode.IDENTITY)
+    check_statistics(_statistics(step), key, STATE_DIM, mode.value, str(path))
+
+
+def _statistics(step: Any) -> dict[str, dict[str, Tensor]]:
+    """Statistics of a normaliser, feature -> name -> tensor."""
+    statistics: dict[str, dict[str, Tensor]] = {}
+    for flat, tensor in step.state_dict().items():
+        key, name = flat.rsplit(".", 1)
+        statistics.setdefault(key, {})[name] = tensor
+    return statistics
+
+
+def _behaviour(pipeline: Any) -> dict[str, Any]:
+    """What decides on a pipeline's output, as plain values: settings of its steps, statistics of state and action."""
+    values: dict[str, Any] = {}
+    for step in pipeline.steps:
+        name = type(step).__name__
+        values |= {f"{name}.{key}": value for key, value in step.get_config().items() if key not in _FREE}
+        for key, tensor in step.state_dict().items():
+            if key.rsplit(".", 1)[0] in (STATE_KEY, ACTION_KEY):
+                values[key] = tensor.to(torch.float64).tolist()
+    return values

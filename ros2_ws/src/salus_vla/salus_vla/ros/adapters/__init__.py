@@ -1,0 +1,1 @@
+"""Between rclpy and the pure objects: messages, QoS, parameters, lifecycle, status."""

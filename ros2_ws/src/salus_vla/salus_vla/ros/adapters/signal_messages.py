@@ -1,0 +1,27 @@
+"""The signals of a decision as a ROS message; apart from `messages`, so that the command gate loads no policy."""
+
+from __future__ import annotations
+
+import array
+
+from salus_msgs.msg import SafetySignals
+from salus_vla.contract import ARM_DOF
+from salus_vla.control.controller import Decision
+from salus_vla.ros.adapters.standard_messages import header
+from salus_vla.signals.safety_signals import NAMES, SCHEMA_VERSION
+
+
+def safety_signals(decision: Decision) -> SafetySignals:
+    """The message of one decision."""
+    vector = decision.signals
+    return SafetySignals(
+        header=header(decision.stamp_ns),
+        schema_version=SCHEMA_VERSION,
+        members=vector.members,
+        noise_samples=vector.noise_samples,
+        valid=vector.valid,
+        decision=decision.number,
+        inference_ms=decision.inference_ms,
+        member_actions=array.array("f", vector.member_actions[:, :ARM_DOF].ravel()),
+        **{name: float(value) for name, value in zip(NAMES, vector.values, strict=True)},
+    )

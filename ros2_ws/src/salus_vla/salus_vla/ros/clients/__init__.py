@@ -1,0 +1,1 @@
+"""What talks to a running graph from outside of its nodes."""

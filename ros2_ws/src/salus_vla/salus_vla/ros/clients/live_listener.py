@@ -1,0 +1,115 @@
+"""Hears every topic of the contract and hands the messages on: for `salus watch` and `salus view live`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from salus_msgs.msg import Episode
+from salus_vla.contract import CLOCK, EPISODE, SAFETY_SIGNALS, STATUS_TOPIC, TOPICS, Topic
+from salus_vla.data.bags.episode_event import OUTCOMES, EpisodeNotice, Kind
+from salus_vla.ros.adapters.messages import to_ns
+from salus_vla.ros.adapters.qos_profiles import interface_class
+from salus_vla.ros.adapters.subscribe import subscribe
+from salus_vla.signals.safety_signals import NAMES
+from salus_vla.views.graph_monitor import GraphMonitor
+
+# What the terminal shows the content of; of all others it only needs to know that they came.
+SHOWN = (CLOCK.name, EPISODE.name, SAFETY_SIGNALS.name, STATUS_TOPIC.name)
+
+
+class LiveListener:
+    """Subscribes to the contract's topics in a context of its own, so that Ctrl-C stays with the caller."""
+
+    def __init__(
+        self,
+        name: str,
+        on_message: Callable[[Topic, Any], None],
+        *,
+        topics: Iterable[Topic] = TOPICS,
+        read: Collection[str] | None = None,
+    ) -> None:
+        """Subscribes.
+
+        Args:
+            name: of the node.
+            on_message: called with each message; with its bytes unless its topic is one of `read`.
+            topics: of the contract.
+            read: names of the topics to deserialize, all by default.
+        """
+        self._context = Context()
+        rclpy.init(args=[], context=self._context)
+        self._node = Node(name, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        for topic in topics:
+            if topic.optional and not _is_installed(topic):
+                continue
+            raw = read is not None and topic.name not in read
+            subscribe(self._node, topic, _handler(topic, on_message), keep_all=True, raw=raw)
+
+    def __enter__(self) -> LiveListener:
+        """Nothing more to do."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the graph."""
+        self._executor.shutdown()
+        self._node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def listen(self, seconds: float) -> None:
+        """Hands on what comes for this long, wall time [s]."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0.0:
+            self._executor.spin_once(timeout_sec=left)
+
+
+def note(monitor: GraphMonitor, topic: Topic, message: Any) -> None:
+    """Gives a message to the terminal's model; topics that are not in `SHOWN` as bytes."""
+    now_s = time.monotonic()
+    monitor.message(topic.name, now_s)
+    if topic.name == CLOCK.name:
+        monitor.clock(to_ns(message.clock) * 1e-9, now_s)
+    elif topic.name == SAFETY_SIGNALS.name:
+        monitor.decision(message.decision, message.inference_ms, [getattr(message, name) for name in NAMES])
+    elif topic.name == STATUS_TOPIC.name:
+        monitor.status(message.role, message.state, message.reason, message.detail)
+    elif topic.name == EPISODE.name:
+        monitor.episode(notice_of(message))
+
+
+def notice_of(message: Episode) -> EpisodeNotice:
+    """What a message on /salus/episode says."""
+    return EpisodeNotice(
+        kind=Kind(message.kind),
+        stamp_ns=to_ns(message.header.stamp),
+        run_id=message.run_id,
+        episode=message.episode,
+        seed=message.seed,
+        task=message.task,
+        policy_source=message.policy_source,
+        outcome=OUTCOMES[message.outcome],
+        event=message.event,
+        event_stamp_ns=to_ns(message.event_stamp) or None,
+        decisions=message.decisions,
+        detail=message.detail,
+    )
+
+
+def _handler(topic: Topic, on_message: Callable[[Topic, Any], None]) -> Callable[..., None]:
+    return lambda message, *_: on_message(topic, message)  # with raw messages comes when they were sent
+
+
+def _is_installed(topic: Topic) -> bool:
+    try:
+        interface_class(topic)
+    except ImportError:
+        return False
+    return True

@@ -1,0 +1,311 @@
+"""Feeds the recorded inputs of an episode to a real `vla_ensemble` process, which decides on them again.
+
+It is fed as a simulator in lockstep feeds it: the next frame goes out when the last one has its command and, where it
+has a camera set, its decision. What was commanded then and what is commanded now is the same as long as the decisions
+are.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import rclpy
+import yaml
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+
+from salus_msgs.msg import SafetySignals, Status
+from salus_vla import contract
+from salus_vla.config.parameters import PARAMETER_FORMAT, parameter_names
+from salus_vla.contract import Topic
+from salus_vla.contract.errors import ModelError, RecordingError, SimulatorError
+from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
+from salus_vla.data.bags.run_info import read_bag
+from salus_vla.data.replay.comparison import RecordedDecision
+from salus_vla.data.replay.recorded_inputs import INPUTS, InputFrame, read_frames, read_story
+from salus_vla.processes import start_with_parent
+from salus_vla.ros.adapters.messages import to_ns
+from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.ros.adapters.subscribe import subscribe
+from salus_vla.ros.environment.domains import private_graph
+from salus_vla.ros.launch.packages import find_executable
+from salus_vla.ros.nodes.ensemble_parameters import EnsembleParameters
+
+NODE = "vla_ensemble"
+FACTS = "policy."  # prefix of what the policy's node says of itself in the provenance of a bag
+_PARAMETERS = f"{FACTS}param."
+_NEEDS_POSES = "expert"
+_READY_S = 300.0  # wall time to load a model, and for one decision: a large ensemble on a CPU is slow
+_END_S = 10.0
+_LOG_LINES = 15
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """What a policy decided on recorded observations.
+
+    Attributes:
+        decisions: in order.
+        facts: what its node says of itself: parameters, hashes, versions.
+    """
+
+    decisions: tuple[RecordedDecision, ...]
+    facts: dict[str, str]
+
+
+def decide_again(bag: Path, model: str | None, on_decision: Callable[[int], None]) -> Repeated:
+    """Decides on the observations of a bag with the parameters of its recording, in a private ROS domain.
+
+    Args:
+        bag: folder of a finished bag of one episode.
+        model: as `salus collect --model`; None for the recorded one.
+        on_decision: called with the number of decisions made so far.
+
+    Raises:
+        RecordingError: the bag cannot be read, or does not hold the inputs of the policy.
+        ModelError: the policy cannot be loaded or fails on an observation.
+        SimulatorError: the node does not answer.
+    """
+    story = read_story(bag)
+    parameters = recorded_parameters(read_bag(bag).custom_data, model)
+    # Never the user's domain: a graph that runs there would be commanded.
+    environment = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
+    needs_poses = parameters["policy"] == _NEEDS_POSES
+    with private_graph(environment), tempfile.TemporaryDirectory(prefix="salus_recompute_") as folder:
+        # What keeps the graph on this machine holds for this process as well.
+        os.environ.update({name: value for name, value in environment.items() if name != "ROS_DOMAIN_ID"})
+        domain = int(environment["ROS_DOMAIN_ID"])
+        with (
+            _Feeder(domain, needs_poses=needs_poses) as feeder,
+            _node_process(parameters, Path(folder), environment) as process,
+        ):
+            feeder.bring_up(process)
+            _feed(bag, story.start_ns, story.started, feeder, on_decision)
+    return Repeated(tuple(feeder.decisions), feeder.facts)
+
+
+def recorded_parameters(provenance: Mapping[str, str], model: str | None) -> dict[str, Any]:
+    """Parameters of vla_ensemble that repeat a recording, and let us configure and activate it.
+
+    Args:
+        provenance: custom data of the bag.
+        model: replaces the recorded members.
+
+    Raises:
+        RecordingError: a recorded value cannot be read.
+    """
+    values: dict[str, Any] = {}
+    as_json = provenance.get(f"{FACTS}{PARAMETER_FORMAT}") == "json"
+    for name, field in parameter_names(EnsembleParameters).items():
+        text = provenance.get(f"{_PARAMETERS}{name}")
+        value = field.default
+        if text is not None:
+            try:
+                value = json.loads(text) if as_json else _literal(text, field.default)
+            except (ValueError, SyntaxError) as error:
+                raise RecordingError(f"{_PARAMETERS}{name} is recorded as {text!r:.80}, which is no value") from error
+        values[name] = [item for item in value if item] if isinstance(value, tuple | list) else value
+    if model is not None:
+        values |= {"policy": "ensemble", "model.members": [model]}
+    values |= {"pacing": "lockstep", "autostart": False, "use_sim_time": True}
+    return {name: value for name, value in values.items() if value != []}  # an empty list has no type in YAML
+
+
+def _literal(text: str, default: Any) -> Any:
+    """A value of a bag from before parameters were recorded as JSON."""
+    return text if isinstance(default, str) else ast.literal_eval(text)
+
+
+def _feed(bag: Path, start_ns: int, started: bytes, feeder: _Feeder, on_decision: Callable[[int], None]) -> None:
+    frames = (frame for frame in read_frames(bag) if frame.stamp_ns >= start_ns - HALF_FRAME_NS)
+    first = next(frames, None)
+    if first is None or first.stamp_ns > start_ns + HALF_FRAME_NS or not first.decided:
+        raise RecordingError(f"{bag}: does not hold the first observation of its episode, of {start_ns * 1e-9:.2f} s")
+    # As in a run, the node knows time and observation before it hears of the episode.
+    feeder.send(first)
+    feeder.wait_until_ready(first.stamp_ns)
+    feeder.publish(contract.EPISODE.name, started)
+    feeder.wait_for_answer(first)
+    on_decision(len(feeder.decisions))
+    for frame in frames:
+        feeder.send(frame)
+        feeder.wait_for_answer(frame)
+        if frame.decided:
+            on_decision(len(feeder.decisions))
+
+
+@contextmanager
+def _node_process(
+    parameters: Mapping[str, Any], folder: Path, environment: Mapping[str, str]
+) -> Iterator[_NodeProcess]:
+    file, log = folder / "parameters.yaml", folder / "vla_ensemble.log"
+    file.write_text(yaml.safe_dump({NODE: {"ros__parameters": dict(parameters)}}), encoding="utf-8")
+    executable = find_executable("salus_vla", NODE, environment)
+    with log.open("wb") as output:
+        process = start_with_parent(
+            [str(executable), "--ros-args", "--params-file", str(file)],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield _NodeProcess(process, log)
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@dataclass(frozen=True)
+class _NodeProcess:
+    """The policy's process and the file with its output."""
+
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+    def check(self) -> None:
+        """Raises ModelError when the process has ended."""
+        if self.popen.poll() is not None:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+            raise ModelError("\n".join([f"{NODE} has ended with exit code {self.popen.returncode}:", *lines]))
+
+
+class _Feeder:
+    """Publishes what the simulator published, and hears the answers.
+
+    Attributes:
+        decisions: every message on /salus/safety_signals so far.
+        facts: of the newest status of the policy.
+    """
+
+    def __init__(self, domain: int, *, needs_poses: bool) -> None:
+        """Connects; before the policy's process is started, so that it knows us from its first message on."""
+        self.decisions: list[RecordedDecision] = []
+        self.facts: dict[str, str] = {}
+        self._status: Status | None = None
+        self._answered_ns = -1
+        self._process: _NodeProcess | None = None
+        self._context = Context()  # its own: the default one takes Ctrl-C away from us
+        rclpy.init(args=[], context=self._context, domain_id=domain)
+        self._node = Node("salus_recompute", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        subscribe(self._node, contract.STATUS_TOPIC, self._on_status, keep_all=True)
+        subscribe(self._node, contract.JOINT_TARGET, self._on_command, keep_all=True)
+        subscribe(self._node, contract.SAFETY_SIGNALS, self._on_signals, keep_all=True)
+        self._change_state = self._node.create_client(ChangeState, f"/{NODE}/change_state")
+        self._publishers = {topic.name: self._publisher(topic) for topic in (*INPUTS, contract.EPISODE)}
+        poses = [topic.name for topic in map(contract.pose_topic, contract.ENTITIES)]
+        self._heard = [item for name, item in self._publishers.items() if needs_poses or name not in poses]
+
+    def __enter__(self) -> _Feeder:
+        """Nothing more to do."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the graph."""
+        self._executor.shutdown()
+        self._node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def bring_up(self, process: _NodeProcess) -> None:
+        """Configures and activates the policy's node, and waits until it hears us.
+
+        Raises:
+            ModelError: the policy cannot be loaded, or its process ends.
+        """
+        self._process = process
+        self._wait(self._change_state.service_is_ready, f"{NODE} to start")
+        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+            request = ChangeState.Request(transition=Transition(id=transition))
+            future = self._change_state.call_async(request)
+            self._wait(future.done, f"{NODE} to be configured and activated")
+            answer = future.result()
+            if answer is None or not answer.success:
+                self._wait(self._has_failed, f"{NODE} to say why it failed")
+                raise ModelError(self._status.detail if self._status is not None else f"{NODE} failed")
+        self._wait(lambda: all(item.get_subscription_count() for item in self._heard), f"{NODE} to subscribe")
+
+    def send(self, frame: InputFrame) -> None:
+        """Publishes a frame."""
+        for topic, raw in frame.messages:
+            self.publish(topic, raw)
+
+    def publish(self, topic: str, raw: bytes) -> None:
+        """Publishes a serialized message."""
+        self._publishers[topic].publish(raw)
+
+    def wait_until_ready(self, stamp_ns: int) -> None:
+        """Waits until the node has made the observation of this stamp [ns]."""
+        self._wait(partial(self._is_ready, stamp_ns), f"{NODE} to see the observation of {stamp_ns * 1e-9:.2f} s")
+
+    def wait_for_answer(self, frame: InputFrame) -> None:
+        """Waits for the command, and for the decision if the frame has a camera set.
+
+        Raises:
+            ModelError: the decision failed.
+        """
+        self._wait(lambda: self._answered_ns >= frame.stamp_ns, f"the command of {frame.stamp_ns * 1e-9:.2f} s")
+        if frame.decided:
+            self._wait(partial(self._has_decided, frame.stamp_ns), f"the decision of {frame.stamp_ns * 1e-9:.2f} s")
+        if self._has_failed():
+            assert self._status is not None
+            raise ModelError(f"{NODE}: {self._status.reason}: {self._status.detail}")
+
+    def _publisher(self, topic: Topic) -> Any:
+        return self._node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
+
+    def _on_status(self, message: Status) -> None:
+        if message.role == "policy":
+            self._status = message
+            self.facts = {item.key: item.value for item in message.facts}
+
+    def _on_command(self, message: JointState) -> None:
+        self._answered_ns = max(self._answered_ns, to_ns(message.header.stamp))
+
+    def _on_signals(self, message: SafetySignals) -> None:
+        self.decisions.append(RecordedDecision.of(message))
+
+    def _has_failed(self) -> bool:
+        return self._status is not None and self._status.state == Status.FAILED
+
+    def _is_ready(self, stamp_ns: int) -> bool:
+        status = self._status
+        return (
+            status is not None
+            and status.state == Status.READY
+            and abs(to_ns(status.header.stamp) - stamp_ns) <= HALF_FRAME_NS
+        )
+
+    def _has_decided(self, stamp_ns: int) -> bool:
+        return bool(self.decisions) and self.decisions[-1].stamp_ns >= stamp_ns - HALF_FRAME_NS
+
+    def _wait(self, condition: Callable[[], bool], what: str) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + _READY_S
+        while not condition():
+            self._process.check()
+            if time.monotonic() > deadline:
+                words = f"; its status: {self._status.reason} {self._status.detail}" if self._status else ""
+                raise SimulatorError(f"waited {_READY_S:.0f} s for {what}{words}")
+            self._executor.spin_once(timeout_sec=0.1)

@@ -1,0 +1,267 @@
+"""Makes the observations of `salus check-sim`: listens, resets, commands, looks again. The rules are in `sim_check`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
+
+from salus_vla import contract
+from salus_vla.config.scene import Scene
+from salus_vla.contract import CAMERAS, DISCOVERY_S, ENTITIES, FRAME_HZ, JOINT_STATES, SIMULATOR_TOPICS, Service
+from salus_vla.contract.bodies import CUBE
+from salus_vla.contract.types import FloatArray, ImageArray
+from salus_vla.ros.adapters.messages import header
+from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.ros.clients.sim_listener import SimListener
+from salus_vla.simulation.conformance.behaviour_rules import newest_went
+from salus_vla.simulation.conformance.experiments import (
+    EXPERIMENTS,
+    HELD,
+    HELD_JOINT,
+    NEWEST,
+    NEWEST_TRIES,
+    RESETS,
+    SETTLE_FRAMES,
+    UNKNOWN,
+    Experiment,
+)
+from salus_vla.simulation.conformance.observed import Joints, Move, Observed, ResetSeen
+
+NODE = "salus_check_sim"
+_FRAME_NS = round(1e9 / FRAME_HZ)
+_WINDOW_FRAMES = 100
+_LATER_FRAMES = 15  # in which three camera frames pass
+_LIMIT_S = 10.0  # wall time for anything that a simulator that works does within a second
+_PICTURES_S = 15.0  # a software renderer draws its first picture late
+_IDENTITY = (0.0, 0.0, 0.0, 1.0)
+_FIRST = (contract.CLOCK.name, JOINT_STATES.name)
+
+
+class SimChecker:
+    """One simulator that is watched and tried."""
+
+    def __init__(self, listener: SimListener, scene: Scene) -> None:
+        """Takes a listener; `scene` says where home is."""
+        self._hears = listener
+        self._home = dict(zip(contract.JOINTS, scene.robot.home_position.tolist(), strict=True))
+        command = contract.JOINT_COMMAND
+        # Deeper than the contract's, so that it is the simulator's queue that decides which commands count.
+        self._commands = listener.node.create_publisher(
+            JointState, command.name, profile(command.qos, depth=_LATER_FRAMES)
+        )
+        self._services: dict[Service, Client] = {
+            service: listener.node.create_client(interface_class(service), service.name)
+            for service in (contract.SIM_RESET, contract.SIM_SET_PARAMETERS)
+        }
+        self._answer: tuple[tuple[str, float], ...] | None = None  # what each frame is answered with
+        self._heard: frozenset[str] = frozenset()  # topics that came while nothing was commanded
+        listener.on_joints = self._answer_frame
+
+    def heard(self) -> bool:
+        """Whether /clock or /joint_states came."""
+        return any(self._hears.counts.get(name) for name in _FIRST)
+
+    def observe(self) -> Observed:
+        """Everything the rules need; about twenty seconds with a simulator in real time."""
+        hears = self._hears
+        due = {topic.name for topic in SIMULATOR_TOPICS if topic.rate_hz is not None and not topic.optional}
+        hears.until(lambda: due <= hears.counts.keys(), _PICTURES_S)
+        hears.forget()
+        self._pass(_WINDOW_FRAMES)
+        stamps, counts, joints = hears.stamps, hears.counts, hears.joints
+        pictures, lenses, poses = hears.pictures, hears.lenses, hears.poses
+        hears.forget()  # begins new containers
+        self._heard = frozenset(counts)
+        clock = stamps.get(contract.CLOCK.name) or [0]
+        hears.until(self._everything_known, DISCOVERY_S)
+        publishers, readers, services = hears.publishers(), hears.command_readers(), hears.services()
+        (seed, pose), *others = RESETS
+        resets = [self._reset(seed, pose)]
+        home = self._look()
+        cube = hears.poses[CUBE][-1].position if hears.poses[CUBE] else None
+        moves, moved = {}, {}
+        for experiment in EXPERIMENTS:
+            moves[experiment.name] = self._try_newest() if experiment is NEWEST else self._try(experiment)
+            if experiment is HELD:
+                moved = self._look()
+        resets += [self._reset(*other) for other in others]
+        self._answer = None
+        return Observed(
+            publishers=publishers,
+            publishers_later=hears.publishers(),
+            command_readers=readers,
+            services=services,
+            installed=hears.installed,
+            window_ns=max(clock) - min(clock),
+            counts=counts,
+            stamps=stamps,
+            all_stamps=hears.all_stamps,
+            joints=joints,
+            pictures=pictures,
+            lenses=lenses,
+            poses=poses,
+            resets=resets,
+            moves=moves,
+            home=home,
+            moved=moved,
+            cube=cube,
+        )
+
+    # -- frames --------------------------------------------------------------------------------------------------------
+
+    def _answer_frame(self, joints: Joints) -> None:
+        if self._answer is not None:
+            self._send(joints.stamp_ns, self._answer)
+
+    def _send(self, stamp_ns: int, command: tuple[tuple[str, float], ...]) -> None:
+        self._commands.publish(_to_message(stamp_ns, command))
+
+    def _pass(self, frames: int) -> bool:
+        """Waits until this many frames have passed."""
+        hears = self._hears
+        begin_ns = hears.newest.get(JOINT_STATES.name, 0)
+        return hears.until(
+            lambda: hears.newest.get(JOINT_STATES.name, 0) >= begin_ns + (frames - 0.5) * _FRAME_NS, _LIMIT_S
+        )
+
+    def _idle(self) -> tuple[tuple[str, float], ...]:
+        """A command that changes nothing of the experiments."""
+        return ((HELD_JOINT, self._home[HELD_JOINT]),)
+
+    # -- services ------------------------------------------------------------------------------------------------------
+
+    def _call(self, service: Service, request: Any) -> Any:
+        """The answer, or None."""
+        client = self._services[service]
+        if not self._hears.until(client.service_is_ready, _LIMIT_S):
+            return None
+        future = client.call_async(request)
+        return future.result() if self._hears.until(future.done, _LIMIT_S) else None
+
+    def _set(self, values: dict[str, Any]) -> str:
+        """Why the parameters of the next reset were refused, empty when they were taken."""
+        parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+        answer = self._call(contract.SIM_SET_PARAMETERS, SetParameters.Request(parameters=parameters))
+        if answer is None:
+            return f"{contract.SIM_SET_PARAMETERS.name} gave no answer"
+        return next((result.reason or "refused" for result in answer.results if not result.successful), "")
+
+    def _reset(self, seed: int, cube: tuple[float, ...] | None) -> ResetSeen:
+        hears = self._hears
+        self._answer = None
+        refusal = self._set({"seed": seed} | ({} if cube is None else {f"{CUBE}.pose": [*cube, *_IDENTITY]}))
+        before_ns = hears.newest.get(contract.CLOCK.name, 0)
+        hears.forget()
+        answer = self._call(contract.SIM_RESET, Trigger.Request())
+        words = answer.message if answer is not None else f"{contract.SIM_RESET.name} gave no answer"
+        first_ns = _first_stamp(words)
+        near = _near(first_ns)
+        expected = [e for e in ENTITIES if contract.pose_topic(e).name in self._heard]
+        hears.until(lambda: _find(hears.joints, near) and all(_find(hears.poses[e], near) for e in expected), _LIMIT_S)
+        joints, poses = _find(hears.joints, near), {e: _find(hears.poses[e], near) for e in ENTITIES}
+        hears.flags.clear()
+        self._answer = self._idle()
+        if joints is not None:  # nobody answered that frame yet; it waits in lockstep
+            self._answer_frame(joints)
+        self._pass(_LATER_FRAMES)
+        return ResetSeen(
+            seed=seed,
+            cube=cube,
+            accepted=not refusal and answer is not None and answer.success,
+            answer=refusal or words,
+            before_ns=before_ns,
+            first_ns=first_ns,
+            joints=joints,
+            later=hears.joints[-1] if hears.joints else None,
+            poses={entity: pose for entity, pose in poses.items() if pose is not None},
+            contacts=_find(hears.contacts, near),
+            flags=dict(hears.flags),
+        )
+
+    # -- arm and cameras -----------------------------------------------------------------------------------------------
+
+    def _try(self, experiment: Experiment) -> Move:
+        """Sends the commands of an experiment and answers frames with the last of them."""
+        hears = self._hears
+        self._answer = None  # in lockstep the next frame waits
+        hears.forget()
+        hears.until(lambda: hears.joints, _LIMIT_S / _LATER_FRAMES)
+        stamp_ns, before = hears.newest.get(JOINT_STATES.name, 0), self._position()
+        # Made before the first is sent: a simulator that waits for one should find all of them.
+        for message in [_to_message(stamp_ns, command) for command in experiment.commands]:
+            self._commands.publish(message)
+        if experiment is UNKNOWN:
+            # Handled before the call is answered, so that no right command takes its place in a queue of one.
+            self._set({})
+        again = experiment.commands and experiment is not UNKNOWN
+        self._answer = experiment.commands[-1] if again else self._idle()
+        if experiment is not NEWEST:
+            self._send(stamp_ns, self._answer)
+        if before is None or not experiment.goes:
+            return Move(before, self._position() if self._pass(experiment.frames) else None)
+        gone = lambda: next((f.position for f in hears.joints if _apart(f.position, before) >= experiment.goes), None)  # noqa: E731
+        last_ns = stamp_ns + experiment.frames * _FRAME_NS
+        hears.until(lambda: gone() is not None or hears.newest.get(JOINT_STATES.name, 0) > last_ns, _LIMIT_S)
+        after = gone()
+        return Move(before, self._position() if after is None else after)
+
+    def _try_newest(self) -> Move:
+        """The burst of commands, again from home where an older one of them was obeyed first."""
+        joint = NEWEST.commands[-1][0][0]
+        for _ in range(NEWEST_TRIES):
+            move = self._try(NEWEST)
+            went = newest_went(move)
+            if went is None or went < 0.0:
+                break
+            self._try(Experiment("back", (((joint, self._home[joint]),),), SETTLE_FRAMES))
+        return move
+
+    def _position(self) -> FloatArray | None:
+        return self._hears.joints[-1].position if self._hears.joints else None
+
+    def _look(self) -> dict[str, ImageArray]:
+        """The next picture of each camera, while frames are answered."""
+        hears = self._hears
+        since_ns = hears.newest.get(JOINT_STATES.name, 0)
+        cameras = [camera for camera in CAMERAS if camera in hears.pixels]  # the others sent nothing readable so far
+        hears.until(lambda: all(hears.pixels[camera][0] >= since_ns for camera in cameras), _LIMIT_S)
+        return {camera: hears.pixels[camera][1] for camera in cameras if hears.pixels[camera][0] >= since_ns}
+
+    def _everything_known(self) -> bool:
+        publishers = self._hears.publishers()
+        found = all(publishers[topic.name] for topic in SIMULATOR_TOPICS if not topic.optional)
+        offered = all(service.name in self._hears.services() for service in self._services)
+        return found and offered and bool(self._hears.command_readers())
+
+
+def _first_stamp(answer: str) -> int | None:
+    """The stamp in the answer of a reset; None when there is none."""
+    try:
+        return int(json.loads(answer)["stamp_ns"])
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _to_message(stamp_ns: int, command: tuple[tuple[str, float], ...]) -> JointState:
+    names, positions = zip(*command, strict=True)
+    return JointState(header=header(stamp_ns), name=list(names), position=list(positions))
+
+
+def _apart(position: FloatArray, other: FloatArray) -> float:
+    return float(np.abs(position - other).max()) if position.shape == other.shape else 0.0
+
+
+def _near(stamp_ns: int | None) -> Callable[[Any], bool]:
+    return lambda message: stamp_ns is not None and abs(message.stamp_ns - stamp_ns) < _FRAME_NS // 2
+
+
+def _find(messages: list[Any], wanted: Callable[[Any], bool]) -> Any:
+    return next((message for message in messages if wanted(message)), None)

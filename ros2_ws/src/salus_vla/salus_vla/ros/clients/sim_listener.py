@@ -1,0 +1,214 @@
+"""Hears a simulator for `salus check-sim`: what comes on its topics becomes the plain data of `sim_check.observed`."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+
+from salus_vla import contract
+from salus_vla.contract import CAMERAS, ENTITIES, SIMULATOR_TOPICS, Topic
+from salus_vla.contract.errors import MessageError
+from salus_vla.contract.types import ImageArray
+from salus_vla.ros.adapters.image_messages import to_array
+from salus_vla.ros.adapters.messages import to_contacts, to_ns
+from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.simulation.conformance.observed import Endpoint, Joints, Lens, Picture, Placed, Touched
+
+_DEPTH = 200  # the simulator's queue decides what is lost, not ours
+_SPIN_S = 0.05
+
+
+class SimListener:
+    """Receives every topic of a simulator, in a context of its own so that Ctrl-C stays with the caller.
+
+    Attributes:
+        node: to command the simulator with.
+        stamps: topic -> stamps since the last `forget` [ns].
+        all_stamps: the same since the beginning.
+        counts: topic -> messages since the last `forget`.
+        joints, pictures, lenses, poses, contacts: messages since the last `forget`.
+        flags: topic -> newest value of a Bool.
+        pixels: camera -> stamp and pixels of the newest image that could be read.
+        on_joints: called with each message on /joint_states.
+    """
+
+    def __init__(self, name: str) -> None:
+        """Subscribes to every topic whose type is installed."""
+        self._context = Context()
+        rclpy.init(args=[], context=self._context)
+        self.node = Node(name, context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self.on_joints: Callable[[Joints], None] = lambda _: None
+        self.all_stamps: dict[str, list[int]] = {}
+        self.flags: dict[str, bool] = {}
+        self.pixels: dict[str, tuple[int, ImageArray]] = {}
+        self.newest: dict[str, int] = {}
+        self.forget()
+        self.installed = frozenset(topic.name for topic in SIMULATOR_TOPICS if self._subscribe(topic))
+
+    def __enter__(self) -> SimListener:
+        """Nothing more to do."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the graph."""
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def forget(self) -> None:
+        """Drops what was received; the newest stamps, flags and pixels stay."""
+        self.stamps: dict[str, list[int]] = {name: [] for name in self.all_stamps}
+        self.counts: dict[str, int] = {}
+        self.joints: list[Joints] = []
+        self.pictures: dict[str, list[Picture]] = {camera: [] for camera in CAMERAS}
+        self.lenses: dict[str, list[Lens]] = {camera: [] for camera in CAMERAS}
+        self.poses: dict[str, list[Placed]] = {entity: [] for entity in ENTITIES}
+        self.contacts: list[Touched] = []
+
+    def until(self, condition: Callable[[], Any], limit_s: float) -> bool:
+        """Handles messages until the condition holds; False when it did not within the wall time [s]."""
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            self._executor.spin_once(timeout_sec=_SPIN_S)
+        return True
+
+    # -- graph ---------------------------------------------------------------------------------------------------------
+
+    def publishers(self) -> dict[str, tuple[Endpoint, ...]]:
+        """Publishers of every topic of a simulator."""
+        found = self.node.get_publishers_info_by_topic
+        return {topic.name: tuple(map(_endpoint, found(topic.name))) for topic in SIMULATOR_TOPICS}
+
+    def command_readers(self) -> tuple[Endpoint, ...]:
+        """Subscribers of /joint_command."""
+        return tuple(map(_endpoint, self.node.get_subscriptions_info_by_topic(contract.JOINT_COMMAND.name)))
+
+    def services(self) -> Mapping[str, tuple[str, ...]]:
+        """Every service of the graph and its types."""
+        return {name: tuple(types) for name, types in self.node.get_service_names_and_types()}
+
+    # -- topics --------------------------------------------------------------------------------------------------------
+
+    def _subscribe(self, topic: Topic) -> bool:
+        try:
+            kind = interface_class(topic)
+        except ImportError:
+            if topic.optional:
+                return False
+            raise
+        self.node.create_subscription(kind, topic.name, self._reader(topic), profile(topic.qos, depth=_DEPTH))
+        return True
+
+    def _reader(self, topic: Topic) -> Callable[[Any], None]:
+        takes: dict[str, Callable[[Any], None]] = {
+            contract.JOINT_STATES.name: self._take_joints,
+            contract.CONTACT.name: lambda message: self.contacts.append(_touched(message)),
+        }
+        for flag in (contract.GRASPED.name, contract.CUBE_IN_BIN.name):
+            takes[flag] = partial(self._take_flag, flag)
+        for entity in ENTITIES:
+            takes[contract.pose_topic(entity).name] = partial(self._take_pose, entity)
+        for camera in CAMERAS:
+            takes[contract.image_topic(camera).name] = partial(self._take_image, camera)
+            takes[contract.camera_info_topic(camera).name] = partial(self._take_lens, camera)
+        take = takes.get(topic.name)
+
+        def read(message: Any) -> None:
+            self.counts[topic.name] = self.counts.get(topic.name, 0) + 1
+            stamp = (
+                message.clock if hasattr(message, "clock") else getattr(getattr(message, "header", None), "stamp", None)
+            )
+            if stamp is not None:
+                self.newest[topic.name] = to_ns(stamp)
+                for stamps in (self.stamps, self.all_stamps):
+                    stamps.setdefault(topic.name, []).append(to_ns(stamp))
+            if take is not None:
+                take(message)
+
+        return read
+
+    def _take_joints(self, message: Any) -> None:
+        joints = Joints(
+            to_ns(message.header.stamp),
+            message.header.frame_id,
+            tuple(message.name),
+            np.array(message.position),
+            np.array(message.velocity),
+            np.array(message.effort),
+        )
+        self.joints.append(joints)
+        self.on_joints(joints)
+
+    def _take_flag(self, topic: str, message: Any) -> None:
+        self.flags[topic] = message.data
+
+    def _take_pose(self, entity: str, message: Any) -> None:
+        self.poses[entity].append(_placed(message))
+
+    def _take_lens(self, camera: str, message: Any) -> None:
+        self.lenses[camera].append(_lens(message))
+
+    def _take_image(self, camera: str, message: Any) -> None:
+        stamp_ns = to_ns(message.header.stamp)
+        self.pictures[camera].append(
+            Picture(
+                stamp_ns,
+                message.header.frame_id,
+                message.encoding,
+                message.width,
+                message.height,
+                message.step,
+                bool(message.is_bigendian),
+                len(message.data),
+            )
+        )
+        with contextlib.suppress(MessageError):  # the rule of its form says so
+            self.pixels[camera] = (stamp_ns, to_array(message))
+
+
+def _endpoint(info: Any) -> Endpoint:
+    qos = info.qos_profile
+    return Endpoint(
+        info.topic_type,
+        qos.reliability == ReliabilityPolicy.RELIABLE,
+        qos.durability == DurabilityPolicy.TRANSIENT_LOCAL,
+        bytes(info.endpoint_gid).hex(),
+    )
+
+
+def _lens(message: Any) -> Lens:
+    arrays = (np.array(getattr(message, name)) for name in ("d", "k", "r", "p"))
+    stamp_ns, frame = to_ns(message.header.stamp), message.header.frame_id
+    return Lens(stamp_ns, frame, message.width, message.height, message.distortion_model, *arrays)
+
+
+def _placed(message: Any) -> Placed:
+    point, turn = message.pose.position, message.pose.orientation
+    return Placed(
+        to_ns(message.header.stamp),
+        message.header.frame_id,
+        np.array([point.x, point.y, point.z]),
+        np.array([turn.x, turn.y, turn.z, turn.w]),
+    )
+
+
+def _touched(message: Any) -> Touched:
+    try:
+        contacts = to_contacts(message)
+    except MessageError:
+        contacts = None
+    return Touched(to_ns(message.header.stamp), message.header.frame_id, contacts)

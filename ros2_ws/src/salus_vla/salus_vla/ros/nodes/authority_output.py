@@ -1,0 +1,65 @@
+"""Carries what an `Authority` decides into the graph: targets, states, signals, and jobs for the policy's thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+
+from salus_msgs.msg import SafetySignals
+from salus_vla import contract
+from salus_vla.control.authority_types import Job, Log, Observed, Output, Refuse, Report, Say, Send, Submit
+from salus_vla.control.controller import Decision
+from salus_vla.ros.adapters import messages
+from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.signal_messages import safety_signals
+from salus_vla.ros.adapters.status import StatusPublisher
+from salus_vla.ros.adapters.worker import Worker
+from salus_vla.ros.nodes.ensemble_diagnostics import EnsembleWatch
+
+
+class AuthorityOutput:
+    """Publishes on /salus/joint_target, /salus/safety_signals and /salus/status.
+
+    Attributes:
+        made: publishers, for whoever disconnects.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        status: StatusPublisher,
+        watch: EnsembleWatch,
+        worker: Worker[Job, tuple[Job, Decision]],
+    ) -> None:
+        """Creates the publishers."""
+        self._node, self._status, self._watch, self._worker = node, status, watch, worker
+        target, signals = contract.JOINT_TARGET, contract.SAFETY_SIGNALS
+        self._targets = node.create_publisher(JointState, target.name, profile(target.qos))
+        self._signals = node.create_publisher(SafetySignals, signals.name, profile(signals.qos))
+        self.made: tuple[Any, ...] = (self._targets, self._signals)
+
+    def carry(self, outputs: Iterable[Output]) -> None:
+        """Does what was decided, in order."""
+        for output in outputs:
+            match output:
+                case Send():
+                    began = time.perf_counter()
+                    self._targets.publish(messages.joint_command(output.stamp_ns, output.position))
+                    self._watch.commanded(output.stamp_ns, began)
+                case Say():
+                    self._status.say(output.state, output.reason, output.detail, output.stamp_ns)
+                case Submit():
+                    self._worker.submit(output.job)
+                case Report():
+                    self._watch.decided(output.decision)
+                    self._signals.publish(safety_signals(output.decision))
+                case Observed():
+                    self._watch.complete()
+                case Refuse():
+                    self._watch.refused(output)
+                case Log():
+                    self._node.get_logger().error(output.words)

@@ -1,0 +1,231 @@
+"""Rules of resets, commands, ground truth and of what the cameras see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from salus_vla import contract
+from salus_vla.config.scene import Scene
+from salus_vla.contract import CAMERAS, JOINTS, WORLD_FRAME
+from salus_vla.contract.bodies import CUBE, TABLE
+from salus_vla.contract.geometry import rotate
+from salus_vla.contract.types import FloatArray, ImageArray
+from salus_vla.simulation.conformance.experiments import HELD, KEPT, NEWEST, SUBSET, UNKNOWN
+from salus_vla.simulation.conformance.interface_rules import NOTHING
+from salus_vla.simulation.conformance.observed import Move, Observed, ResetSeen
+from salus_vla.simulation.conformance.verdict import Verdict
+
+REACHED = 0.03  # rad and m of a position servo around its target
+STILL = 0.02  # rad/s
+SAME_PLACE, OTHER_PLACE = 2e-3, 1e-2  # of the cube after two resets [m]
+LONGEST_RESET_NS = 5_000_000_000  # sim time that a reset may take
+GRAVITY, WEIGHT_TOLERANCE = 9.81, 0.5
+# About half of what the embedded simulator shows, in pixels of 256 x 256.
+LEAST = {"cube": 40, "bin": 250, "robot": 500}
+COLOR_RATIO, COLOR_LEAST, CHANGED = 1.5, 40, 25  # of a channel to the others; of 255
+PLACE_TOLERANCE = 12.0  # px between what is red and where the cube must be seen
+
+
+def reset_verdicts(seen: Observed, scene: Scene) -> Iterator[Verdict]:
+    """What /sim/reset does."""
+    resets = seen.resets
+    refused = [reset.answer for reset in resets if not reset.accepted]
+    text = f"{len(resets)} resets, {len(refused)} refused" + (f": {refused[0]}" if refused else "")
+    yield Verdict("reset accepted", "every reset with a seed or a pose", text, bool(resets) and not refused)
+    unread = [reset.answer for reset in resets if reset.first_ns is None]
+    yield Verdict(
+        "reset answer",
+        "JSON with seed, stamp_ns and profile",
+        f"cannot read {unread[0]!r}" if unread else f"{len(resets)} answers",
+        bool(resets) and not unread,
+    )
+    steps = [(reset.first_ns or 0) - reset.before_ns for reset in resets]
+    yield Verdict(
+        "reset clock goes on",
+        f"0 to {LONGEST_RESET_NS * 1e-9:g} s later than before",
+        ", ".join(f"{step * 1e-9:.2f} s" for step in steps) or NOTHING,
+        bool(steps) and all(0 < step <= LONGEST_RESET_NS for step in steps),
+    )
+    yield _publishers_live_on(seen)
+    home = scene.robot.home_position
+    for rule, states in (
+        ("reset arm at home", [reset.joints for reset in resets]),
+        ("reset targets at home", [reset.later for reset in resets]),
+    ):
+        errors = [_distance(s.position, home) if s is not None else float("inf") for s in states]
+        speeds = [_distance(s.velocity, np.zeros(len(JOINTS))) if s is not None else float("inf") for s in states]
+        text = (
+            f"{max(errors, default=0.0):.4f} rad or m off, {max(speeds, default=0.0):.4f} rad/s" if states else NOTHING
+        )
+        kept = bool(states) and max(errors) <= REACHED and max(speeds) <= STILL
+        yield Verdict(rule, f"within {REACHED:g} rad or m, at rest", text, kept)
+    yield from _cube_places(resets)
+
+
+def truth_verdicts(seen: Observed, scene: Scene) -> Iterator[Verdict]:
+    """Ground truth of a scene at rest."""
+    weight = scene.objects.red_cube.mass * GRAVITY
+    pair = (min(CUBE, TABLE), max(CUBE, TABLE))
+    forces, frames = [], set()
+    for reset in seen.resets:
+        contacts = reset.contacts.contacts if reset.contacts is not None else None
+        frames |= {reset.contacts.frame_id} if reset.contacts is not None else set()
+        forces.append(next((c.force for c in contacts or () if (c.body_a, c.body_b) == pair), None))
+    heavy = [force for force in forces if force is not None and abs(force - weight) <= WEIGHT_TOLERANCE * weight]
+    yield Verdict(
+        "contact after a reset",
+        f"{pair[0]} on {pair[1]}, about {weight:.2f} N, in {WORLD_FRAME!r}",
+        f"{', '.join('none' if f is None else f'{f:.2f} N' for f in forces)} in {sorted(frames)}"
+        if forces
+        else NOTHING,
+        bool(forces) and len(heavy) == len(forces) and frames == {WORLD_FRAME},
+    )
+    for topic in (contract.GRASPED, contract.CUBE_IN_BIN):
+        flags = [reset.flags.get(topic.name) for reset in seen.resets]
+        said = f"{sum(flag is False for flag in flags)} of {len(flags)} resets"
+        yield Verdict(
+            f"{topic.name} after a reset", "False", said, bool(flags) and all(flag is False for flag in flags)
+        )
+
+
+def command_verdicts(seen: Observed, scene: Scene) -> Iterator[Verdict]:
+    """Rule 2 of the contract: what /joint_command means."""
+    place = dict(zip(JOINTS, scene.robot.home_position.tolist(), strict=True))
+    words = {
+        SUBSET: "any subset in any order is obeyed",
+        HELD: "the last target is held",
+        KEPT: "NaN keeps a target",
+        UNKNOWN: "an unknown name rejects the whole message",
+    }
+    for experiment, expected in words.items():
+        if experiment is not UNKNOWN:
+            for command in experiment.commands:
+                place.update((joint, value) for joint, value in command if not np.isnan(value))
+        move = seen.moves.get(experiment.name, Move(None, None))
+        after = move.after
+        error = _distance(after, np.array([place[joint] for joint in JOINTS])) if after is not None else float("inf")
+        text = f"{error:.4f} rad off" if after is not None else NOTHING
+        yield Verdict(f"command {experiment.name}", expected, text, error <= REACHED)
+    went = newest_went(seen.moves.get(NEWEST.name, Move(None, None)))
+    yield Verdict(
+        f"command {NEWEST.name}",
+        "only the newest of many counts: a negative way",
+        NOTHING if went is None else f"it went {went:+.4f} rad first",
+        went is not None and went < 0.0,
+    )
+
+
+def newest_went(move: Move) -> float | None:
+    """How far the joint of the burst went first [rad]: below 0 where its newest command counted."""
+    joint = JOINTS.index(NEWEST.commands[-1][0][0])
+    if move.before is None or move.after is None or not len(move.before) == len(move.after) == len(JOINTS):
+        return None
+    return float(move.after[joint] - move.before[joint])
+
+
+def view_verdicts(seen: Observed, scene: Scene) -> Iterator[Verdict]:
+    """What each camera shows of the cube, the bin and the robot."""
+    for camera in CAMERAS:
+        home, moved = seen.home.get(camera), seen.moved.get(camera)
+        red = blue = robot = None
+        if home is not None:
+            red, blue = _colored(home, 0), _colored(home, 2)
+            if moved is not None and moved.shape == home.shape:
+                robot = _changed(home, moved) & ~red & ~blue
+        for what, how, mask in (
+            ("cube", "red pixels", red),
+            ("bin", "blue pixels", blue),
+            ("robot", "pixels that change as it moves", robot),
+        ):
+            count = None if mask is None else int(mask.sum())
+            yield Verdict(
+                f"{camera} sees {what}",
+                f"at least {LEAST[what]} {how}",
+                NOTHING if count is None else str(count),
+                count is not None and count >= LEAST[what],
+            )
+        yield _cube_in_place(camera, red, seen.cube, scene)
+
+
+def _publishers_live_on(seen: Observed) -> Verdict:
+    before, after = (
+        {name: sorted(e.gid for e in endpoints) for name, endpoints in found.items()}
+        for found in (seen.publishers, seen.publishers_later)
+    )
+    other = [name for name in before if after.get(name) != before[name]]
+    return Verdict(
+        "reset publishers live on",
+        "the same publishers before and after",
+        f"others on {', '.join(other)}" if other else f"the same on {len(before)} topics",
+        bool(before) and not other,
+    )
+
+
+def _cube_places(resets: Sequence[ResetSeen]) -> Iterator[Verdict]:
+    places = [reset.poses[CUBE].position if CUBE in reset.poses else None for reset in resets]
+    asked = [
+        float("inf") if place is None else _distance(place, np.array(reset.cube))
+        for reset, place in zip(resets, places, strict=True)
+        if reset.cube is not None
+    ]
+    yield Verdict(
+        "reset with a pose",
+        f"the cube within {REACHED:g} m of it",
+        f"{max(asked):.4f} m off" if asked else NOTHING,
+        bool(asked) and max(asked) <= REACHED,
+    )
+    by_seed: dict[int, list[FloatArray]] = {}
+    for reset, place in zip(resets, places, strict=True):
+        if reset.cube is None and place is not None:
+            by_seed.setdefault(reset.seed, []).append(place)
+    same = [_distance(found[0], again) for found in by_seed.values() for again in found[1:]]
+    yield Verdict(
+        "reset with a seed again",
+        f"the cube within {SAME_PLACE:g} m",
+        f"{max(same):.4f} m apart" if same else NOTHING,
+        bool(same) and max(same) <= SAME_PLACE,
+    )
+    firsts = [found[0] for found in by_seed.values()]
+    other = [_distance(first, again) for first, again in pairwise(firsts)]
+    yield Verdict(
+        "reset with another seed",
+        f"the cube more than {OTHER_PLACE:g} m away",
+        f"{min(other):.4f} m apart" if other else NOTHING,
+        bool(other) and min(other) > OTHER_PLACE,
+    )
+
+
+def _colored(image: ImageArray, channel: int) -> NDArray[np.bool_]:
+    """Pixels in which one channel is by far the strongest, shape (height, width)."""
+    first, second = (image[:, :, other] for other in range(3) if other != channel)
+    strongest, others = image[:, :, channel], np.maximum(first, second)
+    return np.asarray((strongest >= COLOR_LEAST) & (strongest > COLOR_RATIO * others))
+
+
+def _changed(before: ImageArray, after: ImageArray) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(before.astype(np.int16) - after.astype(np.int16)).max(axis=2) > CHANGED)
+
+
+def _cube_in_place(camera: str, red: NDArray[np.bool_] | None, cube: FloatArray | None, scene: Scene) -> Verdict:
+    """Whether what is red is where the camera's pose and K put the cube: also false for a mirrored or turned image."""
+    rule, expected = f"{camera} pose", f"the cube within {PLACE_TOLERANCE:g} px of its projection"
+    if red is None or cube is None or not red.any():
+        return Verdict(rule, expected, NOTHING, False)
+    pose = scene.cameras.views[camera].optical_pose()
+    inverse = pose.quaternion * np.array([-1.0, -1.0, -1.0, 1.0])
+    u, v, w = scene.cameras.intrinsics() @ rotate(inverse, cube - pose.position)
+    rows, columns = np.nonzero(red)
+    # Pixels are counted from their corners in K, from their centres in arrays.
+    off = float(np.hypot(np.median(columns) + 0.5 - u / w, np.median(rows) + 0.5 - v / w))
+    return Verdict(rule, expected, f"{off:.1f} px off", off <= PLACE_TOLERANCE)
+
+
+def _distance(values: FloatArray, wanted: FloatArray) -> float:
+    """Largest difference; infinite for another length or for what is not a number."""
+    if values.shape != wanted.shape or not np.isfinite(values).all():
+        return float("inf")
+    return float(np.abs(values - wanted).max())

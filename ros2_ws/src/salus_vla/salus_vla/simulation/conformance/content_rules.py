@@ -1,0 +1,110 @@
+"""Rules of what is in messages: joints, images, lenses, ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from salus_vla import contract
+from salus_vla.config.scene import Scene
+from salus_vla.contract import CAMERAS, ENTITIES, JOINTS, WORLD_FRAME
+from salus_vla.contract.types import FloatArray
+from salus_vla.simulation.conformance.interface_rules import NOTHING
+from salus_vla.simulation.conformance.observed import Lens, Observed, Picture
+from salus_vla.simulation.conformance.verdict import Verdict
+
+ENCODING, LENS_MODEL = "rgb8", "plumb_bob"
+K_TOLERANCE = 1e-2  # [px]; some simulators compute it in single precision
+UNIT_TOLERANCE = 1e-3
+
+
+def joint_verdicts(seen: Observed) -> Iterator[Verdict]:
+    """/joint_states, whatever the arm does."""
+    found = seen.joints
+    names = {state.names for state in found}
+    yield _all("joints names", ", ".join(JOINTS), [", ".join(joints) for joints in sorted(names)], names == {JOINTS})
+    arrays = [(s.position, s.velocity, s.effort) for s in found]
+    lengths = {tuple(len(array) for array in three) for three in arrays}
+    wanted = (len(JOINTS),) * 3
+    yield _all("joints lengths", "position, velocity and effort of 9", sorted(map(str, lengths)), lengths == {wanted})
+    positions: FloatArray = np.concatenate([s.position for s in found]) if found else np.zeros(0)
+    finite = bool(len(positions)) and bool(np.isfinite(positions).all())
+    yield _all("joints finite", "every position is a number", ["yes" if finite else "no"] if found else [], finite)
+    frames = {state.frame_id for state in found}
+    yield _all("joints frame_id", "''", sorted(map(repr, frames)), frames == {""})
+
+
+def camera_verdicts(seen: Observed, scene: Scene) -> Iterator[Verdict]:
+    """Form of images and camera_info."""
+    width, height = scene.cameras.width, scene.cameras.height
+    for camera in CAMERAS:
+        frame = contract.camera_frame(camera)
+        picture = _picture_text(Picture(0, frame, ENCODING, width, height, 3 * width, False, 3 * width * height))
+        pictures = sorted({_picture_text(found) for found in seen.pictures.get(camera, ())})
+        yield _all(f"image {camera}", picture, pictures, pictures == [picture])
+        lens = _lens_of(scene, frame)
+        lenses = seen.lenses.get(camera, ())
+        texts = sorted({_lens_text(found) for found in lenses})
+        yield _all(f"camera_info {camera}", _lens_text(lens), texts, all(_same_lens(found, lens) for found in lenses))
+
+
+def pose_verdicts(seen: Observed) -> Iterator[Verdict]:
+    """Form of ground-truth poses."""
+    for entity in ENTITIES:
+        found = seen.poses.get(entity, ())
+        frames = {pose.frame_id for pose in found}
+        lengths = [float(np.linalg.norm(pose.quaternion)) for pose in found]
+        finite = all(np.isfinite(pose.position).all() for pose in found)
+        unit = all(abs(length - 1.0) <= UNIT_TOLERANCE for length in lengths)
+        text = (
+            f"in {', '.join(map(repr, sorted(frames)))}, length {min(lengths, default=0.0):.3f}" if found else NOTHING
+        )
+        yield Verdict(
+            f"pose {entity}",
+            f"in {WORLD_FRAME!r}, quaternion of length 1.000",
+            text if finite else f"{text}, position not finite",
+            bool(found) and frames == {WORLD_FRAME} and finite and unit,
+        )
+
+
+def _all(rule: str, expected: str, seen: list[str], kept: bool) -> Verdict:
+    return Verdict(rule, expected, "; ".join(seen) or NOTHING, bool(seen) and kept)
+
+
+def _picture_text(picture: Picture) -> str:
+    order = "big" if picture.big_endian else "little"
+    return (
+        f"{picture.encoding} {picture.width}x{picture.height}, step {picture.step}, {picture.size} bytes, {order} "
+        f"endian, {picture.frame_id}"
+    )
+
+
+def _lens_of(scene: Scene, frame: str) -> Lens:
+    cameras, k = scene.cameras, scene.cameras.intrinsics()
+    p = np.hstack([k, np.zeros((3, 1))])
+    return Lens(
+        0, frame, cameras.width, cameras.height, LENS_MODEL, np.zeros(5), k.ravel(), np.eye(3).ravel(), p.ravel()
+    )
+
+
+def _lens_text(lens: Lens) -> str:
+    if len(lens.k) != 9:
+        return f"K of {len(lens.k)} numbers"
+    fx, _, cx, _, fy, cy = lens.k[:6]
+    distortion = "no distortion" if not np.any(lens.d) else f"d {lens.d.tolist()}"
+    return (
+        f"{lens.width}x{lens.height}, fx {fx:.3f}, fy {fy:.3f}, cx {cx:g}, cy {cy:g}, {lens.model}, {distortion}, "
+        f"{lens.frame_id}"
+    )
+
+
+def _same_lens(found: Lens, wanted: Lens) -> bool:
+    arrays = [(getattr(found, name), getattr(wanted, name)) for name in ("d", "k", "r", "p")]
+    same = all(a.shape == b.shape and np.allclose(a, b, atol=K_TOLERANCE) for a, b in arrays)
+    return same and (found.frame_id, found.width, found.height, found.model) == (
+        wanted.frame_id,
+        wanted.width,
+        wanted.height,
+        wanted.model,
+    )

@@ -1,0 +1,142 @@
+"""One episode in one picture: what the cameras saw, and the twelve signals over the same time axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")  # draws into a file; no display is needed
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+from rosbags.highlevel import AnyReader, AnyReaderError
+
+from salus_vla import contract
+from salus_vla.contract import CAMERAS
+from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.types import ImageArray
+from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.signals.safety_signals import SIGNALS
+
+_PICTURES = 6  # per camera
+_GROUP_COLOURS = {"uncertainty": "#c2410c", "action": "#1d4ed8", "execution": "#15803d", "activations": "#7e22ce"}
+_NS = 1e-9
+
+
+@dataclass
+class _Episode:
+    """What is drawn of a bag; times in seconds from the start of the episode."""
+
+    title: str = ""
+    event_time: float | None = None
+    event: str = ""
+    image_times: list[float] = field(default_factory=list)
+    images: dict[str, list[ImageArray]] = field(default_factory=lambda: {camera: [] for camera in CAMERAS})
+    signal_times: list[float] = field(default_factory=list)
+    signals: list[list[float]] = field(default_factory=list)
+
+
+def draw_episode(bag: Path, output: Path) -> None:
+    """Draws the episode of a bag.
+
+    Args:
+        bag: folder of a finished bag.
+        output: PNG or SVG file to write.
+
+    Raises:
+        RecordingError: the bag has no camera images or no safety signals.
+    """
+    episode = _read(bag)
+    if not episode.image_times or not episode.signal_times:
+        raise RecordingError(f"{bag}: holds no camera images or no safety signals, so there is nothing to draw")
+    figure = plt.figure(figsize=(13, 11.5), layout="constrained", facecolor="white")
+    grid = GridSpec(len(CAMERAS) + 6, _PICTURES, figure=figure, height_ratios=[2.1] * len(CAMERAS) + [1] * 6)
+    figure.suptitle(episode.title, fontsize=13)
+    shown = np.linspace(0, len(episode.image_times) - 1, _PICTURES).round().astype(int)
+    for row, camera in enumerate(CAMERAS):
+        for column, index in enumerate(shown):
+            axes = figure.add_subplot(grid[row, column])
+            axes.imshow(episode.images[camera][index])
+            axes.set_xticks([])
+            axes.set_yticks([])
+            if row == 0:
+                axes.set_title(f"{episode.image_times[index]:.1f} s", fontsize=9)
+            if column == 0:
+                axes.set_ylabel(camera)
+    _draw_signals(figure, grid, episode)
+    figure.savefig(output, dpi=110)
+    plt.close(figure)
+
+
+def _draw_signals(figure: Figure, grid: GridSpec, episode: _Episode) -> None:
+    """Two columns of six signals; gaps where a signal is not valid."""
+    values = np.array(episode.signals)
+    half = _PICTURES // 2
+    first: Axes | None = None
+    for index, signal in enumerate(SIGNALS):
+        column, row = divmod(index, 6)
+        cell = grid[len(CAMERAS) + row, column * half : (column + 1) * half]
+        axes = figure.add_subplot(cell, sharex=first) if first is not None else figure.add_subplot(cell)
+        first = first or axes
+        axes.plot(episode.signal_times, values[:, index], color=_GROUP_COLOURS[signal.group], linewidth=1.2)
+        axes.set_title(f"{signal.name} [{signal.unit}]", fontsize=8, loc="left", pad=2)
+        axes.tick_params(labelsize=7, labelbottom=row == 5)
+        axes.grid(alpha=0.25)
+        axes.margins(x=0)
+        if not np.isfinite(values[:, index]).any():
+            axes.text(
+                0.5, 0.5, "not valid", transform=axes.transAxes, ha="center", va="center", color="0.5", fontsize=8
+            )
+            axes.set_yticks([])
+        if episode.event_time is not None:
+            axes.axvline(episode.event_time, color="0.2", linestyle="--", linewidth=0.9)
+        if row == 5:
+            axes.set_xlabel("time in the episode [s]", fontsize=8)
+
+
+def _read(bag: Path) -> _Episode:
+    episode = _Episode()
+    try:
+        with AnyReader([bag]) as reader:
+            _take_messages(reader, episode)
+    except (AnyReaderError, OSError) as error:
+        raise RecordingError(f"{bag}: is no finished bag ({error})") from error
+    return episode
+
+
+def _take_messages(reader: AnyReader, episode: _Episode) -> None:
+    cameras = {contract.image_topic(camera).name: camera for camera in CAMERAS}
+    names = {*cameras, contract.SAFETY_SIGNALS.name, contract.EPISODE.name}
+    start_ns = reader.start_time
+    connections = [connection for connection in reader.connections if connection.topic in names]
+    for connection, _, raw in reader.messages(connections):
+        message: Any = reader.deserialize(raw, connection.msgtype)
+        time = (message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec - start_ns) * _NS
+        if connection.topic in cameras:
+            rows = np.asarray(message.data).reshape(message.height, message.step)
+            pixels = rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
+            camera = cameras[connection.topic]
+            episode.images[camera].append(pixels)
+            if camera == CAMERAS[0]:
+                episode.image_times.append(time)
+        elif connection.topic == contract.SAFETY_SIGNALS.name:
+            episode.signal_times.append(time)
+            episode.signals.append([getattr(message, signal.name) for signal in SIGNALS])
+        else:
+            _take_episode(episode, message, start_ns)
+
+
+def _take_episode(episode: _Episode, message: Any, start_ns: int) -> None:
+    outcome = Outcome(message.outcome).name
+    ended = f"{outcome} after {message.decisions} decisions" if message.outcome else "running"
+    detail = f"\n{message.detail}" if message.event else ""
+    episode.title = f"{message.policy_source}, seed {message.seed}: {ended}{detail}"
+    event_ns = message.event_stamp.sec * 1_000_000_000 + message.event_stamp.nanosec
+    if event_ns and message.event:
+        episode.event, episode.event_time = message.event, (event_ns - start_ns) * _NS

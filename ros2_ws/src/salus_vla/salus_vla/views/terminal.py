@@ -1,0 +1,141 @@
+"""The terminal's view of a snapshot of the graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from salus_vla.data.bags.episode_event import EpisodeNotice, Kind
+from salus_vla.signals.safety_signals import SIGNALS
+from salus_vla.views.graph_monitor import Pace, RoleLine, Snapshot, TopicLine
+from salus_vla.views.terminal_styles import OUTCOME_STYLES
+
+_BARS = "▁▂▃▄▅▆▇█"
+_UNSET = "·"
+_STATE_STYLES = {"STARTING": "yellow", "READY": "cyan", "RUNNING": "green", "HOLDING": "yellow", "FAILED": "bold red"}
+_PACE_STYLES = {Pace.OK: "green", Pace.SLOW: "yellow", Pace.SILENT: "red", Pace.UNHEARD: "dim"}
+_NOTHING_S = 2.0  # silence from which the screen says so
+_RECORDER = "recorder"
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """The newest `width` values as bars between the smallest and the largest; `·` where a value is not finite."""
+    shown = list(values)[-width:] if width > 0 else []
+    finite = [value for value in shown if math.isfinite(value)]
+    if not finite:
+        return _UNSET * len(shown)
+    low, high = min(finite), max(finite)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((value - low) * scale)] if math.isfinite(value) else _UNSET for value in shown)
+
+
+def nothing_heard(domain: str, silent_s: float) -> str:
+    """What to say, and to do, while a ROS domain is silent."""
+    return (
+        f"nothing heard on ROS_DOMAIN_ID={domain} for {silent_s:.0f} s; "
+        "`salus collect` prints the domain of its graph: give it with --domain"
+    )
+
+
+def draw(snapshot: Snapshot, domain: str, width: int) -> RenderableType:
+    """The whole screen, `width` characters wide."""
+    parts: list[RenderableType] = [_head(snapshot, domain)]
+    if not snapshot.heard or snapshot.silent_s > _NOTHING_S:
+        parts.append(Text(nothing_heard(domain, snapshot.silent_s), "bold red"))
+    if snapshot.heard:
+        parts += [_episode(snapshot), _recording(snapshot.roles), _roles(snapshot.roles)]
+        parts += [_signals(snapshot, width), _topics(snapshot.topics)]
+    return Group(*parts)
+
+
+def _head(snapshot: Snapshot, domain: str) -> Text:
+    text = Text.assemble(("SALUS", "bold"), f"  ROS_DOMAIN_ID={domain}")
+    if snapshot.sim_s is not None:
+        text.append(f"  sim time {snapshot.sim_s:.2f} s")
+    if snapshot.speed is not None:
+        text.append(f"  {snapshot.speed:.2f} x real time")
+    return text
+
+
+def _episode(snapshot: Snapshot) -> Text:
+    notice = snapshot.episode
+    if notice is None:
+        return Text("episode: none yet")
+    text = Text.assemble(("episode: ", "bold"), f"{notice.episode} of run {notice.run_id}, seed {notice.seed}, ")
+    text.append_text(_progress(notice, snapshot.decision))
+    if snapshot.inference_ms is not None:
+        text.append(f", {snapshot.inference_ms:.0f} ms")
+    for name, count in snapshot.outcomes.items():
+        text.append(f"  {name} {count}", OUTCOME_STYLES.get(name, ""))
+    return text
+
+
+def _progress(notice: EpisodeNotice, decision: int | None) -> Text:
+    if notice.kind is Kind.ENDED:
+        words = f"{notice.outcome} after {notice.decisions} decisions"
+        detail = f": {notice.detail}" if notice.detail else ""
+        return Text(words + detail, OUTCOME_STYLES.get(notice.outcome, ""))
+    event = f" after {notice.event}" if notice.kind is Kind.EVENT else ""
+    return Text(f"running{event}, " + ("no decision yet" if decision is None else f"decision {decision}"))
+
+
+def _recording(roles: Sequence[RoleLine]) -> Text:
+    recorder = next((line for line in roles if line.role == _RECORDER), None)
+    words = {"RUNNING": "a bag is being written", "READY": "waits for an episode"}
+    text = Text.assemble(("recording: ", "bold"))
+    if recorder is None:
+        return text.append("no recorder was heard", "yellow")
+    text.append(words.get(recorder.state, recorder.state), _STATE_STYLES.get(recorder.state, ""))
+    return text.append(f"  {recorder.detail}" if recorder.detail else "")
+
+
+def _roles(roles: Sequence[RoleLine]) -> RenderableType:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    for column in ("node", "state", "reason"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("detail", overflow="fold")
+    for line in sorted(roles, key=lambda line: line.role):
+        state = Text(line.state, _STATE_STYLES.get(line.state, ""))
+        table.add_row(line.role, state, Text(line.reason), Text(line.detail))
+    return table
+
+
+def _signals(snapshot: Snapshot, width: int) -> RenderableType:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    table.add_column("signal", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    table.add_column("now", justify="right", no_wrap=True)
+    table.add_column("in this episode", no_wrap=True)
+    for signal in SIGNALS:
+        values = snapshot.signals[signal.name]
+        now = f"{values[-1]:.4g}" if values and math.isfinite(values[-1]) else "-"
+        table.add_row(signal.name, signal.unit, now, sparkline(values, max(10, width - 50)))
+    return table
+
+
+def _topics(lines: Sequence[TopicLine]) -> RenderableType:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
+    table.add_column("topic", no_wrap=True)
+    for column in ("Hz", "due", "age s", "count"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for line in lines:
+        pace = Text("" if line.pace is Pace.OK else line.pace.value, _PACE_STYLES[line.pace])
+        table.add_row(
+            Text(line.name, _PACE_STYLES[line.pace] if line.pace is not Pace.OK else ""),
+            _number(line.rate_hz, ".1f"),
+            _number(line.due_hz, "g"),
+            _number(line.age_s, ".1f"),
+            str(line.count),
+            pace,
+        )
+    return table
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
