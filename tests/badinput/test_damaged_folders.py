@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
-from hostile import VALUES, at, damaged, edited, good_message, places, without
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import serialize_message
 
+from hostile import VALUES, at, damaged, edited, good_message, places, without
 from salus_msgs.msg import Episode
 from salus_vla import contract
 from salus_vla.cli.main import main

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from ament_index_python.packages import get_package_prefix
 from diagnostic_msgs.msg import DiagnosticArray
-from hostile import good_message
 from rclpy.serialization import serialize_message
 
 from graph.graph_client import GraphClient
+from hostile import good_message
 from salus_msgs.msg import Episode
 from salus_msgs.srv import StartRecording
 from salus_vla import contract

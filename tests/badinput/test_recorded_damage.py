@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hostile import damaged, good_message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.serialization import serialize_message
 
+from hostile import damaged, good_message
 from salus_msgs.msg import Episode
 from salus_vla import contract
 from salus_vla.contract import Topic

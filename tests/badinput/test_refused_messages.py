@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import rclpy
-from hostile import STAMP_NS, damaged, good_message, spoiled_messages
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rclpy.executors import SingleThreadedExecutor
@@ -17,6 +16,7 @@ from rclpy.node import Node
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState
 
+from hostile import STAMP_NS, damaged, good_message, spoiled_messages
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, ENTITIES, Topic
 from salus_vla.contract.errors import MessageError
@@ -64,11 +64,11 @@ def sane_status(message: Any) -> None:
 
 
 # Each topic that a node takes as a message, and what its reader makes of it. The recorder takes all topics as bytes;
-# /salus/joint_target is the gate's to judge (tests/unit/test_gate_storm.py).
+# /salus/joint_target is the gate's to judge (tests/gate/test_gate_storm.py).
 READERS: dict[Topic, Callable[[Any], None]] = {
     contract.CLOCK: lambda message: None,
     contract.JOINT_STATES: sane_joints,
-    contract.JOINT_COMMAND: lambda message: None,  # the simulator's rules: tests/sim/test_simulator.py
+    contract.JOINT_COMMAND: lambda message: None,  # the simulator's rules: tests/simulation/test_simulator.py
     contract.CONTACT: sane_contacts,
     contract.EPISODE: sane_episode,
     contract.STATUS_TOPIC: sane_status,

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
-from hostile import VALUES, at, damaged, edited, places, without
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from hostile import VALUES, at, damaged, edited, places, without
 from salus_vla.config.parameters import checked_parameters, parameter_names
 from salus_vla.config.params_file import PARAMS_FILE, check_params_file
 from salus_vla.config.paths import CONTRACT_FILE, config_dir
@@ -124,7 +124,7 @@ SECTIONS = [path for path in PLACES if isinstance(at(TREE, path), dict) and path
 
 
 def refusal(tree: Any) -> str:
-    """Key and words of each error; `read_config` puts the file before them (tests/unit/test_scene.py)."""
+    """Key and words of each error; `read_config` puts the file before them (tests/config/test_scene.py)."""
     with pytest.raises(ValidationError) as error:
         Scene.model_validate(tree)
     return "\n".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.value.errors())

@@ -2,8 +2,8 @@
 
 LeRobot 0.6.1 computes them in the precision of the data. In float32 mean and spread of 60 pictures of 256 x 256 come
 out wrong by several grey levels, and the spread of a joint that hardly moves by any factor
-(`tests/dataset/test_statistics.py`). So its functions get float64 here, and pictures are counted: every pixel of every
-picture, exactly.
+(`tests/data/lerobot/test_statistics.py`). So its functions get float64 here, and pictures are counted: every pixel of
+every picture, exactly.
 """
 
 from __future__ import annotations

@@ -1,0 +1,175 @@
+"""`salus train` from a data set to an ensemble that drives the arm, and what it says to wrong arguments."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lerobot.configs.policies import PreTrainedConfig
+from safetensors.torch import load_file
+
+from recorded import make_episode, rollout_run
+from salus_vla.cli.main import main
+from salus_vla.config.scene import load_scene
+from salus_vla.contract import CAMERAS, DEFAULT_TASK
+from salus_vla.contract.types import Observation
+from salus_vla.data.lerobot.dataset_export import export
+from salus_vla.data.lerobot.prepare import Options
+from salus_vla.learning.training.training_data import open_dataset, read_frames, statistics
+from salus_vla.policies.registry import expand_members
+from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
+
+OPTIONS = ["--size", "tiny", "--members", "2", "--steps", "3", "--expert-steps", "2", "--batch", "4", "--draws", "2"]
+OPTIONS += ["--device", "cpu", "--log-every", "1", "--held-out", "0.3"]
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demos")
+    run = rollout_run(folder, "run", [make_episode(seed, decisions=6) for seed in range(4)])
+    return export([run], folder / "set", repo_id="salus/test", options=Options("planned", ground_truth=True)).path
+
+
+@pytest.fixture(scope="module")
+def trained(demos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "out"
+    assert main(["train", "--data", str(demos), "--out", str(out), *OPTIONS]) == 0
+    return out
+
+
+def test_frames_are_what_was_recorded(demos: Path, trained: Path) -> None:
+    episodes = [make_episode(seed, decisions=6) for seed in range(4)]
+    dataset = open_dataset(demos)
+    config = PreTrainedConfig.from_pretrained(trained / "model" / "member_0")
+    config.vlm_model_name, config.device = str(trained / "model" / "vlm"), "cpu"
+    side = config.resize_imgs_with_padding[0]
+    frames = read_frames(dataset, config)
+    assert frames.images.shape == (24, len(CAMERAS), 3, side, side)
+    assert frames.cube is not None
+    stats = statistics(dataset)
+    recorded = torch.tensor(np.concatenate([episode.planned[:6] for episode in episodes]), dtype=torch.float32)
+    expected = (recorded - stats["action"]["mean"]) / (stats["action"]["std"] + 1e-8)
+    torch.testing.assert_close(frames.action, expected, rtol=1e-4, atol=1e-4)
+    assert frames.episodes == [0, 1, 2, 3]
+
+
+def test_the_ensemble_shares_its_vlm_and_decides(trained: Path) -> None:
+    manifest = json.loads((trained / "model" / "salus_model.json").read_text())
+    assert manifest["trained"] is True
+    assert manifest["data"]["episodes"] == 4
+    policy = EnsemblePolicy(expand_members([str(trained / "model")]))
+    assert policy.facts()["shared_vlm"] == "true"
+    scene = load_scene()
+    images = {camera: np.full((64, 64, 3), 100, dtype=np.uint8) for camera in CAMERAS}
+    policy.start_episode(0)
+    chunks = policy.predict(Observation(0, images, scene.robot.home_position, DEFAULT_TASK), 0).chunks
+    assert np.isfinite(chunks).all()
+    assert not np.array_equal(chunks[0], chunks[1])
+
+
+def test_the_vlm_of_the_ensemble_is_that_of_the_first_stage(trained: Path) -> None:
+    first, second = (load_file(trained / name / "vlm" / "model.safetensors") for name in ("policy", "model"))
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_the_same_seed_gives_the_same_weights(demos: Path, trained: Path, tmp_path: Path) -> None:
+    assert main(["train", "--data", str(demos), "--out", str(tmp_path / "again"), *OPTIONS]) == 0
+    for member in ("member_0", "member_1"):
+        one, two = (load_file(out / "model" / member / "model.safetensors") for out in (trained, tmp_path / "again"))
+        assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_progress_and_pictures_are_left(trained: Path) -> None:
+    for stage, steps in (("vlm", 3), ("experts", 2)):
+        lines = (trained / stage / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line)["step"] for line in lines] == list(range(1, steps + 1))
+        assert (trained / stage / "metrics.png").stat().st_size > 5000
+
+
+def test_a_finished_training_is_not_done_again(demos: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (trained / "model" / "member_0" / "model.safetensors").stat().st_mtime_ns
+    assert main(["train", "--data", str(demos), "--out", str(trained), *OPTIONS, "--resume"]) == 0
+    assert (trained / "model" / "member_0" / "model.safetensors").stat().st_mtime_ns == before
+    capsys.readouterr()
+
+
+@pytest.mark.slow
+def test_ctrl_c_writes_a_checkpoint_and_resume_goes_on(demos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ["--data", str(demos), "--out", str(out), *OPTIONS]
+    options[options.index("--steps") + 1] = "100000"
+    command = [sys.executable, "-m", "salus_vla.cli", "train", *options, "--stage", "vlm"]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, text=True) as training:
+        assert training.stdout is not None
+        for line in training.stdout:
+            if line.startswith("vlm 2/"):
+                training.send_signal(signal.SIGINT)
+                break
+        output = training.stdout.read()
+        assert training.wait(timeout=60) == 130
+    assert "--resume continues" in output
+    options[options.index("--steps") + 1] = "6"
+    done = json.loads((out / "vlm" / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+    options[options.index("6")] = str(done + 1)
+    assert main(["train", *options, "--stage", "vlm", "--resume"]) == 0
+    assert (out / "policy" / "salus_model.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (["--data", "/nowhere"], "meta/info.json is missing"),
+        (["--steps", "0"], "--steps 0"),
+        (["--held-out", "1.5"], "--held-out 1.5"),
+        (["--seed", "900000"], "--seed 900000"),
+        (["--stage", "experts"], "run --stage vlm first"),
+        (["--device", "cuda:7"], "cuda:7"),
+        (["--from", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_wrong_arguments_are_named(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: list[str], named: str
+) -> None:
+    arguments = ["train", "--data", str(demos), "--out", str(tmp_path / "out"), *OPTIONS, *changed]
+    assert main(arguments) == 1
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "out" / "model").exists()
+
+
+def test_a_folder_in_use_is_refused(demos: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--data", str(demos), "--out", str(trained), *OPTIONS]) == 1
+    assert "give --resume" in capsys.readouterr().err
+    assert main(["train", "--data", str(demos), "--out", str(trained), *OPTIONS, "--resume", "--seed", "5"]) == 1
+    assert "--seed 0" in capsys.readouterr().err
+
+
+def test_a_data_set_without_ground_truth_trains_without_the_auxiliary_loss(tmp_path: Path) -> None:
+    run = rollout_run(tmp_path, "run", [make_episode(seed, decisions=6) for seed in range(2)])
+    plain = export([run], tmp_path / "set", repo_id="salus/test").path
+    assert main(["train", "--data", str(plain), "--out", str(tmp_path / "out"), *OPTIONS, "--stage", "vlm"]) == 0
+    entry = json.loads((tmp_path / "out" / "vlm" / "metrics.jsonl").read_text().splitlines()[0])
+    assert entry["cube"] is None
+
+
+def test_another_model_may_be_the_beginning(demos: Path, trained: Path, tmp_path: Path) -> None:
+    options = ["--from", str(trained / "model"), "--stage", "experts", *OPTIONS]
+    assert main(["train", "--data", str(demos), "--out", str(tmp_path / "out"), *options]) == 0
+    policy = EnsemblePolicy(expand_members([str(tmp_path / "out" / "model")]))
+    assert (
+        policy.facts()["vlm_0_hash"] == EnsemblePolicy(expand_members([str(trained / "model")])).facts()["vlm_0_hash"]
+    )
+
+
+def test_reserved_seeds_are_not_learned_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = rollout_run(tmp_path, "run", [make_episode(seed, decisions=6) for seed in (1, 900_000)])
+    plain = export([run], tmp_path / "set", repo_id="salus/test").path
+    assert main(["train", "--data", str(plain), "--out", str(tmp_path / "out"), *OPTIONS]) == 1
+    assert "seed 900000" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,133 @@
+"""Runs to report on: bags with everything the report reads, rollouts, and episodes that were never written."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from episodes import SEED, TASK, TOPICS, messages, observations
+from salus_vla.contract import CAMERAS, EPISODE, GRASPED, JOINT_COMMAND, JOINTS, SAFETY_SIGNALS, STATUS_TOPIC
+from salus_vla.data.bags.audit import AuditReport, TopicAudit
+from salus_vla.data.bags.bag_writer import open_writer
+from salus_vla.data.bags.episode_recorder import EpisodeRecorder
+from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.run_folder import RunFolder
+from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.learning.evaluation.evaluated_runs import ROLLOUT, Run
+from salus_vla.signals.safety_signals import NAMES
+from salus_vla.views.report.opening import RecordedRun
+from salus_vla.views.report.recorded import Decisions, Event, Facts, Joints, Recorded
+from samples import FRAME_NS, cdr, header, make, message_types, status
+from samples import episode as notice
+from synthetic import rollout_run, signal_rows, stored
+
+HOSTILE = "</script><img src=x onerror=alert(1)>&\u2028\ud800"
+MIXED = (Outcome.SUCCESS, Outcome.DROP, Outcome.SUCCESS, Outcome.TIMEOUT, Outcome.MISS, Outcome.SUCCESS)
+
+
+def bag_run(out: Path, *, sets: int = 6) -> Path:
+    """A bag in which the arm follows 0.1 behind its commands, holds once for a stale camera, and drops the cube."""
+    types = message_types()
+    folder = RunFolder.create(out, "run1", provenance={"git": "abc"}, arguments={"policy": "hold"})
+    topics = (*TOPICS, JOINT_COMMAND, GRASPED, STATUS_TOPIC)
+    recorder = EpisodeRecorder(folder, topics, types, partial(open_writer, backend="mcap", types=types))
+    seen = observations(sets, side=16)
+    start_ns, end_ns = seen[0].stamp_ns, seen[-1].stamp_ns
+    drop_ns = start_ns + 12 * FRAME_NS
+    recorder.start(EpisodeMeta(0, SEED, TASK, "hold"), {"host": HOSTILE.replace("\ud800", "")})
+    recorder.begin(start_ns)
+    grasped = [False, True, True, False]
+    for topic, data in messages(seen, 0, int(Outcome.DROP)):
+        if topic is EPISODE:
+            continue
+        recorder.on_message(topic.name, data, 0)
+        if topic is SAFETY_SIGNALS and grasped:  # without a stamp of its own, it gets that of what was newest
+            recorder.on_message(GRASPED.name, cdr(GRASPED, make(GRASPED.type, data=grasped.pop(0))), 0)
+    recorder.on_message(EPISODE.name, notice(start_ns, 0), 0)
+    for index in range(5 * (sets - 1) + 1):
+        recorder.on_message(JOINT_COMMAND.name, command(start_ns + index * FRAME_NS, index / 50), 0)
+    recorder.on_message(STATUS_TOPIC.name, holding(start_ns + 5 * FRAME_NS, "stale_camera"), 0)
+    recorder.on_message(STATUS_TOPIC.name, holding(start_ns + 6 * FRAME_NS, "no_decision_yet"), 0)
+    recorder.on_message(EPISODE.name, notice(drop_ns, 1, 0, int(Outcome.DROP)), 0)
+    recorder.on_message(EPISODE.name, notice(end_ns, 2, 0, int(Outcome.DROP)), 0)
+    recorder.stop(EpisodeEnd(end_ns, "DROP", drop_ns, sets - 1, HOSTILE.replace("\ud800", "")))
+    recorder.close()
+    folder.close()
+    return folder.path
+
+
+def command(stamp_ns: int, value: float) -> bytes:
+    position = np.full(len(JOINTS), value)
+    fields = {"name": list(JOINTS), "position": position, "velocity": position[:0], "effort": position[:0]}
+    return cdr(JOINT_COMMAND, make(JOINT_COMMAND.type, header=header(stamp_ns), **fields))
+
+
+def holding(stamp_ns: int, reason: str) -> bytes:
+    message = message_types().store.deserialize_cdr(status(stamp_ns), STATUS_TOPIC.type)
+    return cdr(STATUS_TOPIC, dataclasses.replace(message, state=3, reason=reason, detail="camera_front"))
+
+
+def rollouts(out: Path, *, decisions: int = 20, side: int = 32) -> Path:
+    """Six rollouts with outcomes of all kinds; picture i is as bright as 10 i, and `action_jerk` is i."""
+    pictures = [np.full((side, side, 3), min(255, 10 * index), dtype=np.uint8) for index in range(decisions + 1)]
+    images = dict.fromkeys(CAMERAS, pictures)
+    made = []
+    for seed, outcome in enumerate(MIXED):
+        signals = signal_rows(seed + 1.0, decisions + 1, seed, action_jerk=np.arange(decisions + 1))
+        signals[-1] = 1e6  # of the terminal decision, which is in no mean
+        made.append(stored(seed, outcome, decisions=decisions, images=images, event=HOSTILE, signals=signals))
+    return rollout_run(out, "rolled", made, images=True)
+
+
+def unwritten_run() -> RecordedRun:
+    run = Run(
+        path=Path("runs/many"),
+        run_id="many",
+        created="2026-01-01T00:00:00+00:00",
+        made_by=ROLLOUT,
+        policy="ensemble",
+        profile="eval",
+        arguments={"seed": "0"},
+        facts={},
+        seeds=(0,),
+        readers=(),
+    )
+    return RecordedRun(run, {}, (), {})
+
+
+def unwritten(number: int, **changes: Any) -> Recorded:
+    """An episode of 200 decisions with noise in its last picture, which no compression makes small."""
+    random = np.random.default_rng(number)
+    times, frames = np.arange(201) * 0.1, np.arange(1001) * 0.02
+    positions = np.cumsum(random.normal(0.0, 0.01, (1001, 9)), axis=0)
+    noise = random.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    facts = Facts(
+        name=f"episode_{number:06d}",
+        number=number,
+        seed=number,
+        task=TASK,
+        policy="ensemble",
+        outcome=MIXED[number % len(MIXED)].name,
+        decisions=200,
+        duration_s=20.0,
+        wall_s=40.0,
+        event_s=19.96,
+        detail="cube lost 2.6 cm above the table",
+        gaps=0,
+    )
+    recorded = Recorded(
+        facts=facts,
+        events=(Event(19.96, facts.outcome, facts.detail),),
+        decisions=Decisions(times, np.arange(201), random.gamma(1.0, 1.0, (201, len(NAMES))), np.full(201, 100.0)),
+        measured=Joints(frames, positions),
+        commanded=Joints(frames, positions),
+        picture_times_s=times[:1],
+        pictures={camera: [noise] for camera in CAMERAS},
+        audit=AuditReport(0, 0, (TopicAudit("/clock", "t", 5, 5, 0, 0, 50.0, 50.0, 0, (), 0, 0, 0),)),
+        provenance={"host": "here"},
+    )
+    return dataclasses.replace(recorded, **changes)
