@@ -28,10 +28,11 @@ faults: setup ## kill processes 120 times and fill disks, about 40 minutes; ARGS
 load: setup ## 640x480 at 30 Hz, four graphs, 500 episodes, about 7 minutes; ARGS= adds options
 	@$(IN_ENV) python -m salus_vla.bench.load --report docs/reliability.md $(ARGS)
 
-lint: setup ## ruff, mypy, codespell
+lint: setup ## ruff, mypy, import-linter, codespell
 	@$(IN_ENV) ruff check
 	@$(IN_ENV) ruff format --check
 	@$(IN_ENV) mypy
+	@$(IN_ENV) env PYTHONPATH=ros2_ws/src/salus_vla .venv/bin/lint-imports --no-cache
 	@$(IN_ENV) codespell
 
 format: setup ## let ruff format and fix what it can

@@ -21,10 +21,10 @@ from salus_vla import contract
 from salus_vla.cli.main import main
 from salus_vla.config.policy_options import MANIFEST
 from salus_vla.contract.errors import ModelError
-from salus_vla.data.bags.bag_writer import open_writer
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder
 from salus_vla.data.bags.message_types import MessageTypes
 from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.run_folder import RunFolder
 from salus_vla.policies.registry import expand_members
 

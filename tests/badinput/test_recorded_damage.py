@@ -18,10 +18,10 @@ from salus_msgs.msg import Episode
 from salus_vla import contract
 from salus_vla.contract import Topic
 from salus_vla.contract.errors import MessageError
-from salus_vla.data.bags.bag_writer import open_writer
 from salus_vla.data.bags.episode_recorder import AHEAD_NS, EpisodeRecorder
 from salus_vla.data.bags.message_types import MessageTypes
 from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.recorded_observations import opened_bag
 from salus_vla.data.bags.run_folder import RunFolder
 from salus_vla.data.bags.run_info import read_bag, read_run

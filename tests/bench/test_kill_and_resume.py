@@ -8,7 +8,7 @@ import pytest
 
 from salus_vla.bench.faults.disk import fill_disk, refuse_folder
 from salus_vla.bench.faults.kills import kill_at_random
-from salus_vla.bench.faults.running_graph import watching
+from salus_vla.bench.faults.running_graph import Watch
 
 KILLED = ("recorder", "simulator", "policy", "whole graph")  # all six in `make faults`
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.slow, pytest.ma
 
 
 def test_a_kill_loses_half_a_second_at_most_and_the_run_goes_on(tmp_path: Path) -> None:
-    with watching() as watch:
+    with Watch() as watch:
         injections = list(kill_at_random(tmp_path, KILLED, 1, watch))
     assert [injection.fault for injection in injections] == [f"kill -9 of the {name}" for name in KILLED]
     for injection in injections:

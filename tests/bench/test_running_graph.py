@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from salus_vla.bench.faults.running_graph import STARTS_WITHIN_S, Collecting, Watch, watching
+from salus_vla.bench.faults.running_graph import STARTS_WITHIN_S, Collecting, Watch
 from salus_vla.bench.faults.sockets import BoundSocket, bound_sockets
 from salus_vla.ros.environment.shared_memory import remove_dead_segments, segments, segments_of
 from security_policy import TOOLS, node_access
@@ -22,7 +22,7 @@ OWN = {"/rosout", "/parameter_events"}
 
 @pytest.fixture(scope="module")
 def watch() -> Iterator[Watch]:
-    with watching() as watch:
+    with Watch() as watch:
         yield watch
 
 

@@ -3,12 +3,11 @@
 import numpy as np
 
 from salus_vla.contract import CAMERAS
-from salus_vla.contract.types import Observation
+from salus_vla.contract.types import Observation, PolicyOutput
 from salus_vla.control.authority import Authority, AuthorityState
 from salus_vla.control.authority_types import EpisodeStart, Job, Output, Say, Send, Submit
 from salus_vla.control.controller import Controller
 from salus_vla.control.watchdog import JOINTS, WatchLimits
-from salus_vla.policies.base import Prediction
 
 FRAME, PERIOD, S = 20_000_000, 100_000_000, 1_000_000_000
 HOME = np.array([0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398, 0.04, 0.04])
@@ -28,7 +27,7 @@ class ChosenPolicy:
     def start_episode(self, seed: int) -> None:
         self.started.append(seed)
 
-    def predict(self, observation: Observation, decision: int) -> Prediction:
+    def predict(self, observation: Observation, decision: int) -> PolicyOutput:
         chunk = np.tile(np.append(self.arm, 0.08), (10, 1))
         if self.kind == "move":
             chunk[:, 0] += 0.03 * np.arange(1, 11)
@@ -36,7 +35,7 @@ class ChosenPolicy:
             chunk[:] = np.nan
         elif self.kind == "outside":
             chunk[:, 1] = 9.0
-        return Prediction(chunk[None, None])
+        return PolicyOutput(chunk[None, None])
 
     def facts(self) -> dict[str, str]:
         return {}

@@ -13,9 +13,10 @@ from salus_vla.contract.reasons import (
     NON_FINITE_ACTION,
 )
 from salus_vla.contract.robot_limits import PANDA
-from salus_vla.contract.types import Observation
+from salus_vla.contract.types import Observation, PolicyOutput
 from salus_vla.control.controller import Command, Controller
-from salus_vla.policies.base import HoldPolicy, Policy, Prediction
+from salus_vla.policies.base import Policy
+from salus_vla.policies.hold import HoldPolicy
 from salus_vla.signals.safety_signals import NAMES, SignalVector
 
 MS = 1_000_000
@@ -38,10 +39,10 @@ class ScriptedPolicy:
     def start_episode(self, seed: int) -> None:
         self.seeds.append(seed)
 
-    def predict(self, observation: Observation, decision: int) -> Prediction:
+    def predict(self, observation: Observation, decision: int) -> PolicyOutput:
         self.numbers.append(decision)
         chunk = self._chunk(decision)
-        return Prediction(chunk if chunk.ndim == 4 else chunk[None, None])
+        return PolicyOutput(chunk if chunk.ndim == 4 else chunk[None, None])
 
     def facts(self) -> dict[str, str]:
         return {}

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from salus_vla.contract.errors import ConfigError
 from salus_vla.contract.robot_limits import PANDA
-from salus_vla.contract.types import FloatArray, Observation
+from salus_vla.contract.types import FloatArray, Observation, PolicyOutput
 from salus_vla.control.controller import Controller
 from salus_vla.control.disturbance import Disturbance, Disturbances, tool_height
-from salus_vla.policies.base import Prediction
 
 FRAME = 20_000_000
 HOME = np.array([0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398])
@@ -161,8 +160,8 @@ class _Still:
     def start_episode(self, seed: int) -> None:
         pass
 
-    def predict(self, observation: Observation, decision: int) -> Prediction:
-        return Prediction(self.chunk)
+    def predict(self, observation: Observation, decision: int) -> PolicyOutput:
+        return PolicyOutput(self.chunk)
 
     def facts(self) -> dict[str, str]:
         return {}

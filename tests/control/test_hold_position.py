@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from salus_vla.contract.reasons import CHUNK_EXHAUSTED
 from salus_vla.contract.robot_limits import PANDA
-from salus_vla.contract.types import Observation
+from salus_vla.contract.types import Observation, PolicyOutput
 from salus_vla.control.controller import Controller
 from salus_vla.control.hold_position import YIELD_SPEED
-from salus_vla.policies.base import HoldPolicy, Prediction
+from salus_vla.policies.hold import HoldPolicy
 
 MS = 1_000_000
 FRAME, STEP, DT = 20 * MS, 100 * MS, 0.02
@@ -33,9 +33,9 @@ class Moving:
     def start_episode(self, seed: int) -> None:
         """Nothing to forget."""
 
-    def predict(self, observation: Observation, decision: int) -> Prediction:
+    def predict(self, observation: Observation, decision: int) -> PolicyOutput:
         rows = observation.arm + np.arange(1, 11)[:, None] * self._speed * 0.1
-        return Prediction(np.column_stack([rows, np.zeros(10)])[None, None])
+        return PolicyOutput(np.column_stack([rows, np.zeros(10)])[None, None])
 
     def facts(self) -> dict[str, str]:
         return {}

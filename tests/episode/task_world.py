@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from salus_vla.config.scene import load_scene
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import Contact, Pose
-from salus_vla.episode.outcome_monitor import Outcome, TaskEvent, TaskMonitor
+from salus_vla.episode.outcome_monitor import TaskEvent, TaskMonitor
 
 SCENE = load_scene()
 DT = SCENE.rates.frame_dt_ns

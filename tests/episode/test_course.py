@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import ENTITIES
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.reasons import SCENE_RESET, SIMULATOR_LOST
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.contract.types import Pose
 from salus_vla.episode.course import EpisodeCourse, episodes_left
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.episode.teleports import TeleportWatch
 from salus_vla.health.supervision import Stop
 

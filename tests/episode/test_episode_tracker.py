@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from salus_vla.config.scene import load_scene
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import Contact, Pose
-from salus_vla.episode.outcome_monitor import MISS_TRY, Outcome
+from salus_vla.episode.outcome_monitor import MISS_TRY
 from salus_vla.episode.tracker import EpisodeTracker
 
 SCENE = load_scene()

@@ -21,8 +21,9 @@ from task_world import (
 )
 
 from salus_vla.contract.bodies import ROBOT_BODIES
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import Contact, Pose
-from salus_vla.episode.outcome_monitor import MISS_TRY, Outcome, TaskEvent, TaskMonitor
+from salus_vla.episode.outcome_monitor import MISS_TRY, TaskEvent, TaskMonitor
 
 # -- nothing happens ---------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from lifecycle_msgs.msg import State, Transition
 
-from salus_vla.bench.faults.running_graph import Collecting, Watch, watching
+from salus_vla.bench.faults.running_graph import Collecting, Watch
 from salus_vla.data.bags.run_info import read_run
 
 from .lifecycle_client import Lifecycle
@@ -66,7 +66,7 @@ def test_a_node_alone(asker: Asker, tmp_path: Path, name: str, parameters: list[
 
 @pytest.fixture
 def watch() -> Iterator[Watch]:
-    with watching() as watch:
+    with Watch() as watch:
         yield watch
 
 

@@ -11,7 +11,7 @@ from mcap_ros2.decoder import DecoderFactory
 
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, Source
-from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.contract.outcomes import Outcome
 
 from .conftest import DECISIONS, EPISODES, SEED, Collected
 

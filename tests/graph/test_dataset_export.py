@@ -9,13 +9,13 @@ import pytest
 
 from salus_vla.config.policy_options import BUILTIN_TINY
 from salus_vla.contract import ARM_DOF
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.run_folder import RunFolder
 from salus_vla.data.lerobot.dataset_export import export
 from salus_vla.data.lerobot.prepare import Options
 from salus_vla.data.rollouts.episode_maker import EpisodeMaker
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
 from salus_vla.data.rollouts.rollout_store import EPISODES, episode_file, write_episode
-from salus_vla.episode.outcome_monitor import Outcome
 
 from .conftest import DECISIONS, SEED, Collected
 

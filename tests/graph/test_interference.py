@@ -9,7 +9,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from salus_vla import contract
-from salus_vla.bench.faults.running_graph import Collecting, Watch, watching
+from salus_vla.bench.faults.running_graph import Collecting, Watch
 from salus_vla.data.bags.run_info import read_run
 from salus_vla.data.bags.run_records import EpisodeEntry
 
@@ -20,7 +20,7 @@ LIMIT_S = 60.0
 
 @pytest.fixture
 def watch() -> Iterator[Watch]:
-    with watching() as watch:
+    with Watch() as watch:
         yield watch
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from salus_msgs.msg import Status
 from salus_vla import contract
-from salus_vla.bench.faults.running_graph import GATE, Collecting, Watch, watching
+from salus_vla.bench.faults.running_graph import GATE, Collecting, Watch
 from salus_vla.contract.reasons import DEADMAN, PLANNING_ANEW
 from salus_vla.ros.adapters.qos_profiles import profile
 
@@ -19,7 +19,7 @@ LIMIT_S = 60.0
 
 @pytest.fixture
 def watch() -> Iterator[Watch]:
-    with watching() as watch:
+    with Watch() as watch:
         yield watch
 
 

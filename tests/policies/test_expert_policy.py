@@ -10,11 +10,11 @@ import pytest
 from salus_vla.config.scene import load_scene
 from salus_vla.contract.errors import ModelError
 from salus_vla.contract.geometry import quaternion_of
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.contract.types import Frame, Observation, Pose
 from salus_vla.control.controller import make_controller
 from salus_vla.control.disturbance import Disturbance, Disturbances, tool_height
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.episode.run_episode import EpisodeResult, observe, run_episode
 from salus_vla.policies.scripted.phases import CLOSED, OPEN, Phase
 from salus_vla.policies.scripted.scripted_policy import ExpertPolicy

@@ -16,21 +16,21 @@ from safetensors.numpy import save
 from salus_vla.config.policy_options import BUILTIN_TINY
 from salus_vla.contract.errors import ModelError
 from salus_vla.contract.types import FloatArray, Observation
-from salus_vla.policies.base import HoldPolicy
+from salus_vla.policies.activations import expert_states
+from salus_vla.policies.hold import HoldPolicy
 from salus_vla.policies.registry import make_policy, model_folder
 from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
 from salus_vla.signals.novelty import (
     MIN_DECISIONS,
     REFERENCE_FILE,
     ReferenceInfo,
-    expert_states,
     fit_reference,
     load_reference,
     model_hashes,
     save_reference,
     shrunk_covariance,
 )
-from salus_vla.signals.safety_signals import NoveltyReference
+from salus_vla.signals.reference import NoveltyReference
 
 INFO = ReferenceInfo(("aa", "bb", "cc"), noise_samples=2, decisions=40, episodes=2, runs=("run1",))
 FACTS = {"member_0_hash": "cc", "member_1_hash": "aa", "vlm_0_hash": "bb", "member_0": "x", "noise_samples": "2"}

@@ -27,7 +27,8 @@ ROS_PACKAGES = (
     "tf2_msgs",
     "visualization_msgs",
 )
-NEEDS_ROS = ("salus_vla.ros.nodes.", "salus_vla.ros.adapters.", "salus_vla.ros.clients.")
+# `ros.launch` and `ros.environment` start graphs where this process has no ROS.
+NEEDS_ROS = tuple(f"salus_vla.{room}." for room in ("ros.nodes", "ros.adapters", "ros.clients", "bench"))
 
 
 def modules() -> list[str]:

@@ -13,7 +13,7 @@ from rclpy.executors import SingleThreadedExecutor
 
 from salus_msgs.msg import Status
 from salus_vla.contract.errors import RecordingError
-from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.ros.clients.lifecycle_manager import GraphError
 from salus_vla.ros.clients.node_supervisor import DeactivatedError, Graph
 from salus_vla.ros.nodes.topic_recorder import outcome_name

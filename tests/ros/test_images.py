@@ -16,7 +16,7 @@ from salus_vla.contract.errors import SalusError
 from salus_vla.ros.adapters import image_messages
 
 CV_BRIDGE = image_messages._cv_bridge()
-IMPLEMENTATIONS = {"numpy": (image_messages.numpy_to_array, image_messages.numpy_to_message)}
+IMPLEMENTATIONS = {"numpy": (image_messages.image_view, image_messages.numpy_to_message)}
 if CV_BRIDGE is not None:
     IMPLEMENTATIONS["cv_bridge"] = CV_BRIDGE
 STAMP = Time(sec=3, nanosec=40)
@@ -76,7 +76,7 @@ def test_padding_at_the_end_of_rows_is_skipped(padding: int) -> None:
 
 def test_bytes_after_the_last_row_do_not_matter() -> None:
     original = pixels()
-    np.testing.assert_array_equal(image_messages.numpy_to_array(message(original.tobytes() + b"tail")), original)
+    np.testing.assert_array_equal(image_messages.image_view(message(original.tobytes() + b"tail")), original)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +141,8 @@ class CvBridge:
 WORKS = """
 class CvBridge:
     def imgmsg_to_cv2(self, message, encoding):
-        from salus_vla.ros.adapters.image_messages import numpy_to_array
-        return numpy_to_array(message)
+        from salus_vla.ros.adapters.image_messages import image_view
+        return image_view(message)
     def cv2_to_imgmsg(self, pixels, encoding):
         from salus_vla.ros.adapters.image_messages import numpy_to_message
         return numpy_to_message(pixels)

@@ -11,15 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salus_vla.contract.robot_limits import PANDA
-from salus_vla.policies.base import Prediction
-from salus_vla.signals.safety_signals import (
-    NAMES,
-    SCHEMA_VERSION,
-    SIGNALS,
-    NoveltyReference,
-    SignalTracker,
-    SignalVector,
-)
+from salus_vla.contract.types import PolicyOutput
+from salus_vla.signals.reference import NoveltyReference
+from salus_vla.signals.safety_signals import NAMES, SCHEMA_VERSION, SIGNALS, SignalTracker, SignalVector
 
 STEP = 100_000_000  # ns between two rows of a chunk
 LOWER, UPPER = np.full(7, -1.0), np.full(7, 1.0)
@@ -67,7 +61,7 @@ def three_members() -> np.ndarray:
 
 
 def test_spread_of_members_and_samples() -> None:
-    vector = tracker().update(Prediction(three_members()), np.zeros(7), None, 0)
+    vector = tracker().update(PolicyOutput(three_members()), np.zeros(7), None, 0)
     got = named(vector)
     # j1: mean .3, squares .04 + .01 + .09 over 2 = .07; j4: mean .2, squares .04 + .01 + .01 over 2 = .03.
     assert got["epistemic_uncertainty"] == pytest.approx(0.1 / 7)
@@ -80,7 +74,7 @@ def test_spread_of_members_and_samples() -> None:
 
 def test_command_against_the_arm() -> None:
     # The mean first row is j1 = .3, j4 = .2.
-    vector = tracker().update(Prediction(three_members()), joints(j4=0.6), None, 0)
+    vector = tracker().update(PolicyOutput(three_members()), joints(j4=0.6), None, 0)
     got = named(vector)
     assert got["action_magnitude"] == pytest.approx(0.5)
     assert got["joint_limit_margin"] == pytest.approx(0.4 / 2.0)
@@ -88,7 +82,7 @@ def test_command_against_the_arm() -> None:
 
 @pytest.mark.parametrize(("angle", "margin"), [(0.0, 0.5), (-0.9, 0.05), (1.0, 0.0), (1.2, -0.1)])
 def test_margin_is_the_nearer_limit_and_negative_outside(angle: float, margin: float) -> None:
-    vector = tracker().update(Prediction(rows(joints())), joints(j6=angle), None, 0)
+    vector = tracker().update(PolicyOutput(rows(joints())), joints(j6=angle), None, 0)
     assert named(vector)["joint_limit_margin"] == pytest.approx(margin, abs=1e-7)
 
 
@@ -96,7 +90,8 @@ def test_smoothness_and_jerk_compare_consecutive_actions() -> None:
     signals = tracker()
     actions = [joints(), joints(j1=0.3, j2=0.4), joints(j1=0.65, j2=0.92)]
     got = [
-        named(signals.update(Prediction(rows(action)), np.zeros(7), None, i * STEP)) for i, action in enumerate(actions)
+        named(signals.update(PolicyOutput(rows(action)), np.zeros(7), None, i * STEP))
+        for i, action in enumerate(actions)
     ]
     assert got[1]["action_smoothness"] == pytest.approx(0.5)
     assert got[2]["action_smoothness"] == pytest.approx((0.35**2 + 0.52**2) ** 0.5)
@@ -105,7 +100,7 @@ def test_smoothness_and_jerk_compare_consecutive_actions() -> None:
 
 def test_execution_error_is_measured_against_the_command_in_force() -> None:
     signals = tracker()
-    prediction = Prediction(three_members())
+    prediction = PolicyOutput(three_members())
     signals.update(prediction, joints(), joints(j1=0.5), 0)
     got = named(signals.update(prediction, joints(j4=0.6), joints(j2=0.12, j4=0.65), STEP))
     assert got["execution_error"] == pytest.approx(0.13)
@@ -120,8 +115,8 @@ def plan(*values: float) -> np.ndarray:
 
 def inconsistency(before: np.ndarray, after: np.ndarray, passed_ns: int) -> float:
     signals = tracker()
-    signals.update(Prediction(before), np.zeros(7), None, 5 * STEP)
-    return named(signals.update(Prediction(after), np.zeros(7), None, 5 * STEP + passed_ns))["plan_inconsistency"]
+    signals.update(PolicyOutput(before), np.zeros(7), None, 5 * STEP)
+    return named(signals.update(PolicyOutput(after), np.zeros(7), None, 5 * STEP + passed_ns))["plan_inconsistency"]
 
 
 def test_plan_inconsistency_is_the_rms_over_the_overlap() -> None:
@@ -149,26 +144,26 @@ def test_plans_without_overlap_are_not_compared(passed: int) -> None:
 
 def test_activation_drift_is_one_minus_the_cosine() -> None:
     signals = tracker()
-    signals.update(Prediction(three_members(), prefix_state=np.array([2.0, 0.0])), np.zeros(7), None, 0)
-    vector = signals.update(Prediction(three_members(), prefix_state=np.array([3.0, 4.0])), np.zeros(7), None, STEP)
+    signals.update(PolicyOutput(three_members(), prefix_state=np.array([2.0, 0.0])), np.zeros(7), None, 0)
+    vector = signals.update(PolicyOutput(three_members(), prefix_state=np.array([3.0, 4.0])), np.zeros(7), None, STEP)
     assert named(vector)["activation_drift"] == pytest.approx(0.4)
 
 
 def test_a_hidden_state_without_direction_has_no_drift() -> None:
     signals = tracker()
-    signals.update(Prediction(three_members(), prefix_state=np.zeros(2)), np.zeros(7), None, 0)
-    vector = signals.update(Prediction(three_members(), prefix_state=np.array([3.0, 4.0])), np.zeros(7), None, STEP)
+    signals.update(PolicyOutput(three_members(), prefix_state=np.zeros(2)), np.zeros(7), None, 0)
+    vector = signals.update(PolicyOutput(three_members(), prefix_state=np.array([3.0, 4.0])), np.zeros(7), None, STEP)
     assert "activation_drift" not in valid_names(vector)
 
 
 def test_activation_novelty_is_the_squared_mahalanobis_distance() -> None:
-    prediction = Prediction(three_members(), expert_state=np.array([1.5, 3.0]))
+    prediction = PolicyOutput(three_members(), expert_state=np.array([1.5, 3.0]))
     vector = tracker(REFERENCE).update(prediction, np.zeros(7), None, 0)
     assert named(vector)["activation_novelty"] == pytest.approx(4.0 * 0.25 + 0.25 * 4.0)
 
 
 def test_evidence_counts_members_and_samples() -> None:
-    vector = tracker().update(Prediction(three_members()), np.zeros(7), None, 0)
+    vector = tracker().update(PolicyOutput(three_members()), np.zeros(7), None, 0)
     assert (vector.members, vector.noise_samples) == (3, 2)
     expected = [joints(j1=0.1), joints(j1=0.2, j4=0.3), joints(j1=0.6, j4=0.3)]
     np.testing.assert_allclose(vector.member_actions, expected, atol=1e-7)
@@ -188,7 +183,7 @@ def decide(
     signals = tracker(reference)
     generator = np.random.default_rng(3)
     for i in range(decisions):
-        prediction = Prediction(
+        prediction = PolicyOutput(
             generator.uniform(-1.0, 1.0, (members, samples, 10, 8)),
             prefix_state=generator.normal(size=2) if states else None,
             expert_state=generator.normal(size=2) if states else None,
@@ -224,7 +219,7 @@ def test_exactly_what_cannot_be_computed_is_invalid(vector: SignalVector, missin
 def test_a_bad_action_makes_signals_nan_and_never_zero(bad: float) -> None:
     chunks = three_members()
     chunks[1, 0, 0, 2] = bad
-    got = tracker().update(Prediction(chunks), np.zeros(7), None, 0)
+    got = tracker().update(PolicyOutput(chunks), np.zeros(7), None, 0)
     affected = NEEDS_MEMBERS | {"sampling_uncertainty", "action_magnitude"}
     assert all(np.isnan(named(got)[name]) for name in affected)
     assert valid_names(got) == {"joint_limit_margin"}
@@ -233,8 +228,8 @@ def test_a_bad_action_makes_signals_nan_and_never_zero(bad: float) -> None:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_signals_recover_two_decisions_after_a_bad_action() -> None:
     signals = tracker()
-    prediction = Prediction(three_members())
-    signals.update(Prediction(np.full((3, 2, 2, 8), np.nan)), np.zeros(7), None, 0)
+    prediction = PolicyOutput(three_members())
+    signals.update(PolicyOutput(np.full((3, 2, 2, 8), np.nan)), np.zeros(7), None, 0)
     first = signals.update(prediction, np.zeros(7), None, STEP)
     second = signals.update(prediction, np.zeros(7), None, 2 * STEP)
     third = signals.update(prediction, np.zeros(7), None, 3 * STEP)
@@ -244,7 +239,7 @@ def test_signals_recover_two_decisions_after_a_bad_action() -> None:
 
 
 def test_reset_forgets_everything() -> None:
-    prediction = Prediction(three_members(), np.array([1.0, 2.0]), np.array([1.0, 2.0]))
+    prediction = PolicyOutput(three_members(), np.array([1.0, 2.0]), np.array([1.0, 2.0]))
     used, fresh = tracker(REFERENCE), tracker(REFERENCE)
     for i in range(3):
         used.update(prediction, joints(j1=0.1 * i), joints(j2=0.1), i * STEP)
@@ -264,7 +259,7 @@ def sequence(seed: int, members: int = 3, samples: int = 2) -> list[np.ndarray]:
 def vectors(signals: SignalTracker, chunks: list[np.ndarray], scale: float = 1.0) -> list[SignalVector]:
     return [
         signals.update(
-            Prediction(chunk * scale, np.array([1.0, i]), np.array([i, 2.0])),
+            PolicyOutput(chunk * scale, np.array([1.0, i]), np.array([i, 2.0])),
             joints(j1=0.2, j5=-0.4) * scale,
             joints(j1=0.1 * i) * scale,
             i * STEP,
@@ -298,14 +293,14 @@ def test_each_signal_scales_as_its_unit_says(scale: float, seed: int) -> None:
 @settings(max_examples=30, deadline=None)
 def test_identical_members_show_noise_but_exactly_no_disagreement(seed: int, members: int, samples: int) -> None:
     one = np.random.default_rng(seed).uniform(-3.0, 3.0, (1, samples, 4, 8))
-    got = named(tracker().update(Prediction(np.repeat(one, members, axis=0)), np.zeros(7), None, 0))
+    got = named(tracker().update(PolicyOutput(np.repeat(one, members, axis=0)), np.zeros(7), None, 0))
     assert {got[name] for name in NEEDS_MEMBERS} == {0.0}
     assert got["sampling_uncertainty"] > 1e-4
 
 
 def test_members_that_differ_at_equal_noise_show_no_sampling_spread() -> None:
     chunks = np.repeat(rows(joints(j1=0.1), joints(j1=0.2)), 3, axis=1)  # 2 members, 3 equal samples
-    got = named(tracker().update(Prediction(chunks), np.zeros(7), None, 0))
+    got = named(tracker().update(PolicyOutput(chunks), np.zeros(7), None, 0))
     assert got["sampling_uncertainty"] == 0.0
     assert got["epistemic_uncertainty"] == pytest.approx(0.005 / 7)
 
@@ -333,7 +328,7 @@ def test_member_actions_recompute_the_signals_they_are_evidence_for(seed: int) -
 
 def test_the_limits_are_those_of_the_robot() -> None:
     home = np.array([0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398])
-    vector = SignalTracker(PANDA.lower, PANDA.upper, STEP).update(Prediction(three_members()), home, None, 0)
+    vector = SignalTracker(PANDA.lower, PANDA.upper, STEP).update(PolicyOutput(three_members()), home, None, 0)
     # Joint 4 is nearest: .715606 from -3.0718, of a range of 3.002.
     assert named(vector)["joint_limit_margin"] == pytest.approx(0.715606 / 3.002, rel=1e-5)
 

@@ -8,8 +8,9 @@ from scripted import CLOSED, OPEN, Script
 
 from salus_vla.config.scene import Scene, load_scene
 from salus_vla.contract.bodies import FINGER_BODIES
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import Pose
-from salus_vla.episode.outcome_monitor import MISS_TRY, Outcome, TaskMonitor
+from salus_vla.episode.outcome_monitor import MISS_TRY, TaskMonitor
 from salus_vla.simulation.mujoco.simulator import Simulator
 
 SCENE = load_scene()

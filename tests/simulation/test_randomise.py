@@ -16,8 +16,9 @@ from salus_vla.contract import CAMERAS, JOINTS
 from salus_vla.contract.bodies import CUBE
 from salus_vla.contract.errors import ConfigError
 from salus_vla.contract.geometry import rotate
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import ImageArray
-from salus_vla.episode.outcome_monitor import Outcome, TaskMonitor
+from salus_vla.episode.outcome_monitor import TaskMonitor
 from salus_vla.simulation.mujoco.mujoco_model import build_model
 from salus_vla.simulation.mujoco.simulator import Simulator
 

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from salus_vla.contract import CAMERAS, EPISODE, JOINT_STATES, JOINTS, SAFETY_SIGNALS, Topic, image_topic
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import Observation
-from salus_vla.data.bags.bag_writer import open_writer
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder
 from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.run_folder import RunFolder
-from salus_vla.episode.outcome_monitor import Outcome
 from samples import FRAME_NS, cdr, episode, header, make, message_types, signals
 
 PERIOD_NS = 5 * FRAME_NS

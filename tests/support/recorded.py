@@ -23,13 +23,13 @@ from salus_vla.contract import (
     Topic,
     image_topic,
 )
-from salus_vla.data.bags.bag_writer import open_writer
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder
 from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.run_folder import RunFolder
 from salus_vla.data.lerobot.dataset_export import Exported, export
 from salus_vla.data.rollouts.rollout_store import EPISODES, StoredEpisode, episode_file, write_episode
-from salus_vla.episode.outcome_monitor import Outcome
 from samples import cdr, header, make, message_types
 from samples import episode as episode_message
 from samples import signals as signals_message

@@ -24,10 +24,10 @@ from salus_vla.contract import (
     Topic,
     image_topic,
 )
-from salus_vla.data.bags.bag_writer import open_writer
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder
 from salus_vla.data.bags.message_types import MessageTypes, default_folders
 from salus_vla.data.bags.open_episode import EpisodeMeta
+from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.run_folder import RunFolder
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.run_folder import RunFolder
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
 from salus_vla.data.rollouts.rollout_store import EPISODES, StoredEpisode, episode_file, write_episode
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.learning.evaluation.evaluated_episodes import Episode
 from salus_vla.signals.safety_signals import NAMES
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from salus_vla.contract import CLOCK, EPISODE, JOINT_STATES, TF, TOPICS, Topic
-from salus_vla.data.bags.episode_event import EpisodeNotice, Kind
+from salus_vla.contract.messages import EpisodeEvent, EventKind
 from salus_vla.signals.safety_signals import NAMES
 from salus_vla.views.graph_monitor import HISTORY, STATES, WINDOW_S, GraphMonitor, Pace, Snapshot, TopicLine
 
-STARTED = EpisodeNotice(Kind.STARTED, 10**9, "run", 4, 17, "lift", "ensemble", "RUNNING", "", None, 0, "")
+STARTED = EpisodeEvent(EventKind.STARTED, 10**9, "run", 4, 17, "lift", "ensemble", "RUNNING", "", None, 0, "")
 
 
 def line(snapshot: Snapshot, topic: Topic) -> TopicLine:
@@ -106,8 +106,8 @@ def test_an_episode_begins_new_histories_and_ends_with_its_outcome() -> None:
     assert monitor.snapshot(0.0).signals[NAMES[3]] == tuple(range(5, HISTORY + 5))
     monitor.episode(STARTED)
     assert (monitor.snapshot(0.0).signals[NAMES[3]], monitor.snapshot(0.0).decision) == ((), None)
-    monitor.episode(dataclasses.replace(STARTED, kind=Kind.EVENT, event="DROP"))
-    monitor.episode(dataclasses.replace(STARTED, kind=Kind.ENDED, outcome="DROP"))
+    monitor.episode(dataclasses.replace(STARTED, kind=EventKind.EVENT, event="DROP"))
+    monitor.episode(dataclasses.replace(STARTED, kind=EventKind.ENDED, outcome="DROP"))
     assert monitor.snapshot(0.0).outcomes == {"DROP": 1}
 
 

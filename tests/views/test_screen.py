@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from salus_vla.contract import JOINT_STATES
-from salus_vla.data.bags.episode_event import EpisodeNotice, Kind
+from salus_vla.contract.messages import EpisodeEvent, EventKind
 from salus_vla.views.graph_monitor import GraphMonitor
 from salus_vla.views.terminal import draw, sparkline
 
-STARTED = EpisodeNotice(Kind.STARTED, 10**9, "run1", 4, 17, "lift", "ensemble", "RUNNING", "", None, 0, "")
+STARTED = EpisodeEvent(EventKind.STARTED, 10**9, "run1", 4, 17, "lift", "ensemble", "RUNNING", "", None, 0, "")
 
 
 def shown(monitor: GraphMonitor, wall_s: float = 1.0, width: int = 100) -> str:
@@ -47,7 +47,7 @@ def test_a_graph_that_falls_silent_is_said_and_its_state_stays(monitor: GraphMon
 
 def test_the_running_episode(monitor: GraphMonitor) -> None:
     assert "episode: 4 of run run1, seed 17, running, decision 7, 21 ms" in shown(monitor)
-    monitor.episode(dataclasses.replace(STARTED, kind=Kind.ENDED, outcome="DROP", decisions=9, detail="it [fell]"))
+    monitor.episode(dataclasses.replace(STARTED, kind=EventKind.ENDED, outcome="DROP", decisions=9, detail="it [fell]"))
     text = shown(monitor)
     assert "DROP after 9 decisions: it [fell]" in text  # not taken for markup
     assert "DROP 1" in text

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.data.bags.episode_event import EpisodeNotice, Kind
+from salus_vla.contract.messages import EpisodeEvent, EventKind
 from salus_vla.signals.safety_signals import NAMES
 from salus_vla.views.graph_monitor import GraphMonitor
 from salus_vla.views.trail import CALM, DOUBT, RISK, UNKNOWN, Trail, color_of, risk_of, status_text
 
 SIGNAL = "max_joint_disagreement"
-STARTED = EpisodeNotice(Kind.STARTED, 10**9, "run", 4, 17, "lift", "ensemble", "RUNNING", "", None, 0, "")
-ENDED = EpisodeNotice(Kind.ENDED, 10**9, "run", 4, 17, "lift", "ensemble", "DROP", "DROP", 10**9, 31, "it fell")
+STARTED = EpisodeEvent(EventKind.STARTED, 10**9, "run", 4, 17, "lift", "ensemble", "RUNNING", "", None, 0, "")
+ENDED = EpisodeEvent(EventKind.ENDED, 10**9, "run", 4, 17, "lift", "ensemble", "DROP", "DROP", 10**9, 31, "it fell")
 
 
 def at(x: float) -> np.ndarray:

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from salus_vla.contract import ARM_DOF
 from salus_vla.contract.reasons import CHUNK_EXHAUSTED
-from salus_vla.contract.types import FloatArray, Observation
+from salus_vla.contract.types import FloatArray, Observation, PolicyOutput
 from salus_vla.control.controller import Controller, Decision
-from salus_vla.policies.base import Prediction
 
 FRAME_NS, DECISION_NS = 20_000_000, 100_000_000
 _HOME = np.array([0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398])
@@ -43,11 +42,11 @@ class WavingPolicy:
         """Seeds the offsets."""
         self._random = np.random.default_rng(seed)
 
-    def predict(self, observation: Observation, decision: int) -> Prediction:
+    def predict(self, observation: Observation, decision: int) -> PolicyOutput:
         """One member, one sample; row i is the sine at the end of control step i."""
         times = (observation.stamp_ns + DECISION_NS * np.arange(1, self._rows + 1)) * 1e-9
         arm = _HOME + self.path(times)[:, None] + self._random.normal(0.0, self._disagreement, ARM_DOF)
-        return Prediction(np.column_stack([arm, np.full(self._rows, 0.04)])[None, None])
+        return PolicyOutput(np.column_stack([arm, np.full(self._rows, 0.04)])[None, None])
 
     def path(self, times: NDArray[np.floating[Any]]) -> FloatArray:
         """Offset from home without disagreement at times [s]."""

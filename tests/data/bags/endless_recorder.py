@@ -11,9 +11,9 @@ from itertools import count
 from pathlib import Path
 
 from salus_vla.contract import CLOCK, CUBE_IN_BIN, EPISODE, JOINT_STATES, SAFETY_SIGNALS
-from salus_vla.data.bags.bag_writer import open_writer
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder
 from salus_vla.data.bags.open_episode import EpisodeMeta
+from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.run_folder import RunFolder
 from samples import FRAME_NS, IMAGE, boolean, clock, episode, image, joints, message_types, signals
 

@@ -11,9 +11,9 @@ import pytest
 from salus_vla.cli.bag import add_parser
 from salus_vla.contract import CLOCK, EPISODE, JOINT_STATES
 from salus_vla.contract.errors import RecordingError
-from salus_vla.data.bags.bag_writer import open_writer
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder
 from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.run_folder import RunFolder
 from salus_vla.data.bags.run_info import read_bag, read_run
 from samples import FRAME_NS, clock, episode, joints, message_types

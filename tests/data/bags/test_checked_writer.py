@@ -17,8 +17,8 @@ from mcap.writer import CompressionType, Writer
 from salus_vla.contract import CLOCK, JOINT_STATES, Qos
 from salus_vla.contract.errors import RecordingError
 from salus_vla.data.bags import checked_writer
-from salus_vla.data.bags.bag_writer import open_writer
 from salus_vla.data.bags.checked_writer import CheckedWriter, check_finished
+from salus_vla.data.bags.open_writer import open_writer
 from samples import largest_file, message_types
 
 CHUNK = 4096

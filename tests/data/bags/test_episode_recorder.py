@@ -27,11 +27,14 @@ from salus_vla.contract import (
     image_topic,
 )
 from salus_vla.contract.errors import MessageError, RecordingError
-from salus_vla.data.bags.bag_writer import BagWriter, open_writer
-from salus_vla.data.bags.episode_event import OUTCOMES, EpisodeDecoder, Kind
+from salus_vla.contract.messages import EventKind
+from salus_vla.contract.outcomes import Outcome
+from salus_vla.data.bags.bag_writer import BagWriter
+from salus_vla.data.bags.episode_decoder import EpisodeDecoder
 from salus_vla.data.bags.episode_recorder import HOLD_BACK_NS, EpisodeRecorder, FinishedEpisode, State
 from salus_vla.data.bags.message_types import MessageTypes, default_folders
 from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.run_folder import RunFolder
 from salus_vla.data.bags.stamps import StampLayout, stamp_layout
 
@@ -74,14 +77,14 @@ def stamped(stamp_ns: int, payload: bytes = b"", order: str = "<") -> bytes:
     return encapsulation + struct.pack(f"{order}iI", *divmod(stamp_ns, 1_000_000_000)) + payload
 
 
-def notice(types: MessageTypes, kind: Kind, stamp_ns: int, episode: int = 0, run_id: str = "run1") -> bytes:
+def notice(types: MessageTypes, kind: EventKind, stamp_ns: int, episode: int = 0, run_id: str = "run1") -> bytes:
     store = types.store
     seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
     time = store.types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
     header = store.types["std_msgs/msg/Header"](stamp=time, frame_id="")
     message = store.types[EPISODE.type](
         header=header, kind=kind, run_id=run_id, episode=episode, seed=7, task="lift", policy_source="hold",
-        outcome=1 if kind is Kind.ENDED else 0, event="", event_stamp=time, decisions=3, detail="",
+        outcome=1 if kind is EventKind.ENDED else 0, event="", event_stamp=time, decisions=3, detail="",
     )  # fmt: skip
     return bytes(store.serialize_cdr(message, EPISODE.type))
 
@@ -105,7 +108,7 @@ class Feed:
                 if topic.rate_hz != 10.0 or stamp_ns % (100 * MS) == 0:
                     self.send(topic, stamp_ns, BOOL if topic is CUBE_IN_BIN else None)
 
-    def notice(self, kind: Kind, stamp_ns: int, episode: int = 0, run_id: str = "run1") -> None:
+    def notice(self, kind: EventKind, stamp_ns: int, episode: int = 0, run_id: str = "run1") -> None:
         self.send(EPISODE, stamp_ns, notice(self.types, kind, stamp_ns, episode, run_id))
 
 
@@ -115,7 +118,7 @@ def feed(recorder: EpisodeRecorder, types: MessageTypes) -> Feed:
 
 
 def finish(feed: Feed) -> FinishedEpisode:
-    feed.notice(Kind.ENDED, END)
+    feed.notice(EventKind.ENDED, END)
     feed.recorder.stop(STOP)
     return feed.recorder.close()
 
@@ -134,7 +137,7 @@ def test_an_episode_holds_the_messages_from_its_first_to_its_terminal_observatio
     feed.frames(START - 200 * MS, START + 100 * MS, JOINT_STATES, IMAGE)
     feed.recorder.begin(START)
     feed.frames(START + 120 * MS, END, JOINT_STATES, IMAGE)
-    feed.notice(Kind.ENDED, END)
+    feed.notice(EventKind.ENDED, END)
     feed.frames(END + 20 * MS, END + 200 * MS, JOINT_STATES, IMAGE)
     feed.recorder.stop(STOP)
     finished = feed.recorder.close()
@@ -159,7 +162,7 @@ def test_messages_are_found_by_their_stamp_whatever_the_order_of_topics(feed: Fe
     for stamp_ns in range(START - 100 * MS, END + 200 * MS, 20 * MS):
         feed.send(JOINT_STATES, stamp_ns)
         if stamp_ns == END:
-            feed.notice(Kind.ENDED, END)
+            feed.notice(EventKind.ENDED, END)
     assert content(finish(feed))[JOINT_STATES.name] == list(range(START, END + 1, 20 * MS))
 
 
@@ -187,7 +190,7 @@ def test_messages_without_a_stamp_get_the_newest_sim_time(feed: Feed) -> None:
     feed.recorder.begin(START)
     feed.frames(START, END, CLOCK)
     feed.send(CUBE_IN_BIN, 0, BOOL)
-    feed.notice(Kind.ENDED, END)
+    feed.notice(EventKind.ENDED, END)
     feed.send(CLOCK, END + 20 * MS)
     feed.send(CUBE_IN_BIN, 0, BOOL)  # one frame late
     feed.send(CLOCK, END + 40 * MS)
@@ -211,10 +214,10 @@ def test_latched_messages_from_before_the_start_are_in_every_bag(feed: Feed, typ
     for number in (0, 1):
         feed.recorder.start(EpisodeMeta(number, 7, "lift", "hold"), {})
         feed.send(CLOCK, START)
-        feed.notice(Kind.STARTED, START, number)
+        feed.notice(EventKind.STARTED, START, number)
         feed.recorder.begin(START)
         feed.send(STATUS_TOPIC, START + 5 * MS)
-        feed.notice(Kind.ENDED, END, number)
+        feed.notice(EventKind.ENDED, END, number)
         feed.recorder.stop(STOP)
         times = content(feed.recorder.close())
         assert times[STATUS_TOPIC.name] == [START] * 11
@@ -222,13 +225,13 @@ def test_latched_messages_from_before_the_start_are_in_every_bag(feed: Feed, typ
 
 
 def test_only_notices_of_this_episode_are_recorded(feed: Feed) -> None:
-    feed.notice(Kind.ENDED, START - 300 * MS, episode=0)
+    feed.notice(EventKind.ENDED, START - 300 * MS, episode=0)
     feed.recorder.start(META, {})
-    feed.notice(Kind.ENDED, START - 200 * MS, episode=5)
-    feed.notice(Kind.STARTED, START, run_id="another")
-    feed.notice(Kind.STARTED, START)
+    feed.notice(EventKind.ENDED, START - 200 * MS, episode=5)
+    feed.notice(EventKind.STARTED, START, run_id="another")
+    feed.notice(EventKind.STARTED, START)
     feed.recorder.begin(START)
-    feed.notice(Kind.EVENT, START + 40 * MS)
+    feed.notice(EventKind.EVENT, START + 40 * MS)
     assert content(finish(feed))[EPISODE.name] == [START, START + 40 * MS, END]
 
 
@@ -254,7 +257,7 @@ def test_the_bag_is_ready_when_every_topic_that_was_seen_reached_the_end(feed: F
     assert set(recorder.waiting_for()) == {IMAGE.name, EPISODE.name}
     feed.send(IMAGE, END + 100 * MS)  # the one of the end was lost: no need to wait for it
     assert not recorder.ready_to_close()
-    feed.notice(Kind.ENDED, END)
+    feed.notice(EventKind.ENDED, END)
     assert recorder.ready_to_close()
 
 
@@ -380,14 +383,14 @@ def test_the_stamp_is_where_the_type_says(types: MessageTypes) -> None:
 def test_kinds_and_outcomes_are_those_of_the_message(types: MessageTypes) -> None:
     types.get(EPISODE.type)
     constants = {name: value for name, _, value in types.store.fielddefs[EPISODE.type][0]}
-    assert {kind.name: kind.value for kind in Kind} == {kind.name: constants[kind.name] for kind in Kind}
-    assert {name: index for index, name in enumerate(OUTCOMES)} == {
-        name: value for name, value in constants.items() if name not in Kind.__members__
+    assert {kind.name: kind.value for kind in EventKind} == {kind.name: constants[kind.name] for kind in EventKind}
+    assert {outcome.name: outcome.value for outcome in Outcome} == {
+        name: value for name, value in constants.items() if name not in EventKind.__members__
     }
 
 
 def test_an_episode_message_is_decoded(types: MessageTypes) -> None:
-    decoded = EpisodeDecoder(types.get(EPISODE.type).definition).decode(notice(types, Kind.ENDED, END, 4))
-    assert (decoded.kind, decoded.stamp_ns, decoded.episode, decoded.outcome) == (Kind.ENDED, END, 4, "SUCCESS")
+    decoded = EpisodeDecoder(types.get(EPISODE.type).definition).decode(notice(types, EventKind.ENDED, END, 4))
+    assert (decoded.kind, decoded.stamp_ns, decoded.episode, decoded.outcome) == (EventKind.ENDED, END, 4, "SUCCESS")
     with pytest.raises(RecordingError, match="/salus/episode: a message cannot be decoded"):
         EpisodeDecoder(types.get(EPISODE.type).definition).decode(stamped(END))

@@ -12,9 +12,9 @@ import pytest
 from episodes import SEED, observations, record, recording
 from salus_vla.cli.main import main
 from salus_vla.config.scene import load_scene
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.control.controller import make_controller
 from salus_vla.data.bags.recorded_observations import read_observations
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.policies.registry import make_policy
 from salus_vla.policies.smolvla.init.model_init import init_model
 from salus_vla.signals.novelty import REFERENCE_FILE, load_reference

@@ -33,9 +33,9 @@ from salus_vla.contract import (
     image_topic,
 )
 from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import Observation
 from salus_vla.data.bags.recorded_observations import RecordedEpisode, read_episode, read_observations
-from salus_vla.episode.outcome_monitor import Outcome
 from samples import cdr, episode, make
 
 Content = list[tuple[Topic, bytes]]
@@ -137,15 +137,15 @@ def wrong_type(one: Observation) -> tuple[Topic, bytes]:
 WRONG: dict[str, tuple[Callable[[Observation], tuple[Topic, bytes]], str]] = {
     "encoding": (
         lambda one: (image_topic("top"), image("top", one.stamp_ns, one.images["top"], encoding="bgr8")),
-        r"/camera_top/image_raw: encoding is 'bgr8', expected 'rgb8'",
+        r"/camera_top/image_raw: image encoding is 'bgr8', expected 'rgb8'",
     ),
     "short": (
         lambda one: (image_topic("top"), image("top", one.stamp_ns, one.images["top"], height=17)),
-        r"/camera_top/image_raw: 768 bytes with step 48 are no image of 16 x 17",
+        r"/camera_top/image_raw: image has 768 bytes, expected 816",
     ),
     "names": (
         lambda one: (JOINT_STATES, joints(one.stamp_ns, np.zeros(2), ("panda_joint1", "elbow"))),
-        r"/joint_states: has 2 positions of \['panda_joint1', 'elbow'\]",
+        r"/joint_states: has the names \['panda_joint1', 'elbow'\]",
     ),
     "nan": (
         lambda one: (JOINT_STATES, joints(one.stamp_ns, np.full(9, np.nan))),

@@ -18,9 +18,10 @@ from rosbags.rosbag2 import Reader
 
 from salus_vla.contract import CLOCK, EPISODE, JOINT_STATES
 from salus_vla.contract.errors import RecordingError
-from salus_vla.data.bags.bag_writer import Compression, WriterOptions, open_writer
+from salus_vla.data.bags.bag_writer import Compression, WriterOptions
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder
 from salus_vla.data.bags.open_episode import EpisodeMeta
+from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.partial_mcap import read_records
 from salus_vla.data.bags.recover_bag import recover
 from salus_vla.data.bags.run_folder import RunFolder

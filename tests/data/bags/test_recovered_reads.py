@@ -8,11 +8,11 @@ import numpy as np
 from rosbags.highlevel import AnyReader
 
 from episodes import SEED, TASK, messages, observations, record, recording
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.open_episode import EpisodeMeta
 from salus_vla.data.bags.recorded_observations import read_episode, read_observations
 from salus_vla.data.bags.recover_bag import recover
 from salus_vla.data.bags.run_info import read_bag, read_run
-from salus_vla.episode.outcome_monitor import Outcome
 
 NUMBER = 1
 

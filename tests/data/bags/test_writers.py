@@ -22,8 +22,9 @@ from rosbags.typesys import Stores, get_typestore
 
 from salus_vla.contract import CLOCK, CONTACT, CUBE_IN_BIN, EPISODE, JOINT_STATES, SAFETY_SIGNALS, STATUS_TOPIC, TOPICS
 from salus_vla.contract.errors import RecordingError
-from salus_vla.data.bags.bag_writer import Backend, BagWriter, Compression, WriterOptions, open_writer
+from salus_vla.data.bags.bag_writer import BagWriter, Compression, WriterOptions
 from salus_vla.data.bags.message_types import MessageTypes
+from salus_vla.data.bags.open_writer import Backend, open_writer
 from salus_vla.data.bags.partial_mcap import read_records
 from salus_vla.data.bags.rosbag2_writer import Rosbag2Writer
 from samples import FRAME_NS, IMAGE, REPOSITORY, SAMPLED, clock, image, largest_file, message_types, one_of_each

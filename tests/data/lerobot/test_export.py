@@ -24,11 +24,11 @@ from recorded import (
 )
 from salus_vla.contract import ARM_JOINTS, CAMERAS
 from salus_vla.contract.errors import DatasetError, RecordingError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.lerobot.dataset_export import export
 from salus_vla.data.lerobot.dataset_info import CUBE_KEY
 from salus_vla.data.lerobot.prepare import Options
 from salus_vla.data.lerobot.sources import find_sources
-from salus_vla.episode.outcome_monitor import Outcome
 
 EPISODES = (make_episode(11, decisions=4), make_episode(7, decisions=6), make_episode(9, decisions=1))
 ORDERED = sorted(EPISODES, key=lambda episode: episode.seed)  # rollouts are

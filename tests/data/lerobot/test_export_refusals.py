@@ -17,9 +17,9 @@ import pytest
 from recorded import Content, bag_run, exported, make_episode, rollout_run
 from salus_vla.contract import JOINT_COMMAND, SAFETY_SIGNALS
 from salus_vla.contract.errors import DatasetError, RecordingError, SalusError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.lerobot.prepare import Options
 from salus_vla.data.rollouts.rollout_store import StoredEpisode
-from salus_vla.episode.outcome_monitor import Outcome
 
 EPISODES = (make_episode(11, decisions=4), make_episode(7, decisions=6), make_episode(9, decisions=1))
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from recorded import bag_run, make_episode, rollout_run
 from salus_vla.cli.main import main
 from salus_vla.contract.errors import DatasetError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.lerobot.dataset_info import read_info
-from salus_vla.episode.outcome_monitor import Outcome
 
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 INFO = "meta/info.json"

@@ -12,10 +12,10 @@ import pytest
 
 from recorded import make_episode, rollout_run
 from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.lerobot.prepare import LeftOut, Options, Prepared
 from salus_vla.data.lerobot.prepare_pool import prepare_all
 from salus_vla.data.lerobot.sources import find_sources
-from salus_vla.episode.outcome_monitor import Outcome
 from waiting import wait_until
 
 # Prints the process ids of the workers, then dies as with kill -9.
@@ -25,7 +25,7 @@ from pathlib import Path
 from salus_vla.data.lerobot.prepare_pool import prepare_all
 from salus_vla.data.lerobot.prepare import Options
 from salus_vla.data.lerobot.sources import find_sources
-from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.contract.outcomes import Outcome
 
 prepared = prepare_all(find_sources([Path(sys.argv[1])], [Outcome.SUCCESS]).episodes, Options(), 2)
 next(prepared)

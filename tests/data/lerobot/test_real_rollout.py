@@ -10,13 +10,13 @@ from lerobot.datasets import LeRobotDataset
 
 from recorded import commanded_of, rollout_run, state_of
 from salus_vla.contract import CAMERAS
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.lerobot.dataset_export import export
 from salus_vla.data.lerobot.dataset_images import resize
 from salus_vla.data.lerobot.prepare import Options
 from salus_vla.data.rollouts.episode_maker import EpisodeMaker
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
 from salus_vla.data.rollouts.rollout_store import StoredEpisode
-from salus_vla.episode.outcome_monitor import Outcome
 
 
 @pytest.fixture(scope="module")

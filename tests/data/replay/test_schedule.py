@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from episodes import START_NS
 from salus_vla.contract import CLOCK, EPISODE, JOINT_STATES
 from salus_vla.contract.errors import RecordingError
-from salus_vla.data.bags.bag_writer import open_writer
+from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.replay.schedule import PlayedTopic, Schedule
 from samples import FRAME_NS, clock, episode, joints, message_types
 

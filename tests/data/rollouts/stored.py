@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
 from salus_vla.data.rollouts.rollout_store import StoredEpisode
-from salus_vla.episode.outcome_monitor import Outcome
 
 SEEDS = (3, 4, 5, 6)
 SHORT = RolloutSettings(policy="hold", profile="dark", max_decisions=2)

@@ -10,9 +10,9 @@ import pytest
 from recorded import bag_run, make_episode
 from salus_vla.cli.main import main
 from salus_vla.contract import SAFETY_SIGNALS, Topic
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.run_records import RUN_FILE, RunRecord, read_record, write_record
 from salus_vla.data.rollouts.rollout_store import StoredEpisode
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.learning.evaluation.auroc import Group, compare
 from salus_vla.learning.evaluation.evaluated_runs import open_runs
 from salus_vla.learning.evaluation.evaluation import Evaluation, Options, evaluate

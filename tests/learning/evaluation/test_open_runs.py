@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from recorded import bag_run, make_episode
 from salus_vla.contract.errors import ConfigError, RecordingError, SalusError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.run_records import AUDIT_FILE, RUN_FILE, EpisodeRecord, RunRecord, read_record, write_record
 from salus_vla.data.rollouts.rollout_store import EPISODES, episode_file
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.learning.evaluation.evaluated_episodes import read_rollout
 from salus_vla.learning.evaluation.evaluated_runs import COLLECT, ROLLOUT, open_runs
 from salus_vla.learning.evaluation.evaluation import Options, evaluate

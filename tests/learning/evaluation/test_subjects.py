@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from salus_vla.contract.errors import ConfigError
-from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.learning.evaluation.evaluated_runs import open_runs
 from salus_vla.learning.evaluation.subjects import ALL_SHIFTS, Subject, group, member_of
 from synthetic import HASHES, rollout_run, stored

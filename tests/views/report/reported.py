@@ -11,12 +11,12 @@ import numpy as np
 
 from episodes import SEED, TASK, TOPICS, messages, observations
 from salus_vla.contract import CAMERAS, EPISODE, GRASPED, JOINT_COMMAND, JOINTS, SAFETY_SIGNALS, STATUS_TOPIC
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.audit import AuditReport, TopicAudit
-from salus_vla.data.bags.bag_writer import open_writer
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder
 from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.run_folder import RunFolder
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.learning.evaluation.evaluated_runs import ROLLOUT, Run
 from salus_vla.signals.safety_signals import NAMES
 from salus_vla.views.report.opening import RecordedRun

@@ -29,8 +29,7 @@ from torch import Tensor
 from salus_vla.bench.timing import Timing, measure, measure_in_turns
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS, DEFAULT_TASK
-from salus_vla.contract.types import Observation
-from salus_vla.policies.base import Prediction
+from salus_vla.contract.types import Observation, PolicyOutput
 from salus_vla.policies.registry import expand_members
 from salus_vla.policies.smolvla.features import STATE_KEY, image_key
 from salus_vla.policies.smolvla.inference.acceleration import exact_fp32
@@ -152,7 +151,7 @@ class Bench:
         policy.start_episode(0)
         images = {camera: image.copy() for camera, image in self._observation.images.items()}
         changing = Observation(0, images, self._observation.joint_position, DEFAULT_TASK)
-        predictions: list[Prediction] = []
+        predictions: list[PolicyOutput] = []
 
         def decide(new_images: bool) -> None:
             if new_images:

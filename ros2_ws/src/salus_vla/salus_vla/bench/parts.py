@@ -20,8 +20,8 @@ from salus_vla.config.scene import Scene
 from salus_vla.contract import CAMERAS, DEFAULT_TASK
 from salus_vla.contract.types import Observation
 from salus_vla.control.controller import make_controller
-from salus_vla.data.bags.bag_writer import open_writer
 from salus_vla.data.bags.message_types import MessageTypes
+from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.episode.run_episode import observe
 from salus_vla.policies.registry import expand_members, make_policy
 from salus_vla.simulation.mujoco.simulator import Simulator

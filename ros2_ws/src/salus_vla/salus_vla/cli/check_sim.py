@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         with SimListener(NODE) as listener:
             checker = SimChecker(listener, scene)
             with console.status(f"waiting for a simulator on ROS domain {os.environ['ROS_DOMAIN_ID']}"):
-                listener.until(lambda: checker.heard() or _has_ended(process), wait_s)
+                listener.spin(wait_s, lambda: checker.heard() or _has_ended(process))
             if process is not None and _has_ended(process):
                 raise SimulatorError(f"the simulator ended before it published: {_end_of(process)}")
             if not checker.heard():

@@ -20,7 +20,6 @@ from pathlib import Path
 from rich.console import Console
 
 from salus_vla.cli.bag import print_run
-from salus_vla.cli.collect_progress import RunProgress
 from salus_vla.cli.graph_process import LAUNCH_FILE, TAIL, end_graph, output_lines, start_graph
 from salus_vla.cli.launch import find_launch_file, launch_command
 from salus_vla.cli.options import add_episode_options, add_run_options, check_run_id, some_text
@@ -31,9 +30,9 @@ from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import DEFAULT_TASK
 from salus_vla.contract.errors import RecordingError, SalusError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.run_folder import RUN_FILE
 from salus_vla.data.bags.run_info import read_run
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.ros.environment.domains import private_graph
 from salus_vla.simulation.isaac.host.installation import find_install
 
@@ -134,6 +133,9 @@ def run(arguments: argparse.Namespace) -> int:
         graph = start_graph(command, environment, log)
         try:
             with _graceful_stop(graph) as interrupted:
+                # Takes a second, in which the graph starts already.
+                from salus_vla.ros.clients.collect_progress import RunProgress
+
                 progress = RunProgress(console, arguments.episodes, environment, log if arguments.verbose else None)
                 progress.follow(graph)
         finally:

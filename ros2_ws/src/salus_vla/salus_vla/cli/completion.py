@@ -21,8 +21,8 @@ examples:
 """
 
 
-def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `completion`."""
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser], root: argparse.ArgumentParser) -> None:
+    """Adds `completion`, of all commands that `root` has by the time it runs."""
     parser = subparsers.add_parser(
         "completion",
         help="print a completion script for bash or zsh",
@@ -31,14 +31,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("shell", choices=_SHELLS, help="shell that reads the script")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=lambda arguments: run(root, arguments.shell))
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(parser: argparse.ArgumentParser, shell: str) -> int:
     """Prints the script."""
-    from salus_vla.cli.main import build_parser  # which imports this module
-
-    print(script(build_parser(), arguments.shell))
+    print(script(parser, shell))
     return 0
 
 

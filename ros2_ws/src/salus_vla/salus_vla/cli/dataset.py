@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from salus_vla.cli.options import at_least
-from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.contract.outcomes import Outcome
 
 _EXPORT = """\
 Makes a LeRobotDataset v3 of recorded episodes, which LeRobot's loader and lerobot-train read:

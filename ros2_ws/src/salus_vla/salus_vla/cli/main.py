@@ -42,7 +42,6 @@ _COMMANDS = (
     evaluate,
     report,
     model,
-    completion,
 )
 _DESCRIPTION = """\
 SALUS watches a vision-language-action policy drive a robot arm, says how unsure it is, and records everything.
@@ -56,6 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in _COMMANDS:
         module.add_parser(commands)
+    completion.add_parser(commands, parser)
     return parser
 
 

@@ -16,10 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from salus_vla.cli.options import at_least, check_can_be_folder
 from salus_vla.config.policy_options import MANIFEST
 from salus_vla.contract.errors import ModelError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray
 from salus_vla.data.bags.run_info import read_run
 from salus_vla.data.bags.run_records import EpisodeEntry
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.policies.base import Policy
 from salus_vla.policies.registry import expand_members
 from salus_vla.policies.smolvla.init.vlm_sizes import SIZES
@@ -170,7 +170,7 @@ def _choose(runs: Sequence[Path], outcomes: Sequence[str]) -> list[_Chosen]:
 def _states(console: Console, policy: Policy, chosen: Sequence[_Chosen]) -> FloatArray:
     """The expert's pooled state of every decision of the episodes, shape (n, E)."""
     from salus_vla.data.bags.recorded_observations import read_episode, read_observations
-    from salus_vla.signals.novelty import expert_states
+    from salus_vla.policies.activations import expert_states
 
     states: list[FloatArray] = []
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())

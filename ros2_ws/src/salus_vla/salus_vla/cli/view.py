@@ -121,7 +121,7 @@ def _live(arguments: argparse.Namespace) -> int:
                 "salus_view", lambda topic, message: log.message(topic.name, message), topics=LOGGED
             ) as listener:
                 while process is None or process.poll() is None:
-                    listener.listen(_LISTEN_S)
+                    listener.spin(_LISTEN_S)
         except KeyboardInterrupt:  # the only way to end it, so no error
             pass
         finally:

@@ -66,8 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.once or not console.is_terminal:
                 until_s = time.monotonic() + DISCOVERY_S
                 while time.monotonic() < until_s and not monitor.heard:
-                    listener.listen(_REFRESH_S)
-                listener.listen(arguments.seconds)
+                    listener.spin(_REFRESH_S)
+                listener.spin(arguments.seconds)
                 snapshot = monitor.snapshot(time.monotonic())
                 if not snapshot.heard:
                     raise SalusError(nothing_heard(domain, snapshot.silent_s))
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
             with Live(console=console, screen=True, auto_refresh=False) as live:
                 try:
                     while True:
-                        listener.listen(_REFRESH_S)
+                        listener.spin(_REFRESH_S)
                         live.update(draw(monitor.snapshot(time.monotonic()), domain, console.width), refresh=True)
                 except KeyboardInterrupt:  # the only way to end it, so no error
                     return 0

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from salus_vla.contract import ARM_DOF, JOINTS
+from salus_vla.contract.errors import ModelError
+from salus_vla.contract.robot import ARM_DOF, JOINTS
 
 FloatArray = NDArray[np.float64]
 ImageArray = NDArray[np.uint8]
+
+ACTION_DIM = ARM_DOF + 1  # 7 absolute joint targets [rad] and the gripper width [m]
 
 
 @dataclass(frozen=True)
@@ -94,3 +97,29 @@ class Observation:
     def state(self) -> FloatArray:
         """Policy state: 7 arm joints [rad] and the gripper width, the sum of both fingers [m], shape (8,)."""
         return np.append(self.arm, self.joint_position[ARM_DOF:].sum())
+
+
+@dataclass(frozen=True)
+class PolicyOutput:
+    """Everything a policy says about one observation.
+
+    Attributes:
+        chunks: shape (K, S, H, 8): member, noise sample, control step, action. Absolute joint targets [rad] and gripper
+            width [m]. Row 0 is the current control step. The S noise tensors are the same for all members.
+        prefix_state: mean-pooled last hidden state of the VLM prefix, mean over members, shape (D,), or None.
+        expert_state: mean-pooled hidden state of the action expert before its output projection at the last denoising
+            step, shape (E,), or None.
+    """
+
+    chunks: FloatArray
+    prefix_state: FloatArray | None = None
+    expert_state: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        if self.chunks.ndim != 4 or self.chunks.shape[3] != ACTION_DIM:
+            raise ModelError(f"chunks have shape {self.chunks.shape}, expected (K, S, H, {ACTION_DIM})")
+
+    @property
+    def finite(self) -> bool:
+        """False when any number of any chunk is NaN or infinite."""
+        return bool(np.isfinite(self.chunks).all())

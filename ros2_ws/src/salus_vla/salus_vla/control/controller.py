@@ -29,7 +29,8 @@ from salus_vla.control.disturbance import Disturbance
 from salus_vla.control.hold_position import Standstill
 from salus_vla.control.limiter import Limiter
 from salus_vla.policies.base import Policy, ReferencedPolicy
-from salus_vla.signals.safety_signals import NoveltyReference, SignalTracker, SignalVector
+from salus_vla.signals.reference import NoveltyReference
+from salus_vla.signals.safety_signals import SignalTracker, SignalVector
 
 _NO_STOP = (NO_EPISODE, NO_DECISION_YET, PLANNING_ANEW)  # nothing went wrong: the arm is where it should be
 

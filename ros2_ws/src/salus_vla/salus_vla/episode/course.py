@@ -13,10 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from salus_vla.config.scene import Scene
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.reasons import SCENE_RESET, SIMULATOR_LOST
 from salus_vla.contract.types import FloatArray
 from salus_vla.episode.frame_assembly import FrameAssembler
-from salus_vla.episode.outcome_monitor import Outcome, TaskEvent
+from salus_vla.episode.outcome_monitor import TaskEvent
 from salus_vla.episode.teleports import TeleportWatch
 from salus_vla.episode.tracker import EpisodeTracker
 from salus_vla.health.supervision import Stop

@@ -9,29 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 
 from salus_vla.config.scene import Scene
 from salus_vla.contract import ARM_DOF
 from salus_vla.contract.bodies import BIN, CUBE, FINGER_BODIES, ROBOT_BODIES, TABLE, adjacent
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import Contact, FloatArray, Pose
 
 MISS_TRY = "MISS_TRY"
 _ROBOT = frozenset(ROBOT_BODIES)
-
-
-class Outcome(IntEnum):
-    """How an episode ended; the values of salus_msgs/Episode."""
-
-    RUNNING = 0
-    SUCCESS = 1
-    COLLISION = 2
-    DROP = 3
-    MISS = 4
-    TIMEOUT = 5  # censoring: nothing happened in time
-    ABORTED = 6  # operator or fault; never detected here
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from salus_vla.contract import DEFAULT_TASK, JOINTS
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import Frame, ImageArray, Observation
 from salus_vla.control.controller import Command, Controller, Decision
-from salus_vla.episode.outcome_monitor import Outcome, TaskEvent
+from salus_vla.episode.outcome_monitor import TaskEvent
 from salus_vla.episode.tracker import EpisodeTracker
 from salus_vla.simulation.mujoco.simulator import Simulator
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from salus_vla.config.scene import Scene
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import Contact, FloatArray, Pose
-from salus_vla.episode.outcome_monitor import Outcome, TaskEvent, TaskMonitor
+from salus_vla.episode.outcome_monitor import TaskEvent, TaskMonitor
 
 
 class EpisodeTracker:

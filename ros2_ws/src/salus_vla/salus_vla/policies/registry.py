@@ -11,7 +11,8 @@ from salus_vla.config.policy_options import BUILTIN_COMPACT, BUILTIN_TINY, MANIF
 from salus_vla.config.policy_settings import DEFAULTS
 from salus_vla.config.scene import Scene
 from salus_vla.contract.errors import ModelError
-from salus_vla.policies.base import HoldPolicy, ReferencedPolicy
+from salus_vla.policies.base import ReferencedPolicy
+from salus_vla.policies.hold import HoldPolicy
 
 _TINY_MEMBERS, _TINY_SEED = 5, 0
 

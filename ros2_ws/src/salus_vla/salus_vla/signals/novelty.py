@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from salus_vla.contract.errors import ModelError
-from salus_vla.contract.types import FloatArray, Observation
-from salus_vla.policies.base import Policy
-from salus_vla.signals.safety_signals import NoveltyReference
+from salus_vla.contract.types import FloatArray
+from salus_vla.signals.reference import NoveltyReference
 
 REFERENCE_FILE = "novelty_reference.safetensors"
 MIN_DECISIONS = 10  # below, the mean itself is a guess; a useful reference has several times as many as dimensions
@@ -87,28 +86,6 @@ class StoredReference:
 def model_hashes(facts: Mapping[str, str]) -> tuple[str, ...]:
     """The hashes in a policy's facts, sorted: the pooled state is a mean over members, whatever their order."""
     return tuple(sorted(value for key, value in facts.items() if _HASH.fullmatch(key)))
-
-
-def expert_states(policy: Policy, seed: int, observations: Iterable[tuple[int, Observation]]) -> Iterator[FloatArray]:
-    """Evaluates a policy again on the observations of an episode.
-
-    Args:
-        policy: its noise depends on the seed and the decision's number only, so it is that of the episode.
-        seed: of the episode.
-        observations: with the numbers of their decisions.
-
-    Yields:
-        The expert's pooled state of each decision, shape (E,).
-
-    Raises:
-        ModelError: the policy has no such state.
-    """
-    policy.start_episode(seed)
-    for number, observation in observations:
-        state = policy.predict(observation, number).expert_state
-        if state is None:
-            raise ModelError(f"policy '{policy.source}' has no action expert whose state could be compared")
-        yield state
 
 
 def shrunk_covariance(states: FloatArray) -> tuple[FloatArray, float]:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salus_vla.contract import ARM_DOF
-from salus_vla.contract.types import FloatArray
-from salus_vla.policies.base import Prediction
+from salus_vla.contract.types import FloatArray, PolicyOutput
+from salus_vla.signals.reference import NoveltyReference
 
 SCHEMA_VERSION: Final = 1
 
@@ -68,19 +68,6 @@ class SignalVector:
 
 
 @dataclass(frozen=True)
-class NoveltyReference:
-    """Where the expert's pooled state lies on successful episodes: mean (E,) and inverse covariance (E, E)."""
-
-    mean: FloatArray
-    precision: FloatArray
-
-    def distance(self, state: FloatArray) -> float:
-        """Squared Mahalanobis distance of a state (E,)."""
-        offset = state - self.mean
-        return float(offset @ self.precision @ offset)
-
-
-@dataclass(frozen=True)
 class _Earlier:
     """What the next decision is compared with."""
 
@@ -119,7 +106,7 @@ class SignalTracker:
         self._earlier = None
 
     def update(
-        self, prediction: Prediction, arm: FloatArray, command_in_force: FloatArray | None, stamp_ns: int
+        self, prediction: PolicyOutput, arm: FloatArray, command_in_force: FloatArray | None, stamp_ns: int
     ) -> SignalVector:
         """Signals of one decision.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from salus_vla.contract import CLOCK, TOPICS, Source, Topic
-from salus_vla.data.bags.episode_event import EpisodeNotice, Kind
+from salus_vla.contract.messages import EpisodeEvent, EventKind
 from salus_vla.health.meters import SLOW
 from salus_vla.signals.safety_signals import NAMES
 
@@ -82,7 +82,7 @@ class Snapshot:
     speed: float | None
     topics: tuple[TopicLine, ...]
     roles: tuple[RoleLine, ...]
-    episode: EpisodeNotice | None
+    episode: EpisodeEvent | None
     outcomes: Counter[str]
     decision: int | None
     inference_ms: float | None
@@ -105,7 +105,7 @@ class GraphMonitor:
         self._topics = {topic.name: _Heard() for topic in TOPICS}
         self._clock: deque[tuple[float, float]] = deque()  # wall time, sim time [s]
         self._roles: dict[str, RoleLine] = {}
-        self._episode: EpisodeNotice | None = None
+        self._episode: EpisodeEvent | None = None
         self._outcomes: Counter[str] = Counter()
         self._decision: int | None = None
         self._inference_ms: float | None = None
@@ -136,13 +136,13 @@ class GraphMonitor:
         name = STATES[state] if 0 <= state < len(STATES) else f"state {state}"
         self._roles[role] = RoleLine(role, name, reason, detail)
 
-    def episode(self, notice: EpisodeNotice) -> None:
+    def episode(self, notice: EpisodeEvent) -> None:
         """Notes a message on /salus/episode; an episode that starts begins new histories of the signals."""
-        if notice.kind is Kind.STARTED:
+        if notice.kind is EventKind.STARTED:
             for values in self._signals.values():
                 values.clear()
             self._decision = None
-        elif notice.kind is Kind.ENDED:
+        elif notice.kind is EventKind.ENDED:
             self._outcomes[notice.outcome] += 1
         self._episode = notice
 

@@ -24,8 +24,9 @@ from salus_vla.contract import (
     image_topic,
 )
 from salus_vla.contract.errors import SalusError
-from salus_vla.data.bags.episode_event import OUTCOMES, Kind
-from salus_vla.data.bags.recorded_observations import connections_of, messages_of, opened_bag, pixels_of, stamp_of
+from salus_vla.contract.messages import EventKind, stamp_of
+from salus_vla.contract.outcomes import Outcome
+from salus_vla.data.bags.recorded_observations import connections_of, image_copy, messages_of, opened_bag, read_message
 from salus_vla.signals.safety_signals import SIGNALS
 from salus_vla.views.graph_monitor import STATES
 
@@ -110,7 +111,7 @@ class RerunLog:
         """
         self._stream.set_time(TIMELINE, duration=np.timedelta64(stamp_of(message), "ns"))
         if topic in _CAMERA_OF:
-            image = self._rr.Image(pixels_of(message, topic)).compress(jpeg_quality=_JPEG_QUALITY)
+            image = self._rr.Image(read_message(image_copy, message, topic)).compress(jpeg_quality=_JPEG_QUALITY)
             self._stream.log(f"camera/{_CAMERA_OF[topic]}", image)
         elif topic == JOINT_STATES.name:
             self._joints(message, "measured")
@@ -157,10 +158,10 @@ def log_bag(bag: Path, log: RerunLog) -> int:
 
 def _episode_words(message: Any) -> tuple[str, str]:
     number, seed = int(message.episode), int(message.seed)
-    if message.kind == Kind.STARTED:
+    if message.kind == EventKind.STARTED:
         return f"episode {number} started, seed {seed}: {message.task}", "INFO"
-    if message.kind == Kind.ENDED:
-        outcome = OUTCOMES[message.outcome]
+    if message.kind == EventKind.ENDED:
+        outcome = Outcome(message.outcome).name
         words = f"episode {number}: {outcome} after {int(message.decisions)} decisions"
         good = outcome in ("SUCCESS", "TIMEOUT")
         return words + (f": {message.detail}" if message.detail else ""), "INFO" if good else "WARN"

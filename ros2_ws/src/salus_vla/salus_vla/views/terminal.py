@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from salus_vla.data.bags.episode_event import EpisodeNotice, Kind
+from salus_vla.contract.messages import EpisodeEvent, EventKind
 from salus_vla.signals.safety_signals import SIGNALS
 from salus_vla.views.graph_monitor import Pace, RoleLine, Snapshot, TopicLine
 from salus_vla.views.terminal_styles import OUTCOME_STYLES
@@ -75,12 +75,12 @@ def _episode(snapshot: Snapshot) -> Text:
     return text
 
 
-def _progress(notice: EpisodeNotice, decision: int | None) -> Text:
-    if notice.kind is Kind.ENDED:
+def _progress(notice: EpisodeEvent, decision: int | None) -> Text:
+    if notice.kind is EventKind.ENDED:
         words = f"{notice.outcome} after {notice.decisions} decisions"
         detail = f": {notice.detail}" if notice.detail else ""
         return Text(words + detail, OUTCOME_STYLES.get(notice.outcome, ""))
-    event = f" after {notice.event}" if notice.kind is Kind.EVENT else ""
+    event = f" after {notice.event}" if notice.kind is EventKind.EVENT else ""
     return Text(f"running{event}, " + ("no decision yet" if decision is None else f"decision {decision}"))
 
 

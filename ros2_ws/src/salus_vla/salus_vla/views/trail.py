@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from salus_vla.contract.messages import EpisodeEvent, EventKind
 from salus_vla.contract.types import FloatArray
-from salus_vla.data.bags.episode_event import EpisodeNotice, Kind
 from salus_vla.views.graph_monitor import Snapshot
 
 Color = tuple[float, float, float]
@@ -100,8 +100,8 @@ def status_text(snapshot: Snapshot, signal: str, unit: str) -> str:
     return "\n".join(lines)
 
 
-def _episode(notice: EpisodeNotice, decision: int | None) -> str:
+def _episode(notice: EpisodeEvent, decision: int | None) -> str:
     name = f"episode {notice.episode}, seed {notice.seed}"
-    if notice.kind is Kind.ENDED:
+    if notice.kind is EventKind.ENDED:
         return f"{name}: {notice.outcome} after {notice.decisions} decisions"
     return f"{name}: " + ("no decision yet" if decision is None else f"decision {decision}")

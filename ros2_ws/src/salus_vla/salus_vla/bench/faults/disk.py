@@ -14,9 +14,9 @@ from salus_vla.bench.faults.bag_checks import RunChecker
 from salus_vla.bench.faults.fault_results import Injection
 from salus_vla.bench.faults.kills import SEED
 from salus_vla.bench.faults.running_graph import Collecting
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.recover_bag import recover
 from salus_vla.data.bags.run_info import read_run
-from salus_vla.episode.outcome_monitor import Outcome
 
 MEGABYTE = 1_000_000
 _SMALLEST_MB, _LARGEST_MB = 4, 20  # an episode of 10 decisions is 6.7 MB

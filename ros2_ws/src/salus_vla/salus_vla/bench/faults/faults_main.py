@@ -15,7 +15,7 @@ from pathlib import Path
 from salus_vla.bench.faults.disk import fill_disk, refuse_folder
 from salus_vla.bench.faults.fault_results import Injection, table, write_table
 from salus_vla.bench.faults.kills import IN_TURN, kill_at_random
-from salus_vla.bench.faults.running_graph import watching
+from salus_vla.bench.faults.running_graph import Watch
 from salus_vla.bench.faults.storm import Gust, storm, storm_table, write_storm
 from salus_vla.cli.options import at_least, number_above
 from salus_vla.contract.errors import SalusError
@@ -56,7 +56,7 @@ def _storm(arguments: argparse.Namespace) -> int:
         with (
             private_graph(os.environ),
             tempfile.TemporaryDirectory(prefix="salus_storm_") as folder,
-            watching() as watch,
+            Watch() as watch,
         ):
             for gust in storm(Path(folder), arguments.storm, arguments.seed, watch):
                 gusts.append(gust)
@@ -81,7 +81,7 @@ def _storm(arguments: argparse.Namespace) -> int:
 
 def _injections(arguments: argparse.Namespace, folder: Path) -> Iterator[Injection]:
     names = list(islice(cycle(IN_TURN), arguments.kills))
-    with watching() as watch:
+    with Watch() as watch:
         for index, batch in enumerate(batched(names, _KILLS_PER_RUN)):
             with tempfile.TemporaryDirectory(dir=folder) as runs:
                 yield from kill_at_random(Path(runs), batch, arguments.seed + index, watch)

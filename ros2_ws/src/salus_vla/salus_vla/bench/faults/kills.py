@@ -19,10 +19,10 @@ from salus_vla.bench.faults.running_graph import (
     Seen,
     Watch,
 )
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.recover_bag import recover
 from salus_vla.data.bags.run_folder import RunFolder
 from salus_vla.data.bags.run_info import read_run
-from salus_vla.episode.outcome_monitor import Outcome
 
 TARGETS = {
     "recorder": RECORDER,

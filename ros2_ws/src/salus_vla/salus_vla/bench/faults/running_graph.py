@@ -6,16 +6,20 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+from rosgraph_msgs.msg import Clock
 
+from salus_msgs.msg import Episode
 from salus_vla import contract
 from salus_vla.contract.errors import SalusError
+from salus_vla.contract.messages import stamp_of, to_ns
+from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.clients.connection import Connection
 
 RECORDER, SIMULATOR, POLICY, GATE, EPISODE = "bag_recorder", "mujoco_sim", "vla_ensemble", "command_gate", "episode"
 STARTS_WITHIN_S = 60.0
@@ -42,36 +46,17 @@ class Seen:
         return self.end_ns if self.end_ns is not None else max(self.start_ns, self.clock_ns)
 
 
-class Watch:
+class Watch(Connection):
     """Subscribes to /clock and /salus/episode of the graphs in this process's ROS domain, one after another."""
 
     def __init__(self) -> None:
-        """Join the domain; call from within `watching`."""
-        import rclpy
-        from rclpy.executors import SingleThreadedExecutor
-        from rosgraph_msgs.msg import Clock
-
-        from salus_msgs.msg import Episode
-        from salus_vla.ros.adapters.qos_profiles import profile
-
+        """Joins the domain."""
+        super().__init__("salus_faults")
         self.seen = Seen()
         self._received = False
-        self.node = rclpy.create_node("salus_faults")
         clock, episode = contract.CLOCK, contract.EPISODE
         self.node.create_subscription(Clock, clock.name, self._on_clock, profile(clock.qos))
         self.node.create_subscription(Episode, episode.name, self._on_episode, profile(episode.qos))
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self.node)
-
-    def spin(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
-        """Listen for so long [s of wall time], or until something is true; returns whether it is."""
-        deadline = time.monotonic() + seconds
-        while not until():
-            left = deadline - time.monotonic()
-            if left <= 0.0:
-                return False
-            self._executor.spin_once(timeout_sec=min(left, 0.1))
-        return True
 
     def forget(self) -> None:
         """Be ready for the next graph: what is still in the queues is of the one before."""
@@ -81,43 +66,17 @@ class Watch:
             self.spin(DRAIN_S)
         self.seen = Seen()
 
-    def close(self) -> None:
-        """Leave the domain."""
-        self.node.destroy_node()
-
-    def _on_clock(self, message: object) -> None:
+    def _on_clock(self, message: Clock) -> None:
         self._received = True
-        stamp = message.clock  # type: ignore[attr-defined]
-        self.seen.clock_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+        self.seen.clock_ns = to_ns(message.clock)
 
-    def _on_episode(self, message: object) -> None:
-        from salus_msgs.msg import Episode
-
-        assert isinstance(message, Episode)
+    def _on_episode(self, message: Episode) -> None:
         self._received = True
-        stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
         if message.kind == Episode.STARTED:
-            self.seen.episode, self.seen.start_ns, self.seen.end_ns = message.episode, stamp_ns, None
+            self.seen.episode, self.seen.start_ns, self.seen.end_ns = message.episode, stamp_of(message), None
         elif message.kind == Episode.ENDED and message.episode == self.seen.episode:
-            self.seen.end_ns = stamp_ns
+            self.seen.end_ns = stamp_of(message)
             self.seen.finished.append(message.episode)
-
-
-@contextmanager
-def watching() -> Iterator[Watch]:
-    """A watch in the ROS domain of this process's environment."""
-    import rclpy
-    from rclpy.signals import SignalHandlerOptions
-
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        watch = Watch()
-        try:
-            yield watch
-        finally:
-            watch.close()
-    finally:
-        rclpy.try_shutdown()
 
 
 class Collecting:

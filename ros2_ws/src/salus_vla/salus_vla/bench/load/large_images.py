@@ -98,7 +98,7 @@ class _Cameras:
     def record(self, seconds: int, late_s: float) -> tuple[Counter[str], float]:
         """Pictures published by topic, and the wall time it took [s]."""
         from salus_msgs.srv import StartRecording, StopRecording
-        from salus_vla.episode.outcome_monitor import Outcome
+        from salus_vla.contract.outcomes import Outcome
         from salus_vla.ros.adapters.messages import header, to_time
 
         publishers = self._publishers.values()

@@ -20,9 +20,11 @@ from typing import Protocol
 
 from salus_vla.contract import CLOCK, EPISODE, Source, Topic
 from salus_vla.contract.errors import MessageError, RecordingError, SalusError
+from salus_vla.contract.messages import EventKind
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.audit import SECOND_NS, Audit, AuditReport
 from salus_vla.data.bags.bag_writer import BagWriter
-from salus_vla.data.bags.episode_event import EpisodeDecoder, Kind
+from salus_vla.data.bags.episode_decoder import EpisodeDecoder
 from salus_vla.data.bags.message_types import MessageTypes
 from salus_vla.data.bags.open_episode import DECISION_NS, EpisodeEnd, EpisodeMeta, Message, OpenEpisode
 from salus_vla.data.bags.run_folder import RunFolder, discard_bag
@@ -30,7 +32,6 @@ from salus_vla.data.bags.run_records import EpisodeEntry
 from salus_vla.data.bags.settling import SettlingBuffer
 from salus_vla.data.bags.stamps import stamp_layout
 from salus_vla.data.bags.unstamped import UnstampedQueue
-from salus_vla.episode.outcome_monitor import Outcome
 
 LATCHED_KEPT = 10  # messages per latched topic from before an episode: /salus/status has several publishers
 HOLD_BACK_NS = 250_000_000  # sim time for which a message waits for the episode's end; also lost at kill -9
@@ -315,7 +316,7 @@ class EpisodeRecorder:
                 raise MessageError(str(error)) from error
             if episode is None or (notice.run_id, notice.episode) != (self.run.run_id, episode.meta.number):
                 return
-            if notice.kind is Kind.ENDED:
+            if notice.kind is EventKind.ENDED:
                 _check_end(episode, notice.stamp_ns, notice.outcome, MessageError)
                 episode.ended = notice
                 episode.end_ns = notice.stamp_ns  # known before stop() says it: fewer messages after the end get in

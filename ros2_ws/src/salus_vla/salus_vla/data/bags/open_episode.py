@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from salus_vla.contract import DECISION_HZ, EPISODE, FRAME_HZ, JOINT_COMMAND, JOINT_TARGET, Source, Topic
 from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.messages import EpisodeEvent
 from salus_vla.data.bags.audit import SECOND_NS, Audit
 from salus_vla.data.bags.bag_writer import BagWriter
-from salus_vla.data.bags.episode_event import EpisodeNotice
 from salus_vla.data.bags.run_records import EpisodeEntry, EpisodeRecord
 
 FRAME_NS = round(SECOND_NS / FRAME_HZ)
@@ -67,7 +67,7 @@ class OpenEpisode:
         self.start_ns: int | None = None
         self.end_ns: int | None = None
         self.end: EpisodeEnd | None = None
-        self.ended: EpisodeNotice | None = None  # what /salus/episode said last of its end
+        self.ended: EpisodeEvent | None = None  # what /salus/episode said last of its end
         self.written = 0
         self._latest: dict[str, tuple[Topic, int]] = {}
         self._first_wall_ns: int | None = None

@@ -6,22 +6,21 @@ Images and joints are matched by stamp as in the graph, so what is read equals w
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Generator, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection
 
-from salus_vla.contract import CAMERAS, EPISODE, FRAME_HZ, JOINT_STATES, JOINTS, SAFETY_SIGNALS, Topic, image_topic
-from salus_vla.contract.errors import RecordingError
-from salus_vla.contract.types import FloatArray, ImageArray, Observation
+from salus_vla.contract import CAMERAS, EPISODE, FRAME_HZ, JOINT_STATES, SAFETY_SIGNALS, Topic, image_topic
+from salus_vla.contract.errors import MessageError, RecordingError
+from salus_vla.contract.messages import EventKind, check_image, image_view, joint_positions, stamp_of
+from salus_vla.contract.outcomes import Outcome
+from salus_vla.contract.types import ImageArray, Observation
 from salus_vla.control.observation_matcher import ObservationMatcher
-from salus_vla.data.bags.episode_event import Kind
-from salus_vla.episode.outcome_monitor import Outcome
 
 HALF_FRAME_NS = round(0.5e9 / FRAME_HZ)
 _CAMERA_OF = {image_topic(camera).name: camera for camera in CAMERAS}
@@ -76,9 +75,11 @@ def read_observations(bag: Path) -> Iterator[tuple[int, Observation]]:
             where = f"{bag}: {topic}"
             camera = _CAMERA_OF.get(topic)
             if camera is None:
-                observation = matcher.add_joints(stamp_of(message), joint_positions(message, where), task)
+                observation = matcher.add_joints(stamp_of(message), read_message(joint_positions, message, where), task)
             else:
-                observation = matcher.add_image(camera, stamp_of(message), pixels_of(message, where), task)
+                observation = matcher.add_image(
+                    camera, stamp_of(message), read_message(image_copy, message, where), task
+                )
             if observation is not None and (number := numbers.of(observation.stamp_ns)) is not None:
                 yield number, observation
 
@@ -187,7 +188,7 @@ def episode_of(reader: AnyReader, bag: Path) -> RecordedEpisode:
     episodes = {(message.run_id, message.episode) for message in messages}
     if len(episodes) != 1:
         raise RecordingError(f"{bag}: holds messages of {len(episodes)} episodes on {EPISODE.name}, expected one")
-    ended = [message for message in messages if message.kind == Kind.ENDED]
+    ended = [message for message in messages if message.kind == EventKind.ENDED]
     try:
         outcome = Outcome(ended[-1].outcome) if ended else Outcome.RUNNING
     except ValueError as error:
@@ -195,39 +196,24 @@ def episode_of(reader: AnyReader, bag: Path) -> RecordedEpisode:
     return RecordedEpisode(int(messages[0].seed), str(messages[0].task), outcome)
 
 
-def stamp_of(message: Any) -> int:
-    """Stamp of a message's header [ns]."""
-    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
-
-
-def joint_positions(message: Any, where: str) -> FloatArray:
-    """Positions of a JointState in contract order, shape (9,) [rad, m].
+def read_message[T](reader: Callable[[Any], T], message: Any, where: str) -> T:
+    """What a reader of `contract.messages` makes of a recorded message.
 
     Raises:
-        RecordingError: they are not those of the nine joints, or not finite; `where` names the topic.
+        RecordingError: the message is not of the contract; `where` names bag and topic.
     """
-    if len(message.name) != len(JOINTS) or set(message.name) != set(JOINTS) or len(message.position) != len(JOINTS):
-        raise RecordingError(
-            f"{where}: has {len(message.position)} positions of {list(message.name)}, expected each of {list(JOINTS)}"
-        )
-    by_name = dict(zip(message.name, message.position, strict=True))
-    positions = np.array([by_name[joint] for joint in JOINTS], dtype=np.float64)
-    if not np.isfinite(positions).all():
-        raise RecordingError(f"{where}: has positions that are not finite: {positions}")
-    return positions
+    try:
+        return reader(message)
+    except MessageError as error:
+        raise RecordingError(f"{where}: {error}") from error
 
 
-def pixels_of(message: Any, where: str) -> ImageArray:
-    """RGB pixels of an image message, shape (height, width, 3); rows may be padded to `step` bytes.
+def image_copy(message: Any) -> ImageArray:
+    """Pixels of an image message, shape (height, width, 3).
 
     Raises:
-        RecordingError: it is not rgb8, or has too few bytes; `where` names the topic.
+        MessageError: see `check_image`.
     """
-    height, width, step = int(message.height), int(message.width), int(message.step)
-    if message.encoding != "rgb8":
-        raise RecordingError(f"{where}: encoding is '{message.encoding}', expected 'rgb8'")
-    if step < 3 * width or len(message.data) < height * step:
-        raise RecordingError(f"{where}: {len(message.data)} bytes with step {step} are no image of {width} x {height}")
-    rows = np.asarray(message.data, dtype=np.uint8)[: height * step].reshape(height, step)
+    check_image(message)
     # A copy: a view would keep the whole message, and torch wants memory that can be written.
-    return np.array(rows[:, : 3 * width]).reshape(height, width, 3)
+    return image_view(message).copy()

@@ -16,10 +16,11 @@ from rosbags.typesys import TypesysError, get_types_from_msg
 
 from salus_vla.contract import EPISODE, STREAM, TOPICS, Source, Topic
 from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.messages import EpisodeEvent, EventKind
 from salus_vla.data.bags.audit import Audit
 from salus_vla.data.bags.bag_metadata import METADATA_FILE, from_yaml
 from salus_vla.data.bags.bag_writer import WriterOptions
-from salus_vla.data.bags.episode_event import EpisodeDecoder, EpisodeNotice, Kind
+from salus_vla.data.bags.episode_decoder import EpisodeDecoder
 from salus_vla.data.bags.mcap_writer import McapBagWriter
 from salus_vla.data.bags.message_types import MessageType, MessageTypes
 from salus_vla.data.bags.partial_mcap import read_records
@@ -142,7 +143,7 @@ class _Content:
     first_ns: int = 2**63 - 1
     last_ns: int = 0
     started_ns: int | None = None
-    ended: EpisodeNotice | None = None
+    ended: EpisodeEvent | None = None
     decisions: int = 0
 
     @property
@@ -154,11 +155,11 @@ class _Content:
         self.first_ns = min(self.first_ns, message.log_time)
         self.last_ns = max(self.last_ns, message.log_time)
 
-    def notice(self, notice: EpisodeNotice) -> None:
+    def notice(self, notice: EpisodeEvent) -> None:
         self.decisions = max(self.decisions, notice.decisions)
-        if notice.kind is Kind.STARTED:
+        if notice.kind is EventKind.STARTED:
             self.started_ns = notice.stamp_ns
-        elif notice.kind is Kind.ENDED:
+        elif notice.kind is EventKind.ENDED:
             self.ended = notice
 
 

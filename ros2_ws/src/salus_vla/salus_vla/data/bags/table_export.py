@@ -13,13 +13,13 @@ from rosbags.highlevel import AnyReader
 
 from salus_vla.contract import EPISODE, JOINT_COMMAND, JOINT_STATES, JOINTS, SAFETY_SIGNALS, Topic
 from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.messages import joint_positions, stamp_of
 from salus_vla.data.bags.recorded_observations import (
     connections_of,
     episode_of,
-    joint_positions,
     messages_of,
     opened_bag,
-    stamp_of,
+    read_message,
 )
 from salus_vla.signals.safety_signals import NAMES
 
@@ -45,7 +45,10 @@ def _states_row(message: Any, where: str) -> Row:
 
 
 def _command_row(message: Any, where: str) -> Row:
-    return {"stamp_s": stamp_of(message) * 1e-9, **dict(zip(_POSITIONS, joint_positions(message, where), strict=True))}
+    return {
+        "stamp_s": stamp_of(message) * 1e-9,
+        **dict(zip(_POSITIONS, read_message(joint_positions, message, where), strict=True)),
+    }
 
 
 # Name of the file, topic, columns after those of the episode, row of a message.

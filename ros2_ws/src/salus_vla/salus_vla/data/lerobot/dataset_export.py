@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from salus_vla.contract.errors import DatasetError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.lerobot.prepare import LeftOut, Options, Prepared
 from salus_vla.data.lerobot.prepare_pool import prepare_all
 from salus_vla.data.lerobot.sources import Source, find_sources
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.policies.smolvla.loading.lerobot_logging import quiet_lerobot
 
 if TYPE_CHECKING:

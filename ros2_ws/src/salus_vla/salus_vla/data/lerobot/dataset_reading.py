@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from salus_vla.contract import ARM_DOF, CAMERAS, JOINT_COMMAND, JOINTS, SAFETY_SIGNALS, pose_topic
 from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.messages import joint_positions, stamp_of
 from salus_vla.contract.types import FloatArray, Observation
 from salus_vla.data.bags import recorded_observations as bags
 from salus_vla.data.lerobot.sources import Source
@@ -86,7 +87,7 @@ def _open_bag(source: Source, with_plans: bool, ground_truth: bool) -> Recording
         where = f"{path}: {JOINT_COMMAND.name}"
         connections = bags.connections_of(reader, path, (JOINT_COMMAND,))
         answers = [
-            (bags.stamp_of(message), bags.joint_positions(message, where))
+            (stamp_of(message), bags.read_message(joint_positions, message, where))
             for _, message in bags.messages_of(reader, connections)
         ]
         connections = bags.connections_of(reader, path, (SAFETY_SIGNALS,)) if with_plans else []
@@ -95,7 +96,7 @@ def _open_bag(source: Source, with_plans: bool, ground_truth: bool) -> Recording
             for _, message in bags.messages_of(reader, connections)
         }
         connections = bags.connections_of(reader, path, (_CUBE,)) if ground_truth else []
-        poses = [(bags.stamp_of(message), _pose(message)) for _, message in bags.messages_of(reader, connections)]
+        poses = [(stamp_of(message), _pose(message)) for _, message in bags.messages_of(reader, connections)]
     poses.sort(key=lambda pose: pose[0])
     answers.sort(key=lambda answer: answer[0])
     return Recording(

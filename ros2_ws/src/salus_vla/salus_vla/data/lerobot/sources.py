@@ -9,9 +9,9 @@ from pathlib import Path
 
 from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.contract.errors import DatasetError, RecordingError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags import run_info
 from salus_vla.data.rollouts import rollout_store
-from salus_vla.episode.outcome_monitor import Outcome
 
 
 @dataclass(frozen=True)

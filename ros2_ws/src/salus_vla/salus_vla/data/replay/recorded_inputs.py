@@ -23,8 +23,8 @@ from salus_vla.contract import (
     pose_topic,
 )
 from salus_vla.contract.errors import RecordingError
-from salus_vla.data.bags.episode_event import Kind
-from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS, connections_of, messages_of, opened_bag, stamp_of
+from salus_vla.contract.messages import EventKind, stamp_of
+from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS, connections_of, messages_of, opened_bag
 from salus_vla.data.bags.stamps import stamp_layout
 from salus_vla.data.replay.comparison import RecordedDecision
 
@@ -78,7 +78,7 @@ def read_story(bag: Path) -> EpisodeStory:
         said: list[tuple[Any, bytes]] = [
             (reader.deserialize(raw, item.msgtype), raw) for item, _, raw in reader.messages(connections)
         ]
-        started = [(message, raw) for message, raw in said if message.kind == Kind.STARTED]
+        started = [(message, raw) for message, raw in said if message.kind == EventKind.STARTED]
         if len(started) != 1:
             raise RecordingError(f"{bag}: {EPISODE.name} starts {len(started)} episodes, expected one")
         signals = connections_of(reader, bag, (SAFETY_SIGNALS,))

@@ -13,14 +13,13 @@ import salus_vla
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.bodies import CUBE
-from salus_vla.contract.types import FloatArray, Frame, Observation
+from salus_vla.contract.types import ACTION_DIM, FloatArray, Frame, Observation
 from salus_vla.control.build_controller import build_controller
 from salus_vla.control.controller import Decision
 from salus_vla.data.rollouts.image_codec import PictureCompressor
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
 from salus_vla.data.rollouts.rollout_store import StoredEpisode
 from salus_vla.episode.run_episode import EpisodeResult, run_episode
-from salus_vla.policies.base import ACTION_DIM
 from salus_vla.policies.registry import expand_members
 from salus_vla.simulation.mujoco.render import gl_backend
 from salus_vla.simulation.mujoco.simulator import Simulator

@@ -18,12 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from salus_vla.contract import ARM_DOF, JOINTS
 from salus_vla.contract.errors import RecordingError
-from salus_vla.contract.types import FloatArray, ImageArray
+from salus_vla.contract.outcomes import Outcome
+from salus_vla.contract.types import ACTION_DIM, FloatArray, ImageArray
 from salus_vla.data.bags.run_records import RUN_FILE, RunRecord, read_record, write_atomically
 from salus_vla.data.rollouts.checksummed import AnyArray, read_facts, read_sealed, seal, unseal
 from salus_vla.data.rollouts.image_codec import Pictures, compress
-from salus_vla.episode.outcome_monitor import Outcome
-from salus_vla.policies.base import ACTION_DIM
 from salus_vla.signals.safety_signals import NAMES
 
 FORMAT = "salus-episode-1"

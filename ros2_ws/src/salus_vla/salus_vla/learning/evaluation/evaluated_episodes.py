@@ -9,11 +9,12 @@ import numpy as np
 
 from salus_vla.contract import SAFETY_SIGNALS
 from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.messages import stamp_of
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray
 from salus_vla.data.bags import recorded_observations as bags
 from salus_vla.data.bags.run_records import EpisodeEntry
 from salus_vla.data.rollouts import rollout_store
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.signals.safety_signals import NAMES
 
 _NS = 1e-9
@@ -99,7 +100,7 @@ def read_bag(run: Path, entry: EpisodeEntry) -> Episode:
             _check_listed(bags.episode_of(reader, path), entry, path)
             connections = bags.connections_of(reader, path, (SAFETY_SIGNALS,))
             for _, message in bags.messages_of(reader, connections):
-                stamps.append(bags.stamp_of(message))
+                stamps.append(stamp_of(message))
                 rows.append([float(getattr(message, name)) for name in NAMES])
                 masks.append(int(message.valid))
     stamps_ns = np.array(stamps, dtype=np.int64)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.run_records import write_atomically
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.learning.evaluation.evaluation import Evaluation
 from salus_vla.learning.evaluation.intervals import Share
 from salus_vla.learning.evaluation.outcome_rates import Outcomes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.learning.evaluation.intervals import Share
 from salus_vla.learning.evaluation.subjects import Condition, Subject, member_of
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.learning.evaluation.auroc import Auroc, Group, compare
 from salus_vla.learning.evaluation.evaluated_episodes import Episode
 from salus_vla.learning.evaluation.outcome_rates import PHYSICAL_FAILURES

@@ -11,10 +11,9 @@ from salus_vla.contract import ARM_DOF
 from salus_vla.contract.bodies import BIN, CUBE
 from salus_vla.contract.errors import ModelError
 from salus_vla.contract.geometry import rotate
-from salus_vla.contract.types import FloatArray, Observation, Pose
-from salus_vla.policies.base import ACTION_DIM, Prediction
+from salus_vla.contract.types import ACTION_DIM, FloatArray, Observation, PolicyOutput, Pose
 from salus_vla.policies.scripted.phases import Layout, Motion, Phase, World, act, advance
-from salus_vla.signals.safety_signals import NoveltyReference
+from salus_vla.signals.reference import NoveltyReference
 from salus_vla.simulation.mujoco.kinematics import Kinematics, pointing_down, yaw_of_tool
 from salus_vla.simulation.mujoco.mujoco_model import build_model
 
@@ -55,7 +54,7 @@ class ExpertPolicy:
     def start_episode(self, seed: int) -> None:
         """Nothing is remembered from one decision to the next."""
 
-    def predict(self, observation: Observation, decision: int) -> Prediction:
+    def predict(self, observation: Observation, decision: int) -> PolicyOutput:
         """One member, one sample, chunks of shape (1, 1, 16, 8).
 
         Raises:
@@ -75,7 +74,7 @@ class ExpertPolicy:
             start, before = 2.0 * arm - before, arm  # the motion goes on as it went: close to the solution
             arm = self._kinematics.solve(start, ahead, rotation, damping=_DAMPING, pull=_PULL)
             row[:ARM_DOF] = arm
-        return Prediction(rows[None, None])
+        return PolicyOutput(rows[None, None])
 
     def phase(self, observation: Observation) -> Phase:
         """What the expert does at an observation.

@@ -7,7 +7,7 @@ from typing import Any
 
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import ModelError
-from salus_vla.policies.base import ACTION_DIM
+from salus_vla.contract.types import ACTION_DIM
 
 STATE_KEY = "observation.state"
 ACTION_KEY = "action"

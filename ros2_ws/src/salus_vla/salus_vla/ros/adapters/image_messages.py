@@ -16,13 +16,12 @@ from collections.abc import Callable
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 
-from salus_vla.contract.errors import MessageError, SalusError
+from salus_vla.contract.errors import SalusError
+from salus_vla.contract.messages import ENCODING, check_image, image_view
 from salus_vla.contract.types import ImageArray
 
-ENCODING = "rgb8"
 _PROBING = "SALUS_PROBES_CV_BRIDGE"  # set in the process that tries it
 _PROBE_S = 30.0
 
@@ -33,7 +32,7 @@ def to_array(message: Image) -> ImageArray:
     Raises:
         MessageError: another encoding, no pixels, or fewer bytes than height x step.
     """
-    _check(message)
+    check_image(message)
     return _IMPLEMENTATION[0](message)
 
 
@@ -49,24 +48,6 @@ def to_message(pixels: ImageArray, stamp: Time, frame_id: str) -> Image:
     message.header.stamp = stamp
     message.header.frame_id = frame_id
     return message
-
-
-def _check(message: Image) -> None:
-    if message.encoding != ENCODING:
-        raise MessageError(f"image encoding is {message.encoding!r}, expected '{ENCODING}'")
-    if not (message.width and message.height):
-        raise MessageError(f"image is {message.width} x {message.height}, expected at least one pixel")
-    if message.step < 3 * message.width:
-        raise MessageError(f"image step is {message.step}, expected at least {3 * message.width} for rgb8")
-    if len(message.data) < message.height * message.step:
-        raise MessageError(f"image has {len(message.data)} bytes, expected {message.height * message.step}")
-
-
-def numpy_to_array(message: Image) -> ImageArray:
-    """Numpy's way: rows of `step` bytes, of which the first 3 x width are pixels."""
-    rows: NDArray[np.uint8] = np.frombuffer(message.data, np.uint8, message.height * message.step)
-    rows = rows.reshape(message.height, message.step)
-    return rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
 
 
 def numpy_to_message(pixels: ImageArray) -> Image:
@@ -117,5 +98,5 @@ def _cv_bridge() -> tuple[Callable[[Image], ImageArray], Callable[[ImageArray], 
     return _bridged() if result.returncode == 0 else None
 
 
-_IMPLEMENTATION = _cv_bridge() or (numpy_to_array, numpy_to_message)
-BACKEND = "numpy" if _IMPLEMENTATION[0] is numpy_to_array else "cv_bridge"
+_IMPLEMENTATION = _cv_bridge() or (image_view, numpy_to_message)
+BACKEND = "numpy" if _IMPLEMENTATION[0] is image_view else "cv_bridge"

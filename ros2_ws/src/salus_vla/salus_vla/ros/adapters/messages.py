@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import array
-import math
 from typing import Any
 
-import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import PoseStamped
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CameraInfo, JointState
 
 from salus_msgs.msg import Episode, Status
 from salus_vla.contract import JOINTS, Topic
 from salus_vla.contract.errors import MessageError
-from salus_vla.contract.types import Contact, FloatArray, Frame, Pose
+from salus_vla.contract.messages import NS, joint_positions, to_contacts, to_ns, to_pose
+from salus_vla.contract.types import FloatArray, Frame
 from salus_vla.ros.adapters.qos_profiles import interface_class
-from salus_vla.ros.adapters.standard_messages import NS, contact_array, header, key_values, pose_stamped, to_ns, to_time
+from salus_vla.ros.adapters.standard_messages import contact_array, header, key_values, pose_stamped, to_time
 
-_UNIT_TOLERANCE = 0.01  # of a quaternion's length
-# What simulators send is in a module that Isaac Sim's Python can import; whoever reads messages finds all of them here.
+# What simulators send is in a module that Isaac Sim's Python can import, what bags have too in the contract; whoever
+# handles messages in the graph finds all of it here.
 __all__ = [
     "camera_info",
     "check",
@@ -106,24 +103,6 @@ def joint_command(stamp_ns: int, position: FloatArray) -> JointState:
     return JointState(header=header(stamp_ns), name=list(JOINTS), position=array.array("d", position))
 
 
-def joint_positions(message: JointState) -> FloatArray:
-    """Positions of /joint_states in contract order, shape (9,).
-
-    Raises:
-        MessageError: a joint is missing or appears twice, the lengths differ, or a value is not finite.
-    """
-    if len(message.name) != len(message.position):
-        raise MessageError(f"/joint_states has {len(message.name)} names and {len(message.position)} positions")
-    by_name = dict(zip(message.name, message.position, strict=True))
-    missing = [joint for joint in JOINTS if joint not in by_name]
-    if missing or len(by_name) != len(message.name):
-        raise MessageError(f"/joint_states has the names {list(message.name)}, expected each of {list(JOINTS)} once")
-    positions = np.array([by_name[joint] for joint in JOINTS], dtype=np.float64)
-    if not np.isfinite(positions).all():
-        raise MessageError(f"/joint_states has positions that are not finite: {positions.tolist()}")
-    return positions
-
-
 # -- cameras and ground truth ------------------------------------------------------------------------------------------
 
 
@@ -140,41 +119,3 @@ def camera_info(stamp_ns: int, frame_id: str, width: int, height: int, focal: fl
         r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
         p=[focal, 0.0, cx, 0.0, 0.0, focal, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
     )
-
-
-def to_pose(message: PoseStamped) -> Pose:
-    """Back from a PoseStamped.
-
-    Raises:
-        MessageError: a number is not finite, or the quaternion has not length 1.
-    """
-    point, turn = message.pose.position, message.pose.orientation
-    pose = Pose(np.array([point.x, point.y, point.z]), np.array([turn.x, turn.y, turn.z, turn.w]))
-    length = math.hypot(*pose.quaternion)
-    if not np.isfinite(pose.position).all() or not abs(length - 1.0) <= _UNIT_TOLERANCE:
-        raise MessageError(
-            f"pose has position {pose.position.tolist()} and quaternion {pose.quaternion.tolist()}, expected finite "
-            "numbers and length 1"
-        )
-    return pose
-
-
-def to_contacts(message: DiagnosticArray) -> tuple[Contact, ...]:
-    """Back from /ground_truth/contact.
-
-    Raises:
-        MessageError: a status lacks one of its three values, or the force is no number from 0 on.
-    """
-    contacts = []
-    for status in message.status:
-        values = {item.key: item.value for item in status.values}
-        try:
-            force = float(values["force_n"])
-            if not (math.isfinite(force) and force >= 0.0):
-                raise ValueError(force)
-            contacts.append(Contact(values["body_a"], values["body_b"], force))
-        except (KeyError, ValueError) as error:
-            raise MessageError(
-                f"/ground_truth/contact: {status.name!r} has the values {values}, expected body_a, body_b, force_n"
-            ) from error
-    return tuple(contacts)

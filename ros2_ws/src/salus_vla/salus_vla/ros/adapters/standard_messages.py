@@ -13,19 +13,13 @@ from geometry_msgs.msg import PoseStamped
 from std_msgs.msg import Header
 
 from salus_vla.contract import WORLD_FRAME
+from salus_vla.contract.messages import NS
 from salus_vla.contract.types import Contact, Pose
-
-NS = 1_000_000_000
 
 
 def to_time(stamp_ns: int) -> Time:
     """Nanoseconds to builtin_interfaces/Time."""
     return Time(sec=stamp_ns // NS, nanosec=stamp_ns % NS)
-
-
-def to_ns(stamp: Time) -> int:
-    """builtin_interfaces/Time to nanoseconds."""
-    return int(stamp.sec) * NS + int(stamp.nanosec)
 
 
 def header(stamp_ns: int, frame_id: str = "") -> Header:

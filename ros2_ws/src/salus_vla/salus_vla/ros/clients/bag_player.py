@@ -7,8 +7,6 @@ import os
 import time
 from collections.abc import Callable, Iterable
 
-import rclpy
-from rclpy.context import Context
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -18,6 +16,7 @@ from salus_vla.contract import DISCOVERY_S
 from salus_vla.contract.errors import SalusError
 from salus_vla.data.replay.schedule import PlayedTopic, Schedule
 from salus_vla.ros.adapters.qos_profiles import interface_class
+from salus_vla.ros.clients.connection import Connection
 
 _TAKEN_S = 1.0
 
@@ -46,10 +45,8 @@ def play(
         SalusError: somebody else publishes one of the topics in this ROS domain.
         RecordingError: the bag is damaged.
     """
-    context = Context()  # its own: the default one takes Ctrl-C away from us
-    rclpy.init(args=[], context=context)
-    node = Node(f"salus_replay_{os.getpid()}", context=context)  # a name that tells our publishers from all others
-    try:
+    with Connection(_name()) as connection:
+        node = connection.node
         publishers = {topic.name: _publisher(node, topic) for topic in schedule.topics}
         for topic in schedule.topics:
             if publishers[topic.name] is None:
@@ -68,9 +65,6 @@ def play(
                 count += 1
         _wait_until_taken(live.values())
         return count
-    finally:
-        node.destroy_node()
-        rclpy.shutdown(context=context)
 
 
 def check_alone(topics: Iterable[PlayedTopic]) -> None:
@@ -79,15 +73,14 @@ def check_alone(topics: Iterable[PlayedTopic]) -> None:
     Raises:
         SalusError: somebody does.
     """
-    context = Context()
-    rclpy.init(args=[], context=context)
-    node = Node(f"salus_replay_{os.getpid()}", context=context)
-    try:
+    with Connection(_name()) as connection:
         time.sleep(DISCOVERY_S)
-        _check_alone(node, [topic.name for topic in topics])
-    finally:
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+        _check_alone(connection.node, [topic.name for topic in topics])
+
+
+def _name() -> str:
+    """A name that tells our publishers from all others."""
+    return f"salus_replay_{os.getpid()}"
 
 
 def _publisher(node: Node, topic: PlayedTopic) -> Publisher | None:

@@ -6,17 +6,12 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-
-from salus_msgs.msg import Episode
 from salus_vla.contract import CLOCK, EPISODE, SAFETY_SIGNALS, STATUS_TOPIC, TOPICS, Topic
-from salus_vla.data.bags.episode_event import OUTCOMES, EpisodeNotice, Kind
+from salus_vla.contract.messages import EpisodeEvent
 from salus_vla.ros.adapters.messages import to_ns
 from salus_vla.ros.adapters.qos_profiles import interface_class
 from salus_vla.ros.adapters.subscribe import subscribe
+from salus_vla.ros.clients.connection import Connection
 from salus_vla.signals.safety_signals import NAMES
 from salus_vla.views.graph_monitor import GraphMonitor
 
@@ -24,8 +19,8 @@ from salus_vla.views.graph_monitor import GraphMonitor
 SHOWN = (CLOCK.name, EPISODE.name, SAFETY_SIGNALS.name, STATUS_TOPIC.name)
 
 
-class LiveListener:
-    """Subscribes to the contract's topics in a context of its own, so that Ctrl-C stays with the caller."""
+class LiveListener(Connection):
+    """Subscribes to the contract's topics."""
 
     def __init__(
         self,
@@ -43,32 +38,12 @@ class LiveListener:
             topics: of the contract.
             read: names of the topics to deserialize, all by default.
         """
-        self._context = Context()
-        rclpy.init(args=[], context=self._context)
-        self._node = Node(name, context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
+        super().__init__(name)
         for topic in topics:
             if topic.optional and not _is_installed(topic):
                 continue
             raw = read is not None and topic.name not in read
-            subscribe(self._node, topic, _handler(topic, on_message), keep_all=True, raw=raw)
-
-    def __enter__(self) -> LiveListener:
-        """Nothing more to do."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leaves the graph."""
-        self._executor.shutdown()
-        self._node.destroy_node()
-        rclpy.shutdown(context=self._context)
-
-    def listen(self, seconds: float) -> None:
-        """Hands on what comes for this long, wall time [s]."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0.0:
-            self._executor.spin_once(timeout_sec=left)
+            subscribe(self.node, topic, _handler(topic, on_message), keep_all=True, raw=raw)
 
 
 def note(monitor: GraphMonitor, topic: Topic, message: Any) -> None:
@@ -82,25 +57,7 @@ def note(monitor: GraphMonitor, topic: Topic, message: Any) -> None:
     elif topic.name == STATUS_TOPIC.name:
         monitor.status(message.role, message.state, message.reason, message.detail)
     elif topic.name == EPISODE.name:
-        monitor.episode(notice_of(message))
-
-
-def notice_of(message: Episode) -> EpisodeNotice:
-    """What a message on /salus/episode says."""
-    return EpisodeNotice(
-        kind=Kind(message.kind),
-        stamp_ns=to_ns(message.header.stamp),
-        run_id=message.run_id,
-        episode=message.episode,
-        seed=message.seed,
-        task=message.task,
-        policy_source=message.policy_source,
-        outcome=OUTCOMES[message.outcome],
-        event=message.event,
-        event_stamp_ns=to_ns(message.event_stamp) or None,
-        decisions=message.decisions,
-        detail=message.detail,
-    )
+        monitor.episode(EpisodeEvent.of(message))
 
 
 def _handler(topic: Topic, on_message: Callable[[Topic, Any], None]) -> Callable[..., None]:

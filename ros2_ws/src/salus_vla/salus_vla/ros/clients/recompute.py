@@ -21,13 +21,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import rclpy
 import yaml
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from salus_msgs.msg import SafetySignals, Status
@@ -43,6 +39,7 @@ from salus_vla.processes import start_with_parent
 from salus_vla.ros.adapters.messages import to_ns
 from salus_vla.ros.adapters.qos_profiles import interface_class, profile
 from salus_vla.ros.adapters.subscribe import subscribe
+from salus_vla.ros.clients.connection import Connection
 from salus_vla.ros.environment.domains import private_graph
 from salus_vla.ros.launch.packages import find_executable
 from salus_vla.ros.nodes.ensemble_parameters import EnsembleParameters
@@ -190,7 +187,7 @@ class _NodeProcess:
             raise ModelError("\n".join([f"{NODE} has ended with exit code {self.popen.returncode}:", *lines]))
 
 
-class _Feeder:
+class _Feeder(Connection):
     """Publishes what the simulator published, and hears the answers.
 
     Attributes:
@@ -205,28 +202,14 @@ class _Feeder:
         self._status: Status | None = None
         self._answered_ns = -1
         self._process: _NodeProcess | None = None
-        self._context = Context()  # its own: the default one takes Ctrl-C away from us
-        rclpy.init(args=[], context=self._context, domain_id=domain)
-        self._node = Node("salus_recompute", context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        subscribe(self._node, contract.STATUS_TOPIC, self._on_status, keep_all=True)
-        subscribe(self._node, contract.JOINT_TARGET, self._on_command, keep_all=True)
-        subscribe(self._node, contract.SAFETY_SIGNALS, self._on_signals, keep_all=True)
-        self._change_state = self._node.create_client(ChangeState, f"/{NODE}/change_state")
+        super().__init__("salus_recompute", domain=domain)
+        subscribe(self.node, contract.STATUS_TOPIC, self._on_status, keep_all=True)
+        subscribe(self.node, contract.JOINT_TARGET, self._on_command, keep_all=True)
+        subscribe(self.node, contract.SAFETY_SIGNALS, self._on_signals, keep_all=True)
+        self._change_state = self.node.create_client(ChangeState, f"/{NODE}/change_state")
         self._publishers = {topic.name: self._publisher(topic) for topic in (*INPUTS, contract.EPISODE)}
         poses = [topic.name for topic in map(contract.pose_topic, contract.ENTITIES)]
         self._heard = [item for name, item in self._publishers.items() if needs_poses or name not in poses]
-
-    def __enter__(self) -> _Feeder:
-        """Nothing more to do."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leaves the graph."""
-        self._executor.shutdown()
-        self._node.destroy_node()
-        rclpy.shutdown(context=self._context)
 
     def bring_up(self, process: _NodeProcess) -> None:
         """Configures and activates the policy's node, and waits until it hears us.
@@ -273,7 +256,7 @@ class _Feeder:
             raise ModelError(f"{NODE}: {self._status.reason}: {self._status.detail}")
 
     def _publisher(self, topic: Topic) -> Any:
-        return self._node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
+        return self.node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
 
     def _on_status(self, message: Status) -> None:
         if message.role == "policy":

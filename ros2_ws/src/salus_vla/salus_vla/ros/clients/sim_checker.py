@@ -73,7 +73,7 @@ class SimChecker:
         """Everything the rules need; about twenty seconds with a simulator in real time."""
         hears = self._hears
         due = {topic.name for topic in SIMULATOR_TOPICS if topic.rate_hz is not None and not topic.optional}
-        hears.until(lambda: due <= hears.counts.keys(), _PICTURES_S)
+        hears.spin(_PICTURES_S, lambda: due <= hears.counts.keys())
         hears.forget()
         self._pass(_WINDOW_FRAMES)
         stamps, counts, joints = hears.stamps, hears.counts, hears.joints
@@ -81,7 +81,7 @@ class SimChecker:
         hears.forget()  # begins new containers
         self._heard = frozenset(counts)
         clock = stamps.get(contract.CLOCK.name) or [0]
-        hears.until(self._everything_known, DISCOVERY_S)
+        hears.spin(DISCOVERY_S, self._everything_known)
         publishers, readers, services = hears.publishers(), hears.command_readers(), hears.services()
         (seed, pose), *others = RESETS
         resets = [self._reset(seed, pose)]
@@ -128,9 +128,8 @@ class SimChecker:
         """Waits until this many frames have passed."""
         hears = self._hears
         begin_ns = hears.newest.get(JOINT_STATES.name, 0)
-        return hears.until(
-            lambda: hears.newest.get(JOINT_STATES.name, 0) >= begin_ns + (frames - 0.5) * _FRAME_NS, _LIMIT_S
-        )
+        end_ns = begin_ns + (frames - 0.5) * _FRAME_NS
+        return hears.spin(_LIMIT_S, lambda: hears.newest.get(JOINT_STATES.name, 0) >= end_ns)
 
     def _idle(self) -> tuple[tuple[str, float], ...]:
         """A command that changes nothing of the experiments."""
@@ -141,10 +140,10 @@ class SimChecker:
     def _call(self, service: Service, request: Any) -> Any:
         """The answer, or None."""
         client = self._services[service]
-        if not self._hears.until(client.service_is_ready, _LIMIT_S):
+        if not self._hears.spin(_LIMIT_S, client.service_is_ready):
             return None
         future = client.call_async(request)
-        return future.result() if self._hears.until(future.done, _LIMIT_S) else None
+        return future.result() if self._hears.spin(_LIMIT_S, future.done) else None
 
     def _set(self, values: dict[str, Any]) -> str:
         """Why the parameters of the next reset were refused, empty when they were taken."""
@@ -165,7 +164,7 @@ class SimChecker:
         first_ns = _first_stamp(words)
         near = _near(first_ns)
         expected = [e for e in ENTITIES if contract.pose_topic(e).name in self._heard]
-        hears.until(lambda: _find(hears.joints, near) and all(_find(hears.poses[e], near) for e in expected), _LIMIT_S)
+        hears.spin(_LIMIT_S, lambda: _find(hears.joints, near) and all(_find(hears.poses[e], near) for e in expected))
         joints, poses = _find(hears.joints, near), {e: _find(hears.poses[e], near) for e in ENTITIES}
         hears.flags.clear()
         self._answer = self._idle()
@@ -193,7 +192,7 @@ class SimChecker:
         hears = self._hears
         self._answer = None  # in lockstep the next frame waits
         hears.forget()
-        hears.until(lambda: hears.joints, _LIMIT_S / _LATER_FRAMES)
+        hears.spin(_LIMIT_S / _LATER_FRAMES, lambda: hears.joints)
         stamp_ns, before = hears.newest.get(JOINT_STATES.name, 0), self._position()
         # Made before the first is sent: a simulator that waits for one should find all of them.
         for message in [_to_message(stamp_ns, command) for command in experiment.commands]:
@@ -209,7 +208,7 @@ class SimChecker:
             return Move(before, self._position() if self._pass(experiment.frames) else None)
         gone = lambda: next((f.position for f in hears.joints if _apart(f.position, before) >= experiment.goes), None)  # noqa: E731
         last_ns = stamp_ns + experiment.frames * _FRAME_NS
-        hears.until(lambda: gone() is not None or hears.newest.get(JOINT_STATES.name, 0) > last_ns, _LIMIT_S)
+        hears.spin(_LIMIT_S, lambda: gone() is not None or hears.newest.get(JOINT_STATES.name, 0) > last_ns)
         after = gone()
         return Move(before, self._position() if after is None else after)
 
@@ -232,7 +231,7 @@ class SimChecker:
         hears = self._hears
         since_ns = hears.newest.get(JOINT_STATES.name, 0)
         cameras = [camera for camera in CAMERAS if camera in hears.pixels]  # the others sent nothing readable so far
-        hears.until(lambda: all(hears.pixels[camera][0] >= since_ns for camera in cameras), _LIMIT_S)
+        hears.spin(_LIMIT_S, lambda: all(hears.pixels[camera][0] >= since_ns for camera in cameras))
         return {camera: hears.pixels[camera][1] for camera in cameras if hears.pixels[camera][0] >= since_ns}
 
     def _everything_known(self) -> bool:

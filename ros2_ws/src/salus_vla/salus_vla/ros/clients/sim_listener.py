@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
-import rclpy
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 
 from salus_vla import contract
@@ -22,17 +17,16 @@ from salus_vla.contract.types import ImageArray
 from salus_vla.ros.adapters.image_messages import to_array
 from salus_vla.ros.adapters.messages import to_contacts, to_ns
 from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.ros.clients.connection import Connection
 from salus_vla.simulation.conformance.observed import Endpoint, Joints, Lens, Picture, Placed, Touched
 
 _DEPTH = 200  # the simulator's queue decides what is lost, not ours
-_SPIN_S = 0.05
 
 
-class SimListener:
-    """Receives every topic of a simulator, in a context of its own so that Ctrl-C stays with the caller.
+class SimListener(Connection):
+    """Receives every topic of a simulator.
 
     Attributes:
-        node: to command the simulator with.
         stamps: topic -> stamps since the last `forget` [ns].
         all_stamps: the same since the beginning.
         counts: topic -> messages since the last `forget`.
@@ -44,11 +38,7 @@ class SimListener:
 
     def __init__(self, name: str) -> None:
         """Subscribes to every topic whose type is installed."""
-        self._context = Context()
-        rclpy.init(args=[], context=self._context)
-        self.node = Node(name, context=self._context)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
+        super().__init__(name)
         self.on_joints: Callable[[Joints], None] = lambda _: None
         self.all_stamps: dict[str, list[int]] = {}
         self.flags: dict[str, bool] = {}
@@ -56,16 +46,6 @@ class SimListener:
         self.newest: dict[str, int] = {}
         self.forget()
         self.installed = frozenset(topic.name for topic in SIMULATOR_TOPICS if self._subscribe(topic))
-
-    def __enter__(self) -> SimListener:
-        """Nothing more to do."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leaves the graph."""
-        self._executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
 
     def forget(self) -> None:
         """Drops what was received; the newest stamps, flags and pixels stay."""
@@ -76,15 +56,6 @@ class SimListener:
         self.lenses: dict[str, list[Lens]] = {camera: [] for camera in CAMERAS}
         self.poses: dict[str, list[Placed]] = {entity: [] for entity in ENTITIES}
         self.contacts: list[Touched] = []
-
-    def until(self, condition: Callable[[], Any], limit_s: float) -> bool:
-        """Handles messages until the condition holds; False when it did not within the wall time [s]."""
-        deadline = time.monotonic() + limit_s
-        while not condition():
-            if time.monotonic() > deadline:
-                return False
-            self._executor.spin_once(timeout_sec=_SPIN_S)
-        return True
 
     # -- graph ---------------------------------------------------------------------------------------------------------
 

@@ -29,8 +29,8 @@ from salus_msgs.srv import StartRecording, StopRecording
 from salus_vla import contract
 from salus_vla.config.scene import Scene
 from salus_vla.contract import ENTITIES, FRAME_HZ
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.episode.course import EpisodeCourse, episodes_left
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.health.meters import Level, Part, RateMeter
 from salus_vla.health.supervision import LEASE_S, FirstCause, Stop
 from salus_vla.ros.adapters import messages

@@ -28,12 +28,12 @@ from salus_vla.config.parameters import parameter
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS, Topic
 from salus_vla.contract.errors import SimulatorError
+from salus_vla.contract.messages import to_ns
 from salus_vla.health.meters import RateMeter
 from salus_vla.processes import start_with_parent
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
 from salus_vla.ros.adapters.qos_profiles import interface_class, profile
 from salus_vla.ros.adapters.run_node import run_node
-from salus_vla.ros.adapters.standard_messages import to_ns
 from salus_vla.ros.adapters.status import DiagnosticsPublisher
 from salus_vla.ros.adapters.subscribe import subscribe
 from salus_vla.ros.nodes.sim_parameters import SimParameters

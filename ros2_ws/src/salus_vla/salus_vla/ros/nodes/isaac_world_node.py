@@ -18,6 +18,7 @@ from std_msgs.msg import Bool
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, ENTITIES
 from salus_vla.contract.errors import SimulatorError
+from salus_vla.contract.messages import to_ns
 from salus_vla.contract.types import Pose
 from salus_vla.ros.adapters import standard_messages as messages
 from salus_vla.ros.adapters.qos_profiles import interface_class, profile
@@ -125,10 +126,10 @@ class IsaacWorldNode:
             self._rejection = str(error)
             return
         self._rejection = ""
-        self._pacer.answered(messages.to_ns(message.header.stamp))
+        self._pacer.answered(to_ns(message.header.stamp))
 
     def _on_picture(self, message: CameraInfo) -> None:
-        self._world.saw_picture(messages.to_ns(message.header.stamp))
+        self._world.saw_picture(to_ns(message.header.stamp))
 
     def _reset(self, seed: int, poses: Mapping[str, Pose]) -> int:
         self._pacer.reset()

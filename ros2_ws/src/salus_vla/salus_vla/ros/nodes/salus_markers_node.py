@@ -21,13 +21,13 @@ from salus_vla.config.parameters import parameter
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import ARM_DOF, MARKERS, WORLD_FRAME
 from salus_vla.contract.errors import ConfigError
-from salus_vla.data.bags.episode_event import Kind
+from salus_vla.contract.messages import EpisodeEvent, EventKind
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
 from salus_vla.ros.adapters.qos_profiles import profile
 from salus_vla.ros.adapters.run_node import run_node
 from salus_vla.ros.adapters.subscribe import subscribe
-from salus_vla.ros.clients.live_listener import note, notice_of
+from salus_vla.ros.clients.live_listener import note
 from salus_vla.signals.safety_signals import NAMES, SIGNALS
 from salus_vla.simulation.mujoco.kinematics import Kinematics
 from salus_vla.simulation.mujoco.mujoco_model import build_model
@@ -99,7 +99,7 @@ class SalusMarkersNode:
 
     def _on_episode(self, message: Episode) -> None:
         note(self._monitor, contract.EPISODE, message)
-        if notice_of(message).kind is Kind.STARTED:
+        if EpisodeEvent.of(message).kind is EventKind.STARTED:
             self._trail.clear()
         self._draw()
 

@@ -24,13 +24,14 @@ from salus_msgs.srv import StartRecording, StopRecording
 from salus_vla import contract
 from salus_vla.contract import Source, Topic
 from salus_vla.contract.errors import RecordingError
-from salus_vla.data.bags.bag_writer import WriterOptions, open_writer
+from salus_vla.contract.outcomes import Outcome
+from salus_vla.data.bags.bag_writer import WriterOptions
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder, State
 from salus_vla.data.bags.message_types import MessageTypes
 from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.provenance import machine_facts
 from salus_vla.data.bags.run_folder import RunFolder
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.health.meters import LatencyMeter, Part, RateMeter, disk
 from salus_vla.health.publishers import SOLE
 from salus_vla.ros.adapters import messages

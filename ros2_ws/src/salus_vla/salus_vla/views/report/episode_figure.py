@@ -20,8 +20,8 @@ from rosbags.highlevel import AnyReader, AnyReaderError
 from salus_vla import contract
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import ImageArray
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.signals.safety_signals import SIGNALS
 
 _PICTURES = 6  # per camera

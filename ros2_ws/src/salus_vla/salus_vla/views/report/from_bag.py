@@ -21,9 +21,9 @@ from salus_vla.contract import (
     Topic,
     image_topic,
 )
+from salus_vla.contract.messages import EventKind, joint_positions, stamp_of
 from salus_vla.contract.types import ImageArray
 from salus_vla.data.bags import recorded_observations as bags
-from salus_vla.data.bags.episode_event import Kind
 from salus_vla.data.bags.run_records import AUDIT_FILE, EpisodeEntry, EpisodeRecord, read_record
 from salus_vla.learning.evaluation.evaluated_episodes import known_values
 from salus_vla.signals.safety_signals import NAMES
@@ -103,7 +103,7 @@ def _messages(reader: AnyReader, path: Path, topic: Topic) -> Iterator[Any]:
 def _decisions(reader: AnyReader, path: Path, entry: EpisodeEntry) -> Decisions:
     rows = [
         (
-            bags.stamp_of(message),
+            stamp_of(message),
             int(message.decision),
             float(message.inference_ms),
             int(message.valid),
@@ -124,7 +124,8 @@ def _decisions(reader: AnyReader, path: Path, entry: EpisodeEntry) -> Decisions:
 def _joints(reader: AnyReader, path: Path, topic: Topic, entry: EpisodeEntry) -> Joints:
     where = f"{path}: {topic.name}"
     rows = [
-        (bags.stamp_of(message), bags.joint_positions(message, where)) for message in _messages(reader, path, topic)
+        (stamp_of(message), bags.read_message(joint_positions, message, where))
+        for message in _messages(reader, path, topic)
     ]
     rows.sort(key=lambda row: row[0])
     return Joints(
@@ -136,7 +137,7 @@ def _joints(reader: AnyReader, path: Path, topic: Topic, entry: EpisodeEntry) ->
 def _task_events(reader: AnyReader, path: Path, entry: EpisodeEntry) -> Iterator[Event]:
     """What /salus/episode says happened: the event that ended it, and tries that failed."""
     for message in _messages(reader, path, EPISODE):
-        if message.kind == Kind.EVENT:
+        if message.kind == EventKind.EVENT:
             stamp = int(message.event_stamp.sec) * 1_000_000_000 + int(message.event_stamp.nanosec)
             yield Event(float(seconds(stamp, entry.start_ns)), str(message.event), str(message.detail))
 
@@ -156,7 +157,7 @@ def _grasps(reader: AnyReader, entry: EpisodeEntry) -> Iterator[Event]:
 def _stops(reader: AnyReader, path: Path, entry: EpisodeEntry) -> Iterator[Event]:
     """Nodes that held or failed while the episode went on."""
     for message in _messages(reader, path, STATUS_TOPIC):
-        stamp = bags.stamp_of(message)
+        stamp = stamp_of(message)
         if (
             entry.start_ns < stamp <= entry.end_ns
             and message.state in (message.HOLDING, message.FAILED)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from salus_vla.contract import ARM_DOF, CAMERAS, JOINTS
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray
 from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.gate.gate_limits import joint_limits
 from salus_vla.learning.evaluation.evaluated_episodes import Episode
 from salus_vla.signals.safety_signals import SIGNALS

@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.run_info import read_run
 from salus_vla.data.rollouts import rollout_store
-from salus_vla.episode.outcome_monitor import Outcome
 from salus_vla.learning.evaluation.evaluated_runs import COLLECT, Run, counted_entries, open_runs
 from salus_vla.views.report.from_bag import read_bag
 from salus_vla.views.report.from_rollout import read_rollout

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from salus_vla.contract.errors import ModelError
-from salus_vla.contract.types import Observation
-from salus_vla.policies.base import Prediction
+from salus_vla.contract.types import Observation, PolicyOutput
 from salus_vla.policies.smolvla.inference.acceleration import candidates
 from salus_vla.policies.smolvla.inference.engine_group import EngineGroup
 from salus_vla.policies.smolvla.inference.ensemble_engine import EnsembleEngine
@@ -86,7 +85,7 @@ class EnsemblePolicy:
         """Sets the seed of the episode's noise; nothing else passes from one decision to the next."""
         self._seed = seed
 
-    def predict(self, observation: Observation, decision: int) -> Prediction:
+    def predict(self, observation: Observation, decision: int) -> PolicyOutput:
         """Chunks of all members for one observation.
 
         Raises:
@@ -99,7 +98,7 @@ class EnsemblePolicy:
         # The un-normaliser works on (batch, H, A); members and samples are its batch.
         radians = self._postprocessor(actions.reshape(-1, horizon, dimension))
         chunks = radians.reshape(members, samples, horizon, dimension).numpy().astype(np.float64)
-        return Prediction(
+        return PolicyOutput(
             chunks=chunks,
             prefix_state=output.prefix_state.float().cpu().numpy().astype(np.float64),
             expert_state=output.expert_state.float().cpu().numpy().astype(np.float64),

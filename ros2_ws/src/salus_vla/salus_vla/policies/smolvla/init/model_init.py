@@ -24,7 +24,7 @@ from salus_vla.config.policy_options import MANIFEST
 from salus_vla.config.scene import Scene, load_scene
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import ModelError
-from salus_vla.policies.base import ACTION_DIM
+from salus_vla.contract.types import ACTION_DIM
 from salus_vla.policies.smolvla.features import ACTION_KEY, STATE_DIM, STATE_KEY, image_key
 from salus_vla.policies.smolvla.init.vlm_folder import write_vlm_folder
 from salus_vla.policies.smolvla.init.vlm_sizes import SIZES

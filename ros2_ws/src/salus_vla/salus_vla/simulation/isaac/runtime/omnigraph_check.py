@@ -2,8 +2,8 @@
 
 `ogn_table.json` has, per major version, the attributes of the nodes that a graph of ours may use: their types, their
 allowed tokens, and which inputs must be connected or set. They were read from the node definitions of
-isaac-sim/IsaacSim, tags v5.1.0 and v6.0.1; `tests/simulation/isaac/test_graph_check.py` compares them with a list of all
-of them where there is one.
+isaac-sim/IsaacSim, tags v5.1.0 and v6.0.1; `tests/simulation/isaac/test_graph_check.py` compares them with a list of
+all of them where there is one.
 """
 
 from __future__ import annotations

@@ -14,9 +14,14 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from salus_msgs.msg import Episode, SafetySignals, Status
 from salus_vla import contract
-from salus_vla.episode.outcome_monitor import Outcome
+from salus_vla.contract.outcomes import Outcome
+from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.clients.connection import Connection
 from salus_vla.views.terminal_styles import OUTCOME_STYLES
+
+_DEPTH = 10  # of our queues: several nodes say their status at once
 
 
 class RunProgress:
@@ -47,33 +52,20 @@ class RunProgress:
 
     def follow(self, graph: subprocess.Popen[bytes]) -> None:
         """Shows the run until the graph's process has ended."""
-        # Fast DDS and rclpy read these when the context is made; this process has made none before.
-        os.environ.update(self._environment)
-        import rclpy
-        from rclpy.executors import SingleThreadedExecutor
-        from rclpy.signals import SignalHandlerOptions
-
-        from salus_msgs.msg import Episode, SafetySignals, Status
-        from salus_vla.ros.adapters.qos_profiles import profile
-
-        rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-        try:
-            node = rclpy.create_node("salus_collect")
-            episode, signals = contract.EPISODE, contract.SAFETY_SIGNALS
-            node.create_subscription(Episode, episode.name, self._on_episode, profile(episode.qos))
-            node.create_subscription(SafetySignals, signals.name, self._on_signals, profile(signals.qos))
-            status = contract.STATUS_TOPIC
-            node.create_subscription(Status, status.name, self._on_status, profile(status.qos, depth=10))
-            executor = SingleThreadedExecutor()
-            executor.add_node(node)
+        os.environ.update(self._environment)  # Fast DDS and rclpy read it when the context is made
+        with Connection("salus_collect") as connection:
+            for topic, kind, take in (
+                (contract.EPISODE, Episode, self._on_episode),
+                (contract.SAFETY_SIGNALS, SafetySignals, self._on_signals),
+                (contract.STATUS_TOPIC, Status, self._on_status),
+            ):
+                depth = max(topic.qos.depth, _DEPTH)
+                connection.node.create_subscription(kind, topic.name, take, profile(topic.qos, depth=depth))
             with Live(self, console=self._console, refresh_per_second=4, transient=not self._console.is_terminal):
                 while graph.poll() is None:
-                    executor.spin_once(timeout_sec=0.1)
+                    connection.spin(0.1)
                     self._show_log()
             self._show_log()
-            node.destroy_node()
-        finally:
-            rclpy.try_shutdown()
 
     def __rich__(self) -> Group:
         """Draws the bar and the line below it."""
@@ -90,10 +82,7 @@ class RunProgress:
             line.append(f"  {name} {count}", style=OUTCOME_STYLES[name])
         return Group(self._bar, line)
 
-    def _on_episode(self, message: object) -> None:
-        from salus_msgs.msg import Episode
-
-        assert isinstance(message, Episode)
+    def _on_episode(self, message: Episode) -> None:
         if message.kind == Episode.STARTED:
             if self._state.startswith("starting"):
                 self._first = time.monotonic()
@@ -112,18 +101,15 @@ class RunProgress:
                     soft_wrap=True,
                 )
 
-    def _on_status(self, message: object) -> None:
+    def _on_status(self, message: Status) -> None:
         """Until the first episode: who is not ready yet."""
-        from salus_msgs.msg import Status
-
-        assert isinstance(message, Status)
         if self._state.startswith("starting") and message.state == Status.STARTING and message.detail:
             self._state = f"starting the graph: {message.detail}"
 
-    def _on_signals(self, message: object) -> None:
+    def _on_signals(self, message: SafetySignals) -> None:
         self._decisions += 1
         self._newest = time.monotonic()
-        self._in_episode = message.decision  # type: ignore[attr-defined]
+        self._in_episode = message.decision
 
     def _rate(self) -> float:
         """Decisions per second of wall time, from the start of the first episode to the newest decision."""

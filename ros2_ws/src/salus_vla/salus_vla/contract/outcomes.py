@@ -1,0 +1,17 @@
+"""How an episode can end."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Outcome(IntEnum):
+    """How an episode ended; the values of salus_msgs/Episode."""
+
+    RUNNING = 0
+    SUCCESS = 1
+    COLLISION = 2
+    DROP = 3
+    MISS = 4
+    TIMEOUT = 5  # censoring: nothing happened in time
+    ABORTED = 6  # operator or fault; never detected here
