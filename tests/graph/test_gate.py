@@ -47,7 +47,7 @@ COMMANDER = f"""
 import numpy as np, rclpy
 from sensor_msgs.msg import JointState
 from salus_vla import contract
-from salus_vla.ros.nodes import messages
+from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.qos_profiles import profile
 rclpy.init()
 node = rclpy.create_node("commander")

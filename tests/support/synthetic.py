@@ -13,7 +13,7 @@ from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.run_folder import RunFolder
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
 from salus_vla.data.rollouts.rollout_store import EPISODES, StoredEpisode, episode_file, write_episode
-from salus_vla.learning.evaluation.evaluated_episodes import Episode
+from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode
 from salus_vla.signals.safety_signals import NAMES
 
 PERIOD_NS, FRAME_NS = 100_000_000, 20_000_000
@@ -101,7 +101,9 @@ def episode(
     event_s: float | None = 2.0,
     wall_s: float | None = None,
     decisions: int = 20,
-) -> Episode:
+) -> EvaluatedEpisode:
     """An episode as it is after reading."""
     rows = signal_rows(1.0, decisions, seed) if signals is None else signals
-    return Episode(seed, outcome, decisions, event_s, wall_s, np.arange(len(rows)) * 0.1, rows.astype(np.float64))
+    return EvaluatedEpisode(
+        seed, outcome, decisions, event_s, wall_s, np.arange(len(rows)) * 0.1, rows.astype(np.float64)
+    )

@@ -90,7 +90,7 @@ def test_what_is_no_model_or_no_run_is_refused(
     assert fit(model / "member_0", run) == 1
     assert f"{model / 'member_0'}: is no model folder: salus_model.json is missing" in capsys.readouterr().err
     assert fit(model, tmp_path) == 1
-    assert f"{tmp_path / 'run.json'}: cannot be read" in capsys.readouterr().err
+    assert f"{tmp_path}: is no run: " in capsys.readouterr().err
 
 
 def test_a_bag_that_is_gone_is_named(

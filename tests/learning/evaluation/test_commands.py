@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from salus_vla.cli.main import build_parser
+from salus_vla.data.episodes import COLLECT, Run
+from salus_vla.data.rollouts.recorded_rollout import RolloutEpisode
 from salus_vla.data.rollouts.rollout_settings import BASE, RolloutSettings
-from salus_vla.learning.evaluation.evaluated_runs import COLLECT, Run, open_runs
+from salus_vla.learning.evaluation.evaluated_runs import open_runs
 from salus_vla.learning.evaluation.run_commands import command_of
 from synthetic import rollout_run, stored
 
@@ -44,7 +46,8 @@ def test_the_command_of_a_rollout(tmp_path: Path, name: str) -> None:
 
 def test_the_command_of_a_collected_run() -> None:
     arguments = {"seed": "3", "policy": "ensemble", "profile": "heavy", "pacing": "realtime", "sim": "external"}
-    run = Run(Path("runs/x"), "x", "", COLLECT, "ensemble", "heavy", arguments, {}, (4, 5), ())
+    episodes = tuple(RolloutEpisode(Path("x"), "x", "x", 0, seed, counted=True) for seed in (4, 5))
+    run = Run(Path("runs/x"), "x", "", COLLECT, "ensemble", "heavy", arguments, {}, episodes)
     parsed = build_parser().parse_args(shlex.split(command_of(run))[1:])
     assert (parsed.seed, parsed.episodes, parsed.policy, parsed.profile) == (3, 3, "ensemble", "heavy")
     assert (parsed.pacing, parsed.sim, parsed.model) == ("realtime", "external", None)

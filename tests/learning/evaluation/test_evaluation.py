@@ -14,6 +14,7 @@ from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.run_records import RUN_FILE, RunRecord, read_record, write_record
 from salus_vla.data.rollouts.rollout_store import StoredEpisode
 from salus_vla.learning.evaluation.auroc import Group, compare
+from salus_vla.learning.evaluation.evaluated_episodes import evaluated
 from salus_vla.learning.evaluation.evaluated_runs import open_runs
 from salus_vla.learning.evaluation.evaluation import Evaluation, Options, evaluate
 from salus_vla.learning.evaluation.outcome_rates import summarise
@@ -110,7 +111,9 @@ def test_shift_is_told_from_the_first_decisions_and_from_the_whole(found: Evalua
 
 
 def test_equal_seeds_are_compared_as_pairs(found: Evaluation, runs: dict[str, Path]) -> None:
-    usual, dark = (list(run.read()) for run in open_runs([runs["eval"], runs["dark"]], acceptance=False))
+    usual, dark = (
+        list(map(evaluated, run.counted)) for run in open_runs([runs["eval"], runs["dark"]], acceptance=False)
+    )
     seeds = np.arange(6)
     values = [means(items, first(5))[:, 1] for items in (usual, dark)]
     paired = compare(Group(values[0], seeds), Group(values[1], seeds))

@@ -13,9 +13,11 @@ from recorded import bag_run, make_episode
 from salus_vla.contract.errors import ConfigError, RecordingError, SalusError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.run_records import AUDIT_FILE, RUN_FILE, EpisodeRecord, RunRecord, read_record, write_record
+from salus_vla.data.episodes import COLLECT, ROLLOUT
+from salus_vla.data.rollouts.recorded_rollout import RolloutEpisode
 from salus_vla.data.rollouts.rollout_store import EPISODES, episode_file
-from salus_vla.learning.evaluation.evaluated_episodes import read_rollout
-from salus_vla.learning.evaluation.evaluated_runs import COLLECT, ROLLOUT, open_runs
+from salus_vla.learning.evaluation.evaluated_episodes import evaluated
+from salus_vla.learning.evaluation.evaluated_runs import open_runs
 from salus_vla.learning.evaluation.evaluation import Options, evaluate
 from synthetic import rollout_run, stored
 
@@ -67,7 +69,7 @@ def test_a_damaged_episode_is_named(tmp_path: Path, data: st.DataObject) -> None
     damaged = tmp_path / episode_file(4)
     damaged.write_bytes(content)
     with pytest.raises(RecordingError, match=str(damaged)):
-        read_rollout(damaged, 4)
+        RolloutEpisode(damaged, "run", damaged.stem, 0, 4, counted=True).open()
 
 
 def test_an_episode_under_another_name_is_refused(tmp_path: Path) -> None:
@@ -101,7 +103,7 @@ def _no_episodes(run: Path) -> None:
         (_no_settings, r"run.json: arguments.disturb: is 'perhaps'"),
         (_no_json, r"run.json: "),
         (_no_run, r"run: is no run"),
-        (_no_episodes, r"run/episodes: holds no finished episode"),
+        (_no_episodes, r"run: holds no finished episode"),
     ],
 )
 def test_a_run_that_is_damaged_is_named(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
@@ -117,7 +119,7 @@ def test_a_bag_that_is_gone_or_another_one_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"run/episode_000001: is no finished bag"):
         evaluate([run], Options())
     lying = bag_run(tmp_path, "lying", [make_episode(1)], outcome="DROP")
-    with pytest.raises(RecordingError, match=r"episode_000000: has outcome 'SUCCESS', run.json of its run says 'DROP'"):
+    with pytest.raises(RecordingError, match=r"episode_000000: has outcome 'SUCCESS', run.json of lying says 'DROP'"):
         evaluate([lying], Options())
 
 
@@ -172,7 +174,7 @@ def test_a_run_counts_once(tmp_path: Path) -> None:
 def test_the_decision_on_the_terminal_observation_does_not_count(tmp_path: Path) -> None:
     run = rollout_run(tmp_path, "run", [stored(1, decisions=7)])
     (item,) = open_runs([run], acceptance=False)
-    (episode,) = item.read()
+    (episode,) = map(evaluated, item.counted)
     assert episode.signals.shape == (7, 12)
     assert np.nanmax(episode.signals) < 2.0
     assert episode.times_s.tolist() == pytest.approx([0.1 * n for n in range(7)])

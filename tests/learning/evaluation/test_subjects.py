@@ -6,13 +6,14 @@ import pytest
 
 from salus_vla.contract.errors import ConfigError
 from salus_vla.contract.outcomes import Outcome
+from salus_vla.learning.evaluation.evaluated_episodes import evaluated
 from salus_vla.learning.evaluation.evaluated_runs import open_runs
 from salus_vla.learning.evaluation.subjects import ALL_SHIFTS, Subject, group, member_of
 from synthetic import HASHES, rollout_run, stored
 
 
 def subjects(*paths: Path, reference: str = "eval") -> list[Subject]:
-    return group([(run, list(run.read())) for run in open_runs(paths, acceptance=False)], reference)
+    return group([(run, list(map(evaluated, run.counted))) for run in open_runs(paths, acceptance=False)], reference)
 
 
 def run(out: Path, name: str, profile: str = "eval", first: int = 0, count: int = 2, **keys: object) -> Path:

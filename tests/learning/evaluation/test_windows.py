@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from salus_vla.learning.evaluation.evaluated_episodes import known_values
+from salus_vla.data.recording import known_values
 from salus_vla.learning.evaluation.windows import first, means, medians, until, whole
 from salus_vla.signals.safety_signals import NAMES
 from synthetic import episode, signal_rows

@@ -17,10 +17,12 @@ from salus_vla.data.bags.episode_recorder import EpisodeRecorder
 from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
 from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.run_folder import RunFolder
-from salus_vla.learning.evaluation.evaluated_runs import ROLLOUT, Run
+from salus_vla.data.episodes import ROLLOUT, Run
+from salus_vla.data.recording import Decisions
+from salus_vla.data.rollouts.recorded_rollout import RolloutEpisode
+from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode
 from salus_vla.signals.safety_signals import NAMES
-from salus_vla.views.report.opening import RecordedRun
-from salus_vla.views.report.recorded import Decisions, Event, Facts, Joints, Recorded
+from salus_vla.views.report.recorded import Event, Facts, Joints, Recorded
 from samples import FRAME_NS, cdr, header, make, message_types, status
 from samples import episode as notice
 from synthetic import rollout_run, signal_rows, stored
@@ -83,8 +85,8 @@ def rollouts(out: Path, *, decisions: int = 20, side: int = 32) -> Path:
     return rollout_run(out, "rolled", made, images=True)
 
 
-def unwritten_run() -> RecordedRun:
-    run = Run(
+def unwritten_run() -> Run:
+    return Run(
         path=Path("runs/many"),
         run_id="many",
         created="2026-01-01T00:00:00+00:00",
@@ -92,11 +94,9 @@ def unwritten_run() -> RecordedRun:
         policy="ensemble",
         profile="eval",
         arguments={"seed": "0"},
-        facts={},
-        seeds=(0,),
-        readers=(),
+        provenance={},
+        episodes=(RolloutEpisode(Path("seed_000000.safetensors"), "many", "seed_000000", 0, 0, counted=True),),
     )
-    return RecordedRun(run, {}, (), {})
 
 
 def unwritten(number: int, **changes: Any) -> Recorded:
@@ -119,10 +119,21 @@ def unwritten(number: int, **changes: Any) -> Recorded:
         detail="cube lost 2.6 cm above the table",
         gaps=0,
     )
+    decisions = Decisions(
+        stamps_ns=np.arange(201) * 100_000_000,
+        numbers=np.arange(201),
+        signals=random.gamma(1.0, 1.0, (201, len(NAMES))),
+        latency_ms=np.full(201, 100.0),
+        planned=np.zeros((201, 7)),
+    )
     recorded = Recorded(
         facts=facts,
         events=(Event(19.96, facts.outcome, facts.detail),),
-        decisions=Decisions(times, np.arange(201), random.gamma(1.0, 1.0, (201, len(NAMES))), np.full(201, 100.0)),
+        decisions=decisions,
+        decision_times_s=times,
+        evaluated=EvaluatedEpisode(
+            number, Outcome[facts.outcome], 200, 19.96, 40.0, times[:-1], decisions.signals[:-1]
+        ),
         measured=Joints(frames, positions),
         commanded=Joints(frames, positions),
         picture_times_s=times[:1],

@@ -12,24 +12,36 @@ from reported import HOSTILE, bag_run, rollouts, unwritten, unwritten_run
 
 from salus_vla.contract import ARM_JOINTS, CAMERAS, JOINTS, RESERVED_FROM
 from salus_vla.contract.errors import ConfigError, RecordingError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.data.bags.run_records import RUN_FILE, RunRecord, read_record, write_record
+from salus_vla.data.episodes import Run
+from salus_vla.learning.evaluation.evaluated_runs import open_runs
 from salus_vla.learning.evaluation.intervals import wilson
 from salus_vla.signals.safety_signals import NAMES
 from salus_vla.views.report.gather import Json, episode_page, numbers, summary_of
-from salus_vla.views.report.opening import RecordedRun, open_run
-from salus_vla.views.report.recorded import Joints
+from salus_vla.views.report.recorded import Joints, Recorded, recorded_of
 from salus_vla.views.report.run_overview import run_page
 from synthetic import rollout_run, stored
 
 
-def page_of_run(run: RecordedRun) -> Json:
-    return run_page(run, [summary_of(read()) for read in run.readers.values()])
+def open_run(path: Path, *, acceptance: bool) -> Run:
+    (run,) = open_runs([path], acceptance=acceptance)
+    return run
+
+
+def read(run: Run, name: str) -> Recorded:
+    (found,) = (episode for episode in run.episodes if episode.name == name)
+    return recorded_of(found)
+
+
+def page_of_run(run: Run) -> Json:
+    return run_page(run, [summary_of(recorded_of(episode)) for episode in run.episodes])
 
 
 def test_a_bag_gives_everything_on_one_time_axis(tmp_path: Path) -> None:
     run = open_run(bag_run(tmp_path), acceptance=False)
-    recorded = run.readers["episode_000000"]()
+    recorded = read(run, "episode_000000")
     page = episode_page(run, recorded, None, "episode_000001")
     assert (page["before"], page["after"]) == (None, "episode_000001.html")
     assert page["decisions"]["times"] == page["pictures"]["times"] == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
@@ -46,7 +58,7 @@ def test_a_bag_gives_everything_on_one_time_axis(tmp_path: Path) -> None:
 
 
 def test_a_bag_tells_what_happened_in_order_and_leaves_out_usual_holds(tmp_path: Path) -> None:
-    recorded = open_run(bag_run(tmp_path), acceptance=False).readers["episode_000000"]()
+    recorded = read(open_run(bag_run(tmp_path), acceptance=False), "episode_000000")
     found = [(round(event.time_s, 3), event.kind) for event in recorded.events]
     assert sorted(found) == [(0.1, "grasped"), (0.1, "holding"), (0.24, "DROP"), (0.3, "released")]
     assert [time for time, _ in found] == sorted(time for time, _ in found)
@@ -56,7 +68,7 @@ def test_a_bag_tells_what_happened_in_order_and_leaves_out_usual_holds(tmp_path:
 
 def test_gaps_of_the_audit_are_told_from_the_start_of_the_episode(tmp_path: Path) -> None:
     run = open_run(bag_run(tmp_path), acceptance=False)
-    page = episode_page(run, run.readers["episode_000000"](), None, None)
+    page = episode_page(run, read(run, "episode_000000"), None, None)
     (gap,) = (gap for gap in page["gaps"] if gap["topic"] == "/ground_truth/grasped")
     assert gap == {"topic": "/ground_truth/grasped", "from": 0.0, "to": 0.5, "missing": 2}
     (topic,) = (topic for topic in page["topics"] if topic["name"] == "/ground_truth/grasped")
@@ -69,7 +81,7 @@ def test_a_bag_without_a_topic_has_an_empty_part(tmp_path: Path) -> None:
     with recording(tmp_path) as recorder:
         record(recorder, 0, observations(3))
     run = open_run(tmp_path / "run1", acceptance=False)
-    page = episode_page(run, run.readers["episode_000000"](), None, None)
+    page = episode_page(run, read(run, "episode_000000"), None, None)
     assert page["joints"]["commanded_times"] == []
     assert page["joints"]["joints"][0]["commanded"] == []
     assert page["events"] == []
@@ -78,7 +90,7 @@ def test_a_bag_without_a_topic_has_an_empty_part(tmp_path: Path) -> None:
 
 def test_rollouts_have_no_messages_and_no_latency(tmp_path: Path) -> None:
     run = open_run(rollouts(tmp_path), acceptance=False)
-    page = episode_page(run, run.readers["seed_000001"](), "seed_000000", "seed_000002")
+    page = episode_page(run, read(run, "seed_000001"), "seed_000000", "seed_000002")
     assert (page["topics"], page["gaps"], page["latency"]) == ([], [], None)
     assert page["facts"]["outcome"] == "DROP"
     assert page["events"] == [{"time_s": 2.0, "kind": "DROP", "text": HOSTILE}]
@@ -117,7 +129,11 @@ def test_signals_by_outcome_are_of_the_episodes_means_without_the_terminal_decis
 
 def test_an_aborted_episode_is_shown_and_not_counted() -> None:
     made = [unwritten(number) for number in range(4)]
-    aborted = dataclasses.replace(made[1], facts=dataclasses.replace(made[1].facts, outcome="ABORTED"))
+    aborted = dataclasses.replace(
+        made[1],
+        facts=dataclasses.replace(made[1].facts, outcome="ABORTED"),
+        evaluated=dataclasses.replace(made[1].evaluated, outcome=Outcome.ABORTED),
+    )
     again = dataclasses.replace(made[2], facts=dataclasses.replace(made[2].facts, counted=False))
     page = run_page(unwritten_run(), [summary_of(item) for item in (made[0], aborted, again, made[3])])
     assert page["complete"] == 2
@@ -164,15 +180,15 @@ def test_numbers_keep_what_can_be_seen_and_hide_nothing() -> None:
 def test_every_page_is_json(tmp_path: Path) -> None:
     for run in (open_run(rollouts(tmp_path), acceptance=False), open_run(bag_run(tmp_path), acceptance=False)):
         json.dumps(page_of_run(run), allow_nan=False)
-        for read in run.readers.values():
-            json.dumps(episode_page(run, read(), None, None), allow_nan=False)
+        for episode in run.episodes:
+            json.dumps(episode_page(run, recorded_of(episode), None, None), allow_nan=False)
 
 
 def test_reserved_seeds_are_refused_unless_asked_for(tmp_path: Path) -> None:
     path = rollout_run(tmp_path, "reserved", [stored(RESERVED_FROM)])
     with pytest.raises(ConfigError, match="reserved for acceptance"):
         open_run(path, acceptance=False)
-    assert len(open_run(path, acceptance=True).readers) == 1
+    assert len(open_run(path, acceptance=True).episodes) == 1
 
 
 @pytest.mark.parametrize(

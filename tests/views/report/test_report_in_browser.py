@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from reported import HOSTILE, MIXED, bag_run, rollouts
 from test_report_page import EPISODES, many
 
-from salus_vla.views.report.opening import open_run
+from salus_vla.data.episodes import open_run
 from salus_vla.views.report.write_report import write_run
 
 # Through a canvas that is made to be read: reading the page's own often is worth a warning to Chromium.
@@ -42,13 +42,13 @@ def opened(browser: Browser, file: Path, width: int = 1600, scheme: str = "light
 @pytest.fixture(scope="module")
 def rolled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = rollouts(tmp_path_factory.mktemp("runs"))
-    return write_run(open_run(run, acceptance=False), run / "report").parent
+    return write_run(open_run(run), run / "report").parent
 
 
 @pytest.fixture(scope="module")
 def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = bag_run(tmp_path_factory.mktemp("runs"))
-    return write_run(open_run(run, acceptance=False), run / "report").parent
+    return write_run(open_run(run), run / "report").parent
 
 
 def episode_numbers(page: Page) -> list[int]:

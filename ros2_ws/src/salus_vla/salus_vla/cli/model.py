@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,8 @@ from salus_vla.config.policy_options import MANIFEST
 from salus_vla.contract.errors import ModelError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray
-from salus_vla.data.bags.run_info import read_run
-from salus_vla.data.bags.run_records import EpisodeEntry
+from salus_vla.data.episodes import open_run
+from salus_vla.data.recording import Episode, Part
 from salus_vla.policies.base import Policy
 from salus_vla.policies.registry import expand_members
 from salus_vla.policies.smolvla.init.vlm_sizes import SIZES
@@ -99,15 +98,6 @@ def run_init(arguments: argparse.Namespace) -> int:
     return 0
 
 
-@dataclass(frozen=True)
-class _Chosen:
-    """An episode to fit on."""
-
-    bag: Path
-    run_id: str
-    entry: EpisodeEntry
-
-
 def run_fit_reference(arguments: argparse.Namespace) -> int:
     """Fits and stores the reference of `arguments.model`, prints what it was fitted on and where it is.
 
@@ -131,14 +121,14 @@ def run_fit_reference(arguments: argparse.Namespace) -> int:
     )
     states = _states(console, policy, chosen)
     reference = novelty.fit_reference(states)
-    runs = tuple(dict.fromkeys(episode.run_id for episode in chosen))
+    runs = tuple(dict.fromkeys(episode.run for episode in chosen))
     hashes = novelty.model_hashes(policy.facts())
     info = novelty.ReferenceInfo(hashes, arguments.noise_samples, len(states), len(chosen), runs)
     file = novelty.save_reference(reference, folder, info)
     distances = np.array([reference.distance(state) for state in states])
     console.print(
         f"fitted on {len(states)} decisions of dimension {states.shape[1]} from {len(chosen)} episodes "
-        f"({_counts(episode.entry.outcome for episode in chosen)}), runs: {escape(', '.join(runs))}\n"
+        f"({_counts(episode.summary.outcome.name for episode in chosen)}), runs: {escape(', '.join(runs))}\n"
         f"activation_novelty of these decisions: median {np.median(distances):.3g}, "
         f"99 % below {np.quantile(distances, 0.99):.3g}\n"
         f"stored in {escape(str(file))}",
@@ -148,16 +138,16 @@ def run_fit_reference(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _choose(runs: Sequence[Path], outcomes: Sequence[str]) -> list[_Chosen]:
+def _choose(runs: Sequence[Path], outcomes: Sequence[str]) -> list[Episode]:
     """The finished episodes with these outcomes; a run that is named twice counts once."""
-    chosen: list[_Chosen] = []
+    chosen: list[Episode] = []
     found: Counter[str] = Counter()
     for path in dict.fromkeys(run.resolve() for run in runs):
-        record = read_run(path).record
-        found.update(entry.outcome for entry in record.episodes)
-        chosen += [
-            _Chosen(path / entry.path, record.run_id, entry) for entry in record.episodes if entry.outcome in outcomes
-        ]
+        for episode in open_run(path).episodes:
+            outcome = episode.summary.outcome.name
+            found[outcome] += 1
+            if outcome in outcomes:
+                chosen.append(episode)
     if not chosen:
         where = ", ".join(map(str, runs))
         raise ModelError(
@@ -167,18 +157,18 @@ def _choose(runs: Sequence[Path], outcomes: Sequence[str]) -> list[_Chosen]:
     return chosen
 
 
-def _states(console: Console, policy: Policy, chosen: Sequence[_Chosen]) -> FloatArray:
+def _states(console: Console, policy: Policy, chosen: Sequence[Episode]) -> FloatArray:
     """The expert's pooled state of every decision of the episodes, shape (n, E)."""
-    from salus_vla.data.bags.recorded_observations import read_episode, read_observations
     from salus_vla.policies.activations import expert_states
 
     states: list[FloatArray] = []
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("decisions", total=sum(episode.entry.decisions + 1 for episode in chosen))
+        bar = progress.add_task("decisions", total=sum(episode.summary.decisions + 1 for episode in chosen))
         for episode in chosen:
-            seed = read_episode(episode.bag).seed
-            for state in expert_states(policy, seed, read_observations(episode.bag)):
+            recording = episode.open()
+            recording.require(Part.IMAGES)
+            for state in expert_states(policy, episode.seed, recording.observations()):
                 states.append(state)
                 progress.advance(bar)
     if not states:

@@ -50,14 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
         ConfigError: the run has reserved seeds.
         RecordingError: the run cannot be read or is damaged, or a page cannot be written.
     """
-    from salus_vla.views.report.opening import open_run  # rosbags, pillow: half a second
+    from salus_vla.learning.evaluation.evaluated_runs import open_runs  # rosbags, pillow: half a second
     from salus_vla.views.report.write_report import write_run
 
     console = Console()
-    opened = open_run(arguments.path, acceptance=arguments.acceptance)
+    (opened,) = open_runs([arguments.path], acceptance=arguments.acceptance)
     columns = (TextColumn("episodes"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("", total=len(opened.readers))
+        bar = progress.add_task("", total=len(opened.episodes))
         folder = arguments.out or arguments.path / _FOLDER
         index = write_run(opened, folder, advanced=lambda: progress.advance(bar))
     console.print(f"written: {escape(str(index))}", soft_wrap=True, highlight=False)

@@ -2,8 +2,9 @@
 
 A message is settled once sim time is `hold_back_ns` beyond its stamp. A stamp that lies in the future may be true: the
 queue of /clock may be taken last. Once sim time is `hold_back_ns` beyond the moment at which such a message came and
-its stamp is still that far ahead, it was not; it then belongs to the sim time at which it came. So nothing waits for
-longer than that, whatever its stamp.
+its stamp is still that far ahead, it was not; it then belongs to the sim time at which it came. So a message whose
+stamp is not ahead waits for `hold_back_ns`, and no other for more than three times as long: one until its stamp is
+looked at again, one until the clock reaches it, one until it is settled.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ from salus_vla.contract.errors import DatasetError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.lerobot.prepare import LeftOut, Options, Prepared
 from salus_vla.data.lerobot.prepare_pool import prepare_all
-from salus_vla.data.lerobot.sources import Source, find_sources
+from salus_vla.data.lerobot.sources import find_sources
+from salus_vla.data.recording import Episode
 from salus_vla.policies.smolvla.loading.lerobot_logging import quiet_lerobot
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _export(
     partial: Path,
     out: Path,
     repo_id: str,
-    sources: Sequence[Source],
+    sources: Sequence[Episode],
     left_out: Counter[str],
     options: Options,
     workers: int,

@@ -84,16 +84,16 @@ class DatasetWriter:
 
     def add(self, episode: Prepared) -> None:
         """Appends an episode."""
-        meta, source = self._meta, episode.source
+        meta, source, summary = self._meta, episode.source, episode.source.summary
         index, first, count = meta.total_episodes, meta.total_frames, len(episode.state)
-        meta.save_episode_tasks([source.task])
-        columns = _columns(episode, index, first, int(meta.get_task_index(source.task)))
+        meta.save_episode_tasks([summary.task])
+        columns = _columns(episode, index, first, int(meta.get_task_index(summary.task)))
         statistics = column_statistics(columns, meta.features)
         for camera, values in episode.values.items():
             statistics[image_key(camera)] = image_statistics(values, count)
         where = self._write_videos(episode, index) if self._video else {}
         chunk, file = self._write_data(columns, {} if self._video else episode.pictures)
-        facts = (source.outcome.name, source.seed, source.profile, source.policy, source.run, source.name)
+        facts = (summary.outcome.name, summary.seed, summary.profile, summary.policy, source.run, source.name)
         row = {
             "data/chunk_index": chunk,
             "data/file_index": file,
@@ -102,7 +102,7 @@ class DatasetWriter:
             **where,
             **dict(zip(EPISODE_COLUMNS, facts, strict=True)),
         }
-        meta.save_episode(index, count, [source.task], statistics, row)
+        meta.save_episode(index, count, [summary.task], statistics, row)
 
     def close(self) -> None:
         """Completes the files."""

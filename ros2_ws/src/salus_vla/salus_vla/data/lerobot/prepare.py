@@ -14,8 +14,7 @@ from salus_vla.contract.types import FloatArray, ImageArray
 from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
 from salus_vla.data.lerobot.actions import IncompleteEpisodeError, check_spacing, commanded_actions, planned_actions
 from salus_vla.data.lerobot.dataset_images import count_values, encode_png, encode_video, resize
-from salus_vla.data.lerobot.dataset_reading import Recording, open_source
-from salus_vla.data.lerobot.sources import Source
+from salus_vla.data.recording import Decisions, Episode, JointTrack, Part, PoseTrack
 
 COMMANDED, PLANNED = "commanded", "planned"
 
@@ -52,7 +51,7 @@ class Prepared:
         values: camera -> how often each value is in each channel of the stored pictures before any loss, (3, 256).
     """
 
-    source: Source
+    source: Episode
     state: NDArray[np.float32]
     action: NDArray[np.float32]
     cube: NDArray[np.float32] | None
@@ -66,11 +65,11 @@ class Prepared:
 class LeftOut:
     """An episode that is not complete, and why."""
 
-    source: Source
+    source: Episode
     reason: str
 
 
-def prepare(source: Source, options: Options) -> Prepared | LeftOut:
+def prepare(source: Episode, options: Options) -> Prepared | LeftOut:
     """Reads an episode and encodes its pictures; holds the encoded ones and a few others in memory.
 
     The terminal observation is not part of it: no action follows it.
@@ -85,28 +84,32 @@ def prepare(source: Source, options: Options) -> Prepared | LeftOut:
         return LeftOut(source, str(incomplete))
 
 
-def _prepare(source: Source, options: Options) -> Prepared:
-    if source.decisions < 1:
+def _prepare(source: Episode, options: Options) -> Prepared:
+    wanted = source.summary.decisions
+    if wanted < 1:
         raise IncompleteEpisodeError("it has no decision")
-    recording = open_source(source, planned=options.action == PLANNED, ground_truth=options.ground_truth)
+    planned = options.action == PLANNED
+    parts = {Part.IMAGES: True, Part.COMMANDS: True, Part.SIGNALS: planned, Part.GROUND_TRUTH: options.ground_truth}
+    recording = source.open()
+    recording.require(*(part for part, needed in parts.items() if needed))
     cameras = {camera: _Camera(camera, source, options) for camera in CAMERAS}
     seen: list[tuple[int, int, FloatArray]] = []
-    for number, observation in islice(recording.observations, source.decisions):
+    for number, observation in islice(recording.observations(), wanted):
         seen.append((number, observation.stamp_ns, observation.state))
         for name, camera in cameras.items():
             camera.add(observation.images[name])
-    if len(seen) < source.decisions:
-        raise IncompleteEpisodeError(
-            f"it has {len(seen)} observations that were decided on, expected {source.decisions}"
-        )
+    if len(seen) < wanted:
+        raise IncompleteEpisodeError(f"it has {len(seen)} observations that were decided on, expected {wanted}")
     stamps_ns = np.array([stamp for _, stamp, _ in seen], dtype=np.int64)
     check_spacing(stamps_ns)
-    action = _actions(recording, stamps_ns, [number for number, *_ in seen], options.action)
+    action = commanded = _commanded(recording.commanded(), stamps_ns)
+    if planned:
+        action = _planned(recording.decisions(), [number for number, *_ in seen], commanded)
     return Prepared(
         source=source,
         state=np.array([state for *_, state in seen], dtype=np.float32),
         action=action.astype(np.float32),
-        cube=_cube_at(recording, stamps_ns) if options.ground_truth else None,
+        cube=_cube_at(recording.cube(), stamps_ns) if options.ground_truth else None,
         recorded={name: camera.recorded for name, camera in cameras.items()},
         stored={name: camera.stored for name, camera in cameras.items()},
         pictures={name: camera.close() for name, camera in cameras.items()},
@@ -114,33 +117,35 @@ def _prepare(source: Source, options: Options) -> Prepared:
     )
 
 
-def _actions(recording: Recording, stamps_ns: NDArray[np.int64], numbers: list[int], kind: str) -> FloatArray:
-    commanded = commanded_actions(stamps_ns, recording.command_stamps_ns, recording.commands)
-    if kind == COMMANDED:
-        return commanded
-    absent = [number for number in numbers if number not in recording.planned]
+def _commanded(commands: JointTrack, stamps_ns: NDArray[np.int64]) -> FloatArray:
+    return commanded_actions(stamps_ns, commands.stamps_ns, commands.positions)
+
+
+def _planned(decisions: Decisions, numbers: list[int], commanded: FloatArray) -> FloatArray:
+    plans = dict(zip(decisions.numbers.tolist(), decisions.planned, strict=True))
+    absent = [number for number in numbers if number not in plans]
     if absent:
         raise IncompleteEpisodeError(f"the plan of decision {absent[0]} was not recorded")
-    return planned_actions(np.stack([recording.planned[number] for number in numbers]), commanded)
+    return planned_actions(np.stack([plans[number] for number in numbers]), commanded)
 
 
-def _cube_at(recording: Recording, stamps_ns: NDArray[np.int64]) -> NDArray[np.float32]:
+def _cube_at(cube: PoseTrack, stamps_ns: NDArray[np.int64]) -> NDArray[np.float32]:
     """Pose of the cube in the frame of each observation, (D, 7)."""
-    known = recording.cube_stamps_ns
+    known = cube.stamps_ns
     # An observation has the stamp of its first image, half a frame from the others at most.
     first = np.searchsorted(known, stamps_ns - HALF_FRAME_NS)
     found = known[np.minimum(first, len(known) - 1)] if len(known) else np.full_like(stamps_ns, -1)
     absent = np.abs(found - stamps_ns) > HALF_FRAME_NS
     if absent.any():
         raise IncompleteEpisodeError(f"the cube's pose of decision {int(absent.argmax())} was not recorded")
-    poses: NDArray[np.float32] = recording.cube_poses[first].astype(np.float32)
+    poses: NDArray[np.float32] = cube.poses[first].astype(np.float32)
     return poses
 
 
 class _Camera:
     """Takes the pictures of one camera in an episode."""
 
-    def __init__(self, name: str, source: Source, options: Options) -> None:
+    def __init__(self, name: str, source: Episode, options: Options) -> None:
         self.recorded: tuple[int, int] = (0, 0)
         self.stored: tuple[int, int] = (0, 0)
         self.values = np.zeros((3, 256), dtype=np.int64)

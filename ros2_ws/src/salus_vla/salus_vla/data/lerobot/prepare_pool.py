@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 
 from salus_vla.contract.errors import DatasetError
 from salus_vla.data.lerobot.prepare import LeftOut, Options, Prepared, prepare
-from salus_vla.data.lerobot.sources import Source
+from salus_vla.data.recording import Episode
 
 _AHEAD = 2  # episodes in flight or waiting for each worker, which bounds the memory
 
@@ -29,7 +29,7 @@ class _Worker:
     episode: int | None = None  # place of the episode that it prepares
 
 
-def prepare_all(sources: Sequence[Source], options: Options, workers: int) -> Iterator[Prepared | LeftOut]:
+def prepare_all(sources: Sequence[Episode], options: Options, workers: int) -> Iterator[Prepared | LeftOut]:
     """Prepares episodes in the order of their sources.
 
     Args:
@@ -56,7 +56,7 @@ def prepare_all(sources: Sequence[Source], options: Options, workers: int) -> It
             worker.process.join()
 
 
-def _in_order(sources: Sequence[Source], options: Options, workers: list[_Worker]) -> Iterator[Prepared | LeftOut]:
+def _in_order(sources: Sequence[Episode], options: Options, workers: list[_Worker]) -> Iterator[Prepared | LeftOut]:
     done: dict[int, Prepared | LeftOut | Exception] = {}
     begun = 0
     for number in range(len(sources)):
@@ -77,14 +77,14 @@ def _in_order(sources: Sequence[Source], options: Options, workers: list[_Worker
         yield found
 
 
-def _send(worker: _Worker, source: Source, options: Options) -> None:
+def _send(worker: _Worker, source: Episode, options: Options) -> None:
     try:
         worker.connection.send((source, options))
     except OSError as error:
         raise _has_died(source) from error
 
 
-def _receive(worker: _Worker, source: Source) -> Prepared | LeftOut | Exception:
+def _receive(worker: _Worker, source: Episode) -> Prepared | LeftOut | Exception:
     try:
         found: Prepared | LeftOut | Exception = worker.connection.recv()
     except (EOFError, OSError) as error:
@@ -92,7 +92,7 @@ def _receive(worker: _Worker, source: Source) -> Prepared | LeftOut | Exception:
     return found
 
 
-def _has_died(source: Source) -> DatasetError:
+def _has_died(source: Episode) -> DatasetError:
     return DatasetError(f"{source.path}: a worker process ended while this episode was read")
 
 

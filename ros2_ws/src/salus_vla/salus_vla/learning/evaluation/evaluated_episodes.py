@@ -1,20 +1,15 @@
-"""What the evaluation needs of one recorded episode, from a file of `salus rollout` or a bag of `salus collect`."""
+"""What the evaluation needs of one recorded episode."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from salus_vla.contract import SAFETY_SIGNALS
-from salus_vla.contract.errors import RecordingError
-from salus_vla.contract.messages import stamp_of
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray
-from salus_vla.data.bags import recorded_observations as bags
-from salus_vla.data.bags.run_records import EpisodeEntry
-from salus_vla.data.rollouts import rollout_store
+from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
+from salus_vla.data.recording import Decisions, Episode, Part, Summary
 from salus_vla.signals.safety_signals import NAMES
 
 _NS = 1e-9
@@ -23,7 +18,7 @@ APART = (Outcome.ABORTED, Outcome.RUNNING)
 
 
 @dataclass(frozen=True, eq=False)
-class Episode:
+class EvaluatedEpisode:
     """A recorded episode; times count from its first observation.
 
     Attributes:
@@ -51,87 +46,37 @@ class Episode:
         return self.outcome not in APART
 
 
-def read_rollout(path: Path, seed: int) -> Episode:
-    """Reads a file of `salus rollout`.
-
-    Args:
-        path: the file.
-        seed: that its name says.
+def evaluated(episode: Episode) -> EvaluatedEpisode:
+    """Reads the signals of an episode.
 
     Raises:
-        RecordingError: it cannot be read, is damaged, or is the episode of another seed; names it.
+        RecordingError: it cannot be read, is not the one that its run lists, or has no signals though it is complete;
+            names bag or file.
     """
-    stored = rollout_store.read_episode(path)
-    if stored.seed != seed:
-        raise RecordingError(f"{path}: is the episode of seed {stored.seed}, its name says {seed}")
-    event_ns = stored.event_stamp_ns
-    return Episode(
-        seed=stored.seed,
-        outcome=stored.outcome,
-        decisions=stored.decisions,
-        event_s=None if event_ns is None else event_ns * _NS,
-        wall_s=None,  # the same episode gives the same file, so it does not say how long it took
-        times_s=stored.stamps_ns[:-1].astype(np.float64) * _NS,
-        signals=known_values(stored.signals, stored.valid)[:-1],
+    if episode.summary.outcome in APART:
+        return evaluated_of(episode.summary, None)
+    recording = episode.open()
+    recording.require(Part.SIGNALS)
+    return evaluated_of(recording.summary, recording.decisions())
+
+
+def evaluated_of(summary: Summary, decisions: Decisions | None) -> EvaluatedEpisode:
+    """From what was read of an episode; without decisions it has none."""
+    event_ns = summary.event_stamp_ns
+    times_s: FloatArray = np.zeros(0)
+    signals: FloatArray = np.zeros((0, len(NAMES)))
+    if decisions is not None:
+        # By half a frame, as everywhere where stamps are compared.
+        end_ns = summary.end_ns if summary.end_ns is not None else np.iinfo(np.int64).max
+        inside = decisions.stamps_ns < end_ns - HALF_FRAME_NS
+        times_s = (decisions.stamps_ns[inside] - summary.start_ns).astype(np.float64) * _NS
+        signals = decisions.signals[inside]
+    return EvaluatedEpisode(
+        seed=summary.seed,
+        outcome=summary.outcome,
+        decisions=summary.decisions,
+        event_s=None if event_ns is None else (event_ns - summary.start_ns) * _NS,
+        wall_s=summary.wall_s,
+        times_s=times_s,
+        signals=signals,
     )
-
-
-def read_bag(run: Path, entry: EpisodeEntry) -> Episode:
-    """Reads the safety signals of a bag of `salus collect`.
-
-    Args:
-        run: folder of the run.
-        entry: the episode in its run.json.
-
-    Raises:
-        RecordingError: the bag cannot be read, has no safety signals though the episode is complete, or is not the
-            episode that run.json lists; names the bag.
-    """
-    path = run / entry.path
-    try:
-        outcome = Outcome[entry.outcome]
-    except KeyError:
-        raise RecordingError(f"{run}: run.json: {entry.path} has outcome {entry.outcome!r}, not one of SALUS") from None
-    stamps: list[int] = []
-    rows: list[list[float]] = []
-    masks: list[int] = []
-    if outcome not in APART:
-        with bags.opened_bag(path) as reader:
-            _check_listed(bags.episode_of(reader, path), entry, path)
-            connections = bags.connections_of(reader, path, (SAFETY_SIGNALS,))
-            for _, message in bags.messages_of(reader, connections):
-                stamps.append(stamp_of(message))
-                rows.append([float(getattr(message, name)) for name in NAMES])
-                masks.append(int(message.valid))
-    stamps_ns = np.array(stamps, dtype=np.int64)
-    order = np.argsort(stamps_ns, kind="stable")
-    # By half a frame, as everywhere where stamps are compared.
-    order = order[stamps_ns[order] < entry.end_ns - bags.HALF_FRAME_NS]
-    signals = known_values(np.array(rows).reshape(-1, len(NAMES)), np.array(masks, dtype=np.int64))
-    event_ns = entry.event_stamp_ns
-    return Episode(
-        seed=entry.seed,
-        outcome=outcome,
-        decisions=entry.decisions,
-        event_s=None if event_ns is None else (event_ns - entry.start_ns) * _NS,
-        wall_s=entry.wall_s,
-        times_s=(stamps_ns[order] - entry.start_ns).astype(np.float64) * _NS,
-        signals=signals[order],
-    )
-
-
-def known_values(values: np.ndarray, valid: np.ndarray) -> FloatArray:
-    """Signals (D, 12) as float64, with NaN where the bit of `valid` (D,) is 0 or the value is not finite."""
-    bits = (valid.astype(np.int64)[:, None] >> np.arange(len(NAMES))) & 1
-    wide = values.astype(np.float64)
-    return np.where((bits == 1) & np.isfinite(wide), wide, np.nan)
-
-
-def _check_listed(found: bags.RecordedEpisode, entry: EpisodeEntry, path: Path) -> None:
-    for what, here, listed in (
-        ("seed", found.seed, entry.seed),
-        ("outcome", found.outcome.name, entry.outcome),
-        ("task", found.task, entry.task),
-    ):
-        if here != listed:
-            raise RecordingError(f"{path}: has {what} {here!r}, run.json of its run says {listed!r}")

@@ -9,8 +9,9 @@ from pathlib import Path
 from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.contract import RESERVED_FROM
 from salus_vla.contract.errors import ConfigError
-from salus_vla.learning.evaluation.evaluated_episodes import Episode
-from salus_vla.learning.evaluation.evaluated_runs import Run, open_runs
+from salus_vla.data.episodes import Run
+from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode, evaluated
+from salus_vla.learning.evaluation.evaluated_runs import open_runs
 from salus_vla.learning.evaluation.outcome_rates import MemberRates, Outcomes, member_rates, outcomes_of
 from salus_vla.learning.evaluation.run_commands import command_of
 from salus_vla.learning.evaluation.shift import Disagreement, ShiftDetection, detect, disagreement
@@ -112,10 +113,10 @@ def evaluate(
     if options.reference != DEFAULT_PROFILE and options.reference not in profiles:
         raise ConfigError(f"reference profile {options.reference!r}: no run has it, the runs have {profiles}")
     started(sum(len(run.seeds) for run in runs))
-    read: list[tuple[Run, list[Episode]]] = []
+    read: list[tuple[Run, list[EvaluatedEpisode]]] = []
     for run in runs:
         episodes = []
-        for episode in run.read():
+        for episode in map(evaluated, run.counted):
             episodes.append(episode)
             advanced()
         read.append((run, episodes))

@@ -9,7 +9,7 @@ from salus_vla.config.parameters import parameter_texts
 from salus_vla.config.policy_options import DEFAULT_MODEL
 from salus_vla.config.policy_settings import DEFAULTS, SETTINGS, PolicySettings
 from salus_vla.contract import DEFAULT_TASK
-from salus_vla.learning.evaluation.evaluated_runs import ROLLOUT, Run
+from salus_vla.data.episodes import ROLLOUT, Run
 
 # Settings whose usual value is not worth a word, as run.json writes them.
 _USUAL = {

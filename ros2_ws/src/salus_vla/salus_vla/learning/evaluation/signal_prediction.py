@@ -8,7 +8,7 @@ import numpy as np
 
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.learning.evaluation.auroc import Auroc, Group, compare
-from salus_vla.learning.evaluation.evaluated_episodes import Episode
+from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode
 from salus_vla.learning.evaluation.outcome_rates import PHYSICAL_FAILURES
 from salus_vla.learning.evaluation.subjects import Condition, Subject
 from salus_vla.learning.evaluation.windows import means, until
@@ -64,9 +64,9 @@ def _predicted(label: str, condition: Condition) -> FailurePrediction:
     )
 
 
-def _seeds(episodes: list[Episode]) -> np.ndarray:
+def _seeds(episodes: list[EvaluatedEpisode]) -> np.ndarray:
     return np.array([episode.seed for episode in episodes], dtype=np.int64)
 
 
-def _times(episodes: list[Episode]) -> np.ndarray:
+def _times(episodes: list[EvaluatedEpisode]) -> np.ndarray:
     return np.array([episode.event_s for episode in episodes], dtype=np.float64)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salus_vla.contract.errors import ConfigError
-from salus_vla.learning.evaluation.evaluated_episodes import Episode
-from salus_vla.learning.evaluation.evaluated_runs import Run
+from salus_vla.data.episodes import Run
+from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode
 
 ALL_SHIFTS = "all shifts"  # no name of a profile: those have no blank
 TRAIN = "train"  # the profile of the demonstrations: no shift
@@ -31,7 +31,7 @@ class Condition:
 
     profile: str
     runs: tuple[Run, ...]
-    episodes: tuple[Episode, ...]
+    episodes: tuple[EvaluatedEpisode, ...]
     apart: Counter[str]
 
     @property
@@ -77,7 +77,7 @@ class Subject:
         )
 
 
-def group(runs: Iterable[tuple[Run, Sequence[Episode]]], reference: str) -> list[Subject]:
+def group(runs: Iterable[tuple[Run, Sequence[EvaluatedEpisode]]], reference: str) -> list[Subject]:
     """Subjects in the order in which they first appear.
 
     Runs are of one subject when they agree in the weights of every member (by hash; by name where the hashes are not
@@ -90,7 +90,7 @@ def group(runs: Iterable[tuple[Run, Sequence[Episode]]], reference: str) -> list
     Raises:
         ConfigError: two runs of one subject and profile have a seed in common; names them.
     """
-    found: dict[tuple[str, ...], list[tuple[Run, Sequence[Episode]]]] = {}
+    found: dict[tuple[str, ...], list[tuple[Run, Sequence[EvaluatedEpisode]]]] = {}
     for run, episodes in runs:
         found.setdefault(_key(run), []).append((run, episodes))
     labels = _labels([group[0][0] for group in found.values()])
@@ -154,13 +154,13 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     return labels
 
 
-def _conditions(items: Sequence[tuple[Run, Sequence[Episode]]], reference: str) -> tuple[Condition, ...]:
+def _conditions(items: Sequence[tuple[Run, Sequence[EvaluatedEpisode]]], reference: str) -> tuple[Condition, ...]:
     profiles = list(dict.fromkeys(run.profile for run, _ in items))
     profiles.sort(key=lambda name: (name != reference, name != TRAIN))
     return tuple(_condition(name, [item for item in items if item[0].profile == name]) for name in profiles)
 
 
-def _condition(profile: str, items: Sequence[tuple[Run, Sequence[Episode]]]) -> Condition:
+def _condition(profile: str, items: Sequence[tuple[Run, Sequence[EvaluatedEpisode]]]) -> Condition:
     owners: dict[int, Run] = {}
     everything = [(run, episode) for run, episodes in items for episode in episodes]
     complete = sorted(((run, item) for run, item in everything if item.complete), key=lambda pair: pair[1].seed)

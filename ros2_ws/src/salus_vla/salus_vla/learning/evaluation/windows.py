@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from salus_vla.contract.types import FloatArray
-from salus_vla.learning.evaluation.evaluated_episodes import Episode
+from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode
 from salus_vla.signals.safety_signals import NAMES
 
-Window = Callable[[Episode], FloatArray]  # signals of an episode -> those of some of its decisions, (D, 12)
+Window = Callable[[EvaluatedEpisode], FloatArray]  # signals of an episode -> those of some of its decisions, (D, 12)
 
 
 def first(decisions: int) -> Window:
@@ -18,7 +18,7 @@ def first(decisions: int) -> Window:
     return lambda episode: episode.signals[:decisions]
 
 
-def whole(episode: Episode) -> FloatArray:
+def whole(episode: EvaluatedEpisode) -> FloatArray:
     """Every decision."""
     return episode.signals
 
@@ -26,7 +26,7 @@ def whole(episode: Episode) -> FloatArray:
 def until(seconds: float) -> Window:
     """The decisions up to `seconds` before the event that ended the episode; none of one without an event."""
 
-    def rows(episode: Episode) -> FloatArray:
+    def rows(episode: EvaluatedEpisode) -> FloatArray:
         if episode.event_s is None:
             return episode.signals[:0]
         # Half a microsecond: stamps in seconds are not exact.
@@ -35,17 +35,19 @@ def until(seconds: float) -> Window:
     return rows
 
 
-def means(episodes: Sequence[Episode], window: Window) -> FloatArray:
+def means(episodes: Sequence[EvaluatedEpisode], window: Window) -> FloatArray:
     """Mean of the valid values of each signal, (E, 12); NaN where an episode has none in the window."""
     return _reduced(episodes, window, np.mean)
 
 
-def medians(episodes: Sequence[Episode], window: Window) -> FloatArray:
+def medians(episodes: Sequence[EvaluatedEpisode], window: Window) -> FloatArray:
     """Median of the valid values of each signal, (E, 12); NaN where an episode has none in the window."""
     return _reduced(episodes, window, np.median)
 
 
-def _reduced(episodes: Sequence[Episode], window: Window, reduce: Callable[[FloatArray], np.floating]) -> FloatArray:
+def _reduced(
+    episodes: Sequence[EvaluatedEpisode], window: Window, reduce: Callable[[FloatArray], np.floating]
+) -> FloatArray:
     result = np.full((len(episodes), len(NAMES)), np.nan)
     for row, episode in zip(result, episodes, strict=True):
         values = window(episode)

@@ -9,18 +9,15 @@ from typing import Any
 import numpy as np
 
 from salus_vla.contract import ARM_DOF, CAMERAS, JOINTS
-from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray
-from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
+from salus_vla.data.episodes import Run
 from salus_vla.gate.gate_limits import joint_limits
-from salus_vla.learning.evaluation.evaluated_episodes import Episode
+from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode
 from salus_vla.signals.safety_signals import SIGNALS
 from salus_vla.views.report.image_strip import MIME, make_sheet, make_thumbnail
-from salus_vla.views.report.opening import RecordedRun
 from salus_vla.views.report.recorded import Facts, Joints, Recorded
 
 Json = dict[str, Any]
-_HALF_FRAME_S = HALF_FRAME_NS * 1e-9
 _DIGITS = 4  # of a signal; a chart cannot show more
 _LATENCY_QUANTILES = (0.5, 0.95, 1.0)
 
@@ -41,7 +38,7 @@ class Summary:
     """
 
     facts: Facts
-    evaluated: Episode
+    evaluated: EvaluatedEpisode
     latency_ms: FloatArray
     lowest: FloatArray
     highest: FloatArray
@@ -59,22 +56,12 @@ def page_name(name: str) -> str:
 def summary_of(recorded: Recorded) -> Summary:
     """Keeps of an episode what the page of the run shows."""
     facts, decisions = recorded.facts, recorded.decisions
-    # The decision on the terminal observation is no part of the episode.
-    inside = decisions.times_s < facts.duration_s - _HALF_FRAME_S
     positions = recorded.measured.positions
     unknown = np.full(len(JOINTS), np.nan)
     cameras = [name for name in CAMERAS if len(recorded.pictures.get(name, ()))]
     return Summary(
         facts=facts,
-        evaluated=Episode(
-            seed=facts.seed,
-            outcome=Outcome[facts.outcome],
-            decisions=facts.decisions,
-            event_s=facts.event_s,
-            wall_s=facts.wall_s,
-            times_s=decisions.times_s[inside],
-            signals=decisions.signals[inside],
-        ),
+        evaluated=recorded.evaluated,
         latency_ms=decisions.latency_ms,
         lowest=positions.min(axis=0) if len(positions) else unknown,
         highest=positions.max(axis=0) if len(positions) else unknown,
@@ -85,7 +72,7 @@ def summary_of(recorded: Recorded) -> Summary:
     )
 
 
-def episode_page(run: RecordedRun, recorded: Recorded, before: str | None, after: str | None) -> Json:
+def episode_page(run: Run, recorded: Recorded, before: str | None, after: str | None) -> Json:
     """What the page of an episode shows.
 
     Args:
@@ -96,7 +83,7 @@ def episode_page(run: RecordedRun, recorded: Recorded, before: str | None, after
     """
     facts, decisions = recorded.facts, recorded.decisions
     return {
-        "run": run.run.run_id,
+        "run": run.run_id,
         "facts": asdict(facts),
         "before": page_name(before) if before else None,
         "after": page_name(after) if after else None,
@@ -105,7 +92,7 @@ def episode_page(run: RecordedRun, recorded: Recorded, before: str | None, after
             signal_facts(index) | {"values": numbers(decisions.signals[:, index])} for index in range(len(SIGNALS))
         ],
         "decisions": {
-            "times": numbers(decisions.times_s, decimals=3),
+            "times": numbers(recorded.decision_times_s, decimals=3),
             "numbers": decisions.numbers.tolist(),
             "latency": numbers(decisions.latency_ms),
         },

@@ -1,17 +1,18 @@
-"""What the report needs of a recorded episode: plain arrays, from bags and from rollouts alike."""
+"""What the report shows of a recorded episode: all times count from its first observation [s]."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from salus_vla.contract import JOINTS
+from salus_vla.contract import CAMERAS
 from salus_vla.contract.types import FloatArray, ImageArray
 from salus_vla.data.bags.audit import AuditReport
-from salus_vla.signals.safety_signals import NAMES
+from salus_vla.data.recording import Decisions, Episode, JointTrack
+from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode, evaluated_of
 
 
 def seconds(stamps_ns: ArrayLike, start_ns: int = 0) -> FloatArray:
@@ -64,39 +65,24 @@ class Event:
 
 
 @dataclass(frozen=True, eq=False)
-class Decisions:
-    """The decisions of an episode; the one on the terminal observation may be among them.
-
-    Attributes:
-        times_s: of the observations, ascending, (D,) [s].
-        numbers: of the decisions, (D,).
-        signals: as `signals.NAMES`, (D, 12); NaN where a signal is not valid.
-        latency_ms: wall time from the observation to the chunk, (D,) [ms]; NaN where it is not recorded.
-    """
-
-    times_s: FloatArray = field(default_factory=lambda: np.zeros(0))
-    numbers: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    signals: FloatArray = field(default_factory=lambda: np.zeros((0, len(NAMES))))
-    latency_ms: FloatArray = field(default_factory=lambda: np.zeros(0))
-
-
-@dataclass(frozen=True, eq=False)
 class Joints:
     """Positions of the nine joints over time: ascending times (T,) [s] and positions (T, 9) [rad, m]."""
 
-    times_s: FloatArray = field(default_factory=lambda: np.zeros(0))
-    positions: FloatArray = field(default_factory=lambda: np.zeros((0, len(JOINTS))))
+    times_s: FloatArray
+    positions: FloatArray
 
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """An episode as it was recorded; all times count from its first observation.
+    """An episode as it was recorded.
 
     Attributes:
         facts: in a line.
         events: what happened, in order.
-        decisions: with their signals.
+        decisions: with their signals; the one on the terminal observation may be among them.
+        decision_times_s: of their observations, (D,) [s].
         measured, commanded: the joints.
+        evaluated: as the evaluation counts it.
         picture_times_s: of the camera sets, ascending, (P,) [s]; empty without images.
         pictures: camera -> P images.
         audit: of its messages; None where no messages were recorded.
@@ -106,9 +92,64 @@ class Recorded:
     facts: Facts
     events: tuple[Event, ...]
     decisions: Decisions
+    decision_times_s: FloatArray
     measured: Joints
     commanded: Joints
+    evaluated: EvaluatedEpisode
     picture_times_s: FloatArray
     pictures: Mapping[str, Sequence[ImageArray]]
     audit: AuditReport | None
     provenance: Mapping[str, str]
+
+
+def recorded_of(episode: Episode) -> Recorded:
+    """Reads an episode; what its recording lacks is empty.
+
+    Raises:
+        RecordingError: it cannot be read or is damaged; names bag or file.
+    """
+    recording = episode.open()
+    summary = recording.summary
+    start_ns, event_ns = summary.start_ns, summary.event_stamp_ns
+    assert summary.end_ns is not None  # only a rollout that was not opened does not know it
+
+    def joints(track: JointTrack) -> Joints:
+        return Joints(seconds(track.stamps_ns, start_ns), track.positions)
+
+    stamps: list[int] = []
+    images: dict[str, list[ImageArray]] = {}
+    for _, observation in recording.observations():
+        stamps.append(observation.stamp_ns)
+        for camera in CAMERAS:
+            if camera in observation.images:
+                images.setdefault(camera, []).append(observation.images[camera])
+    decisions = recording.decisions()
+    facts = Facts(
+        name=episode.name,
+        number=episode.number,
+        seed=summary.seed,
+        task=summary.task,
+        policy=summary.policy,
+        outcome=summary.outcome.name,
+        decisions=summary.decisions,
+        duration_s=float(seconds(summary.end_ns, start_ns)),
+        wall_s=summary.wall_s,
+        event_s=None if event_ns is None else float(seconds(event_ns, start_ns)),
+        detail=summary.detail,
+        gaps=summary.gaps,
+        recovered=summary.recovered,
+        counted=episode.counted,
+    )
+    return Recorded(
+        facts=facts,
+        events=tuple(Event(float(seconds(e.stamp_ns, start_ns)), e.kind, e.text) for e in recording.events()),
+        decisions=decisions,
+        decision_times_s=seconds(decisions.stamps_ns, start_ns),
+        measured=joints(recording.measured()),
+        commanded=joints(recording.commanded()),
+        evaluated=evaluated_of(summary, decisions),
+        picture_times_s=seconds(stamps, start_ns),
+        pictures=images,
+        audit=recording.audit(),
+        provenance=recording.provenance(),
+    )

@@ -10,6 +10,7 @@ import numpy as np
 
 from salus_vla.contract import ARM_DOF, JOINTS
 from salus_vla.contract.types import FloatArray
+from salus_vla.data.episodes import Run
 from salus_vla.gate.gate_limits import JointLimits, joint_limits
 from salus_vla.learning.evaluation.evaluated_episodes import APART
 from salus_vla.learning.evaluation.outcome_rates import OUTCOMES, summarise
@@ -28,27 +29,26 @@ from salus_vla.views.report.gather import (
     rounded,
     signal_facts,
 )
-from salus_vla.views.report.opening import RecordedRun
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _PHYSICAL_FAILURES = "physical failures"
 
 
-def run_page(run: RecordedRun, summaries: Sequence[Summary]) -> Json:
+def run_page(run: Run, summaries: Sequence[Summary]) -> Json:
     """What the page of the run shows: `summaries` are of its episodes, in their order."""
     counted = [item for item in summaries if item.facts.counted]
     complete = tuple(item.evaluated for item in counted if item.evaluated.complete)
     apart = Counter(item.facts.outcome for item in counted if not item.evaluated.complete)
-    outcomes = summarise(run.run.policy, Condition(run.run.profile, (run.run,), complete, apart))
+    outcomes = summarise(run.policy, Condition(run.profile, (run,), complete, apart))
     shares = [{"name": name} | asdict(share) for name, share in outcomes.shares.items()]
     averages = means([item.evaluated for item in summaries], whole)
     return {
-        "run": run.run.run_id,
-        "created": run.run.created,
-        "made_by": run.run.made_by,
-        "policy": run.run.policy,
-        "profile": run.run.profile,
-        "command": command_of(run.run),
+        "run": run.run_id,
+        "created": run.created,
+        "made_by": run.made_by,
+        "policy": run.policy,
+        "profile": run.profile,
+        "command": command_of(run),
         "complete": outcomes.episodes,
         "outcomes": [*shares, {"name": _PHYSICAL_FAILURES} | asdict(outcomes.physical_failures)],
         "apart": outcomes.apart,
@@ -58,7 +58,7 @@ def run_page(run: RecordedRun, summaries: Sequence[Summary]) -> Json:
         "joints": _margins(counted, joint_limits()),
         "throughput": _throughput(counted),
         "topics": _all_topics(counted),
-        "arguments": sorted(run.run.arguments.items()),
+        "arguments": sorted(run.arguments.items()),
         "provenance": sorted({**(summaries[0].provenance if summaries else {}), **run.provenance}.items()),
     }
 

@@ -1,0 +1,252 @@
+"""An episode of `salus collect` as a `Recording`: what its bag and its audit hold, without ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from rosbags.highlevel import AnyReader
+
+from salus_vla.contract import (
+    ARM_DOF,
+    CAMERAS,
+    EPISODE,
+    GRASPED,
+    JOINT_COMMAND,
+    JOINT_STATES,
+    JOINTS,
+    SAFETY_SIGNALS,
+    STATUS_TOPIC,
+    Topic,
+    image_topic,
+    pose_topic,
+)
+from salus_vla.contract.bodies import CUBE
+from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.messages import EventKind, joint_positions, stamp_of, to_ns, to_pose
+from salus_vla.contract.outcomes import Outcome
+from salus_vla.contract.types import FloatArray, Observation
+from salus_vla.data.bags.audit import AuditReport
+from salus_vla.data.bags.recorded_observations import (
+    connections_of,
+    episode_of,
+    messages_of,
+    opened_bag,
+    read_message,
+    read_observations,
+)
+from salus_vla.data.bags.run_records import AUDIT_FILE, EpisodeEntry, EpisodeRecord, read_record
+from salus_vla.data.recording import (
+    Decisions,
+    Episode,
+    JointTrack,
+    Part,
+    PoseTrack,
+    RecordedEvent,
+    Recording,
+    Summary,
+    known_values,
+)
+from salus_vla.signals.safety_signals import NAMES
+
+_CUBE = pose_topic(CUBE)
+_IMAGES = (EPISODE, JOINT_STATES, *map(image_topic, CAMERAS))
+_TOPICS = {
+    Part.SIGNALS: (SAFETY_SIGNALS,),
+    Part.COMMANDS: (JOINT_COMMAND,),
+    Part.IMAGES: _IMAGES,
+    Part.GROUND_TRUTH: (_CUBE,),
+}
+# Holds that belong to the course of every episode.
+_USUAL = ("no_episode", "no_decision_yet", "run_complete")
+
+
+@dataclass(frozen=True)
+class BagEpisode(Episode):
+    """A bag in the folder of a run; `entry` is its line in run.json."""
+
+    entry: EpisodeEntry
+    profile: str
+
+    @cached_property
+    def summary(self) -> Summary:
+        """From run.json."""
+        entry = self.entry
+        return Summary(
+            seed=entry.seed,
+            profile=self.profile,
+            policy=entry.policy_source,
+            task=entry.task,
+            outcome=Outcome[entry.outcome],
+            decisions=entry.decisions,
+            start_ns=entry.start_ns,
+            end_ns=entry.end_ns,
+            event_stamp_ns=entry.event_stamp_ns,
+            detail=entry.detail,
+            wall_s=entry.wall_s,
+            gaps=entry.gaps,
+            recovered=entry.recovered,
+        )
+
+    def record(self) -> EpisodeRecord:
+        """Its audit.json; raises RecordingError when it cannot be read."""
+        return read_record(self.path / AUDIT_FILE, EpisodeRecord)
+
+    def open(self) -> Recording:
+        """Opens nothing yet: each method reads its own topics."""
+        return BagRecording(self)
+
+
+class BagRecording(Recording):
+    """The messages of a bag; stamps are sim time."""
+
+    def __init__(self, episode: BagEpisode) -> None:
+        """Takes the episode."""
+        self._episode, self._path = episode, episode.path
+        self.summary = episode.summary
+
+    @cached_property
+    def _record(self) -> EpisodeRecord:
+        return self._episode.record()
+
+    def audit(self) -> AuditReport:
+        """From audit.json."""
+        return self._record.audit
+
+    def provenance(self) -> dict[str, str]:
+        """From audit.json."""
+        return self._record.provenance
+
+    def require(self, *parts: Part) -> None:
+        """Compares seed, outcome and task with run.json, and looks for the topics."""
+        with opened_bag(self._path) as reader:
+            found, listed = episode_of(reader, self._path), self.summary
+            for what, here, there in (
+                ("seed", found.seed, listed.seed),
+                ("outcome", found.outcome.name, listed.outcome.name),
+                ("task", found.task, listed.task),
+            ):
+                if here != there:
+                    raise RecordingError(
+                        f"{self._path}: has {what} {here!r}, run.json of {self._episode.run} says {there!r}"
+                    )
+            connections_of(reader, self._path, [topic for part in parts for topic in _TOPICS[part]])
+
+    def decisions(self) -> Decisions:
+        """From /salus/safety_signals."""
+
+        def row(message: Any) -> tuple[int, int, float, int, list[float], FloatArray]:
+            values = [float(getattr(message, name)) for name in NAMES]
+            latency_ms, plan = float(message.inference_ms), self._planned_arm(message)
+            return stamp_of(message), int(message.decision), latency_ms, int(message.valid), values, plan
+
+        rows = self._rows(SAFETY_SIGNALS, row)
+        stamps, numbers, latencies, valid, values, plans = zip(*rows, strict=True) if rows else ((),) * 6
+        table = np.array(values, dtype=np.float64).reshape(-1, len(NAMES))
+        return Decisions(
+            stamps_ns=np.array(stamps, dtype=np.int64),
+            numbers=np.array(numbers, dtype=np.int64),
+            signals=known_values(table, np.array(valid, dtype=np.int64)),
+            latency_ms=np.array(latencies, dtype=np.float64),
+            planned=np.array(plans, dtype=np.float64).reshape(-1, ARM_DOF),
+        )
+
+    def measured(self) -> JointTrack:
+        """From /joint_states."""
+        return self._joints(JOINT_STATES)
+
+    def commanded(self) -> JointTrack:
+        """From /joint_command."""
+        return self._joints(JOINT_COMMAND)
+
+    def cube(self) -> PoseTrack:
+        """From the cube's ground-truth pose."""
+
+        def row(message: Any) -> tuple[int, list[float]]:
+            pose = read_message(to_pose, message, f"{self._path}: {_CUBE.name}")
+            return stamp_of(message), [*pose.position, *pose.quaternion]
+
+        rows = self._rows(_CUBE, row)
+        return PoseTrack(
+            np.array([stamp for stamp, _ in rows], dtype=np.int64),
+            np.array([pose for _, pose in rows], dtype=np.float64).reshape(-1, 7),
+        )
+
+    def observations(self) -> Iterator[tuple[int, Observation]]:
+        """None when a camera, the joints or the episode are missing in the bag."""
+        with opened_bag(self._path) as reader:
+            complete = all(_holds(reader, topic) for topic in _IMAGES)
+        if complete:
+            yield from read_observations(self._path)
+
+    def events(self) -> tuple[RecordedEvent, ...]:
+        """Of the task, grasps, and nodes that held or failed while the episode went on."""
+        with opened_bag(self._path) as reader:
+            found = [*self._task_events(reader), *self._grasps(reader), *self._stops(reader)]
+        return tuple(sorted(found, key=lambda event: event.stamp_ns))
+
+    # -- topics --------------------------------------------------------------------------------------------------------
+
+    def _messages(self, reader: AnyReader, topic: Topic) -> Iterator[Any]:
+        """Of a topic that the bag may lack."""
+        if _holds(reader, topic):
+            for _, message in messages_of(reader, connections_of(reader, self._path, (topic,))):
+                yield message
+
+    def _rows[RowT: tuple[Any, ...]](self, topic: Topic, row: Callable[[Any], RowT]) -> list[RowT]:
+        """What is read of each message, in the order of its stamp, which comes first."""
+        with opened_bag(self._path) as reader:
+            return sorted((row(message) for message in self._messages(reader, topic)), key=lambda item: item[0])
+
+    def _joints(self, topic: Topic) -> JointTrack:
+        where = f"{self._path}: {topic.name}"
+        rows = self._rows(topic, lambda message: (stamp_of(message), read_message(joint_positions, message, where)))
+        return JointTrack(
+            np.array([stamp for stamp, _ in rows], dtype=np.int64),
+            np.array([position for _, position in rows], dtype=np.float64).reshape(-1, len(JOINTS)),
+        )
+
+    def _planned_arm(self, message: Any) -> FloatArray:
+        """Mean over the members of the first row of their chunks, (7,) [rad]."""
+        actions, members = np.asarray(message.member_actions, dtype=np.float64), int(message.members)
+        if members < 1 or len(actions) != members * ARM_DOF:
+            raise RecordingError(
+                f"{self._path}: {SAFETY_SIGNALS.name}: has {len(actions)} member_actions of {members} members, "
+                f"expected {ARM_DOF} each"
+            )
+        mean: FloatArray = actions.reshape(members, ARM_DOF).mean(axis=0)
+        return mean
+
+    def _task_events(self, reader: AnyReader) -> Iterator[RecordedEvent]:
+        """The event that ended it, and tries that failed."""
+        for message in self._messages(reader, EPISODE):
+            if message.kind == EventKind.EVENT:
+                yield RecordedEvent(to_ns(message.event_stamp), str(message.event), str(message.detail))
+
+    def _grasps(self, reader: AnyReader) -> Iterator[RecordedEvent]:
+        """When the cube was taken and let go; such a message has no stamp, so the one it was recorded with counts."""
+        connections = [c for c in reader.connections if c.topic == GRASPED.name and c.msgtype == GRASPED.type]
+        held = False
+        for connection, log_ns, raw in reader.messages(connections) if connections else ():
+            message: Any = reader.deserialize(raw, connection.msgtype)
+            if bool(message.data) != held:
+                held = not held
+                text = "both fingers hold the cube" if held else "the fingers let go of the cube"
+                yield RecordedEvent(log_ns, "grasped" if held else "released", text)
+
+    def _stops(self, reader: AnyReader) -> Iterator[RecordedEvent]:
+        start_ns, end_ns = self.summary.start_ns, self._episode.entry.end_ns
+        for message in self._messages(reader, STATUS_TOPIC):
+            stamp_ns = stamp_of(message)
+            stopped = message.state in (message.HOLDING, message.FAILED) and message.reason not in _USUAL
+            if start_ns < stamp_ns <= end_ns and stopped:
+                kind = "holding" if message.state == message.HOLDING else "failed"
+                text = f"{message.role}: {message.reason}" + (f": {message.detail}" if message.detail else "")
+                yield RecordedEvent(stamp_ns, kind, text)
+
+
+def _holds(reader: AnyReader, topic: Topic) -> bool:
+    return any(connection.topic == topic.name and connection.msgcount for connection in reader.connections)

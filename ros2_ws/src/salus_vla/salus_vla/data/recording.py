@@ -1,0 +1,193 @@
+"""A recorded episode as its readers see it, whether it is a bag of the graph or a file of `salus rollout`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from salus_vla.contract import JOINTS
+from salus_vla.contract.outcomes import Outcome
+from salus_vla.contract.types import FloatArray, Observation
+from salus_vla.data.bags.audit import AuditReport
+from salus_vla.signals.safety_signals import NAMES
+
+
+class Part(Enum):
+    """What a recording may lack."""
+
+    SIGNALS = "safety signals"
+    COMMANDS = "commands"
+    IMAGES = "images"
+    GROUND_TRUTH = "ground truth"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is known of a finished episode without its messages or arrays; all stamps as its recording has them.
+
+    Attributes:
+        seed: of the scene and the policy's noise.
+        profile: randomisation profile.
+        policy: `policy_source`.
+        task: instruction given to the policy.
+        outcome: how it ended; RUNNING when the end is not recorded.
+        decisions: periods of 100 ms that passed; the decision on the terminal observation is not counted.
+        start_ns: stamp of the first observation [ns].
+        end_ns: of the terminal one, where the summary knows it [ns].
+        event_stamp_ns: when the event that ended it was found [ns]; None without one.
+        detail: the event in words.
+        wall_s: wall time that it took [s]; None where that is not recorded.
+        gaps: found by its audit; None where there is none.
+        recovered: made from an interrupted bag.
+    """
+
+    seed: int
+    profile: str
+    policy: str
+    task: str
+    outcome: Outcome
+    decisions: int
+    start_ns: int
+    end_ns: int | None
+    event_stamp_ns: int | None
+    detail: str
+    wall_s: float | None = None
+    gaps: int | None = None
+    recovered: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Decisions:
+    """Decisions in the order of their observations; the one on the terminal observation may be among them.
+
+    Attributes:
+        stamps_ns: of the observations, ascending, (D,) [ns].
+        numbers: of the decisions, (D,).
+        signals: as `signals.NAMES`, (D, 12); NaN where a signal is not valid.
+        latency_ms: wall time from the observation to the chunk, (D,) [ms]; NaN where it is not recorded.
+        planned: what the policy wanted 100 ms later: arm [rad] and, where it was recorded, gripper width [m];
+            (D, 7) or (D, 8).
+    """
+
+    stamps_ns: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    signals: FloatArray
+    latency_ms: FloatArray
+    planned: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class JointTrack:
+    """Positions of the nine joints: ascending stamps (T,) [ns] and positions (T, 9) [rad, m]."""
+
+    stamps_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    positions: FloatArray = field(default_factory=lambda: np.zeros((0, len(JOINTS))))
+
+
+@dataclass(frozen=True, eq=False)
+class PoseTrack:
+    """Poses in the world: ascending stamps (T,) [ns]; x y z [m] and quaternion x y z w, (T, 7)."""
+
+    stamps_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    poses: FloatArray = field(default_factory=lambda: np.zeros((0, 7)))
+
+
+@dataclass(frozen=True)
+class RecordedEvent:
+    """Something that happened: when [ns], what in a word, and in words."""
+
+    stamp_ns: int
+    kind: str
+    text: str
+
+
+class Recording(ABC):
+    """An opened episode. What it lacks is empty, unless `require` was asked for it.
+
+    Every method raises RecordingError, naming bag or file, when the recording is damaged or breaks the contract.
+    """
+
+    summary: Summary
+
+    @abstractmethod
+    def require(self, *parts: Part) -> None:
+        """Checks that this is the episode that its run lists, with these parts.
+
+        Raises:
+            RecordingError: it is another one, or lacks a part; names bag or file.
+        """
+
+    @abstractmethod
+    def decisions(self) -> Decisions:
+        """Signals and plans."""
+
+    @abstractmethod
+    def measured(self) -> JointTrack:
+        """Joints as measured in each frame."""
+
+    @abstractmethod
+    def commanded(self) -> JointTrack:
+        """What the frames were answered with."""
+
+    @abstractmethod
+    def cube(self) -> PoseTrack:
+        """Ground truth: where the cube was."""
+
+    @abstractmethod
+    def observations(self) -> Iterator[tuple[int, Observation]]:
+        """Number of the decision and what was decided on, in order; the terminal one may be among them."""
+
+    @abstractmethod
+    def events(self) -> tuple[RecordedEvent, ...]:
+        """What happened, in order."""
+
+    @abstractmethod
+    def audit(self) -> AuditReport | None:
+        """Of its messages; None where no messages were recorded."""
+
+    @abstractmethod
+    def provenance(self) -> Mapping[str, str]:
+        """Facts of the nodes that recorded it; empty where there were none."""
+
+
+@dataclass(frozen=True)
+class Episode(ABC):
+    """A finished episode of a run, before it is read; can be sent to another process.
+
+    Attributes:
+        path: folder of the bag, or file of the rollout.
+        run: id of its run.
+        name: in its run.
+        number: in its run, from 0.
+        seed: that the run lists.
+        counted: False for what was recovered of an episode that was made again.
+    """
+
+    path: Path
+    run: str
+    name: str
+    number: int
+    seed: int
+    counted: bool
+
+    @property
+    @abstractmethod
+    def summary(self) -> Summary:
+        """What is known of it without reading it; raises RecordingError, naming the file, when that is damaged."""
+
+    @abstractmethod
+    def open(self) -> Recording:
+        """Opens it; raises RecordingError, naming bag or file, when it cannot be read."""
+
+
+def known_values(values: np.ndarray, valid: np.ndarray) -> FloatArray:
+    """Signals (D, 12) as float64, with NaN where the bit of `valid` (D,) is 0 or the value is not finite."""
+    bits = (valid.astype(np.int64)[:, None] >> np.arange(len(NAMES))) & 1
+    wide = values.astype(np.float64)
+    return np.where((bits == 1) & np.isfinite(wide), wide, np.nan)

@@ -1,0 +1,118 @@
+"""An episode of `salus rollout` as a `Recording`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from salus_vla.contract import CAMERAS
+from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.types import Observation
+from salus_vla.data.recording import (
+    Decisions,
+    Episode,
+    JointTrack,
+    Part,
+    PoseTrack,
+    RecordedEvent,
+    Recording,
+    Summary,
+    known_values,
+)
+from salus_vla.data.rollouts.rollout_store import EpisodeSummary, StoredEpisode, read_episode, read_summary
+
+
+class RolloutEpisode(Episode):
+    """A file of `salus rollout`; `seed` is the one in its name."""
+
+    @cached_property
+    def summary(self) -> Summary:
+        """From the header of the file."""
+        return _summary(read_summary(self.path), None)
+
+    def open(self) -> Recording:
+        """Reads the arrays; pictures stay compressed until they are asked for."""
+        stored = read_episode(self.path)
+        if stored.seed != self.seed:
+            raise RecordingError(f"{self.path}: is the episode of seed {stored.seed}, its name says {self.seed}")
+        return RolloutRecording(self.path, stored)
+
+
+class RolloutRecording(Recording):
+    """The arrays of a stored episode; stamps count from its first observation."""
+
+    def __init__(self, path: Path, stored: StoredEpisode) -> None:
+        """Takes what was read."""
+        self._path, self._stored = path, stored
+        self.summary = _summary(stored, int(stored.stamps_ns[-1]))
+
+    def require(self, *parts: Part) -> None:
+        """Only images may be missing."""
+        images = self._stored.images
+        if Part.IMAGES in parts and not images:
+            raise RecordingError(f"{self._path}: has no images; `salus rollout` was run without them")
+        if Part.IMAGES in parts and sorted(images) != sorted(CAMERAS):
+            raise RecordingError(f"{self._path}: has images of {sorted(images)}, expected {sorted(CAMERAS)}")
+
+    def decisions(self) -> Decisions:
+        """Latencies are not stored: the same episode gives the same file."""
+        stored = self._stored
+        count = len(stored.stamps_ns)
+        return Decisions(
+            stamps_ns=stored.stamps_ns,
+            numbers=np.arange(count),
+            signals=known_values(stored.signals, stored.valid),
+            latency_ms=np.full(count, np.nan),
+            planned=stored.planned,
+        )
+
+    def measured(self) -> JointTrack:
+        """Of every frame."""
+        return JointTrack(self._stored.frame_stamps_ns, self._stored.frame_position)
+
+    def commanded(self) -> JointTrack:
+        """Of every frame but the terminal one."""
+        return JointTrack(self._stored.command_stamps_ns, self._stored.commands)
+
+    def cube(self) -> PoseTrack:
+        """Of every frame."""
+        return PoseTrack(self._stored.frame_stamps_ns, self._stored.cube_pose)
+
+    def observations(self) -> Iterator[tuple[int, Observation]]:
+        """None in a run without images."""
+        stored = self._stored
+        if not stored.images:
+            return
+        for number, stamp_ns in enumerate(stored.stamps_ns.tolist()):
+            images = {camera: pictures[number] for camera, pictures in stored.images.items()}
+            yield number, Observation(stamp_ns, images, stored.joint_position[number], stored.task)
+
+    def events(self) -> tuple[RecordedEvent, ...]:
+        """The event that ended it."""
+        stamp_ns = self._stored.event_stamp_ns
+        return () if stamp_ns is None else (RecordedEvent(stamp_ns, self._stored.outcome.name, self._stored.event),)
+
+    def audit(self) -> None:
+        """No messages were recorded."""
+
+    def provenance(self) -> dict[str, str]:
+        """The run has them all."""
+        return {}
+
+
+def _summary(stored: EpisodeSummary, end_ns: int | None) -> Summary:
+    return Summary(
+        seed=stored.seed,
+        profile=stored.profile,
+        policy=stored.policy,
+        task=stored.task,
+        outcome=stored.outcome,
+        decisions=stored.decisions,
+        start_ns=0,
+        end_ns=end_ns,
+        event_stamp_ns=stored.event_stamp_ns,
+        detail=stored.event,
+    )
