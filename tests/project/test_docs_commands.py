@@ -15,7 +15,6 @@ import pytest
 from salus_vla.cli.main import build_parser
 from salus_vla.ros.launch.launch_arguments import declared_arguments
 from salus_vla.ros.launch.launch_document import read_launch_file
-from salus_vla.ros.launch.launch_graph import top_scope
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -94,7 +93,7 @@ def test_the_launch_file_declares_it(name: str, words: list[str]) -> None:
 
 def check_launch(words: list[str]) -> None:
     path = ROOT / "launch" / words[0]
-    declared = {argument.name for argument in declared_arguments(read_launch_file(path), top_scope(path))}
+    declared = {argument.name for argument in declared_arguments(read_launch_file(path))}
     assert {word.partition(":=")[0] for word in words[1:]} <= declared
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from salus_vla.contract.errors import LaunchError
 from salus_vla.ros.environment.domains import keep_on_this_machine
 from salus_vla.ros.launch.launch_arguments import format_arguments, parse_arguments
-from salus_vla.ros.launch.launch_graph import build_graph, top_scope
+from salus_vla.ros.launch.launch_graph import build_graph
 from salus_vla.ros.launch.packages import find_share
 from salus_vla.ros.launch.runner import launch
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.flush()
         os.execv(ros2, [ros2, "launch", *options, str(path), *_words(arguments)])
     if args.show_args:
-        print(format_arguments(path, top_scope(path)))
+        print(format_arguments(path))
         return 0
     if args.print:
         with tempfile.TemporaryDirectory(prefix="salus_launch_") as folder:

@@ -6,9 +6,6 @@ from pathlib import Path
 
 from salus_vla.contract.errors import LaunchError
 from salus_vla.ros.launch.launch_document import Element, read_launch_file
-from salus_vla.ros.launch.substitution import Scope, expand, parse
-
-MAX_INCLUDES = 16
 
 
 @dataclass(frozen=True)
@@ -47,53 +44,35 @@ def to_argument(element: Element, *, conditional: bool = False) -> Argument:
     choices = tuple(choice.attributes["value"] for choice in element.named("choice"))
     if choices and default is not None and "$(" not in default and default not in choices:
         raise element.error(f"default '{default}' is not one of the choices: {', '.join(choices)}")
-    conditional = conditional or bool({"if", "unless"} & element.attributes.keys())
+    conditional = conditional or "if" in element.attributes
     description = element.attributes.get("description", "")
     return Argument(element.attributes["name"], default, description, choices, conditional)
 
 
-def declared_arguments(root: Element, scope: Scope) -> list[Argument]:
-    """List the arguments that a launch file and the files it includes declare, the first of each name.
-
-    An include whose file name depends on launch arguments is skipped, as `ros2 launch --show-args` does.
-
-    Raises:
-        LaunchError: an included file is not a valid launch file.
-    """
+def declared_arguments(root: Element) -> list[Argument]:
+    """List the arguments that a launch file declares, the first of each name."""
     found: dict[str, Argument] = {}
-    for argument in _declared(root, scope, conditional=False, depth=0):
+    for argument in _declared(root, conditional=False):
         found.setdefault(argument.name, argument)
     return list(found.values())
 
 
-def _declared(element: Element, scope: Scope, *, conditional: bool, depth: int) -> Iterator[Argument]:
+def _declared(element: Element, *, conditional: bool) -> Iterator[Argument]:
     for child in element.children:
         if child.tag == "arg":
             yield to_argument(child, conditional=conditional)
             continue
-        inner = conditional or bool({"if", "unless"} & child.attributes.keys())
         if child.tag == "group":
-            yield from _declared(child, scope, conditional=inner, depth=depth)
-        elif child.tag == "include":
-            # The file's own folder, and no launch configurations: those are not known yet.
-            local = Scope({}, scope.environment, child.file.absolute().parent)
-            try:
-                path = Path(expand(parse(child.attributes["file"]), local))
-            except LaunchError:
-                continue
-            if depth >= MAX_INCLUDES:
-                raise child.error(f"includes nested more than {MAX_INCLUDES} deep")
-            if path.is_file():
-                yield from _declared(read_launch_file(path), scope, conditional=inner, depth=depth + 1)
+            yield from _declared(child, conditional=conditional or "if" in child.attributes)
 
 
-def format_arguments(path: Path, scope: Scope) -> str:
+def format_arguments(path: Path) -> str:
     """Describe the arguments of a launch file in the layout of `ros2 launch --show-args`.
 
     Raises:
         LaunchError: the launch file is not valid.
     """
-    arguments = declared_arguments(read_launch_file(path), scope)
+    arguments = declared_arguments(read_launch_file(path))
     lines = ["Arguments (pass arguments as '<name>:=<value>'):"]
     for argument in arguments:
         lines += ["", f"    '{argument.name}':{'*' if argument.conditional else ''}"]

@@ -10,12 +10,8 @@ from salus_vla.ros.launch import substitution
 
 MAX_DEPTH = 32
 
-_CONDITION = frozenset({"if", "unless"})
-_NUMBERS = frozenset({"respawn_delay", "sigterm_timeout", "sigkill_timeout"})
-_PROCESS = _CONDITION | _NUMBERS | {"output", "respawn", "on_exit", "cwd"}
-_ACTIONS = frozenset(
-    {"arg", "let", "group", "include", "set_env", "unset_env", "set_parameter", "node", "executable"},
-)
+_CONDITION = frozenset({"if"})
+_ACTIONS = frozenset({"arg", "group", "set_env", "set_parameter", "node"})
 
 
 @dataclass(frozen=True)
@@ -33,33 +29,22 @@ def _rule(required: str = "", optional: frozenset[str] = frozenset(), children: 
 
 _RULES: dict[str, _Rule] = {
     "launch": _Rule(children=_ACTIONS),
-    "group": _Rule(optional=_CONDITION | {"scoped"}, children=_ACTIONS),
+    "group": _Rule(optional=_CONDITION, children=_ACTIONS),
     "arg": _rule("name", _CONDITION | {"default", "description"}, "choice"),
-    "let": _rule("name value", _CONDITION),
     "set_env": _rule("name value", _CONDITION),
-    "unset_env": _rule("name", _CONDITION),
     "set_parameter": _rule("name value", _CONDITION),
-    "include": _rule("file", _CONDITION, "arg"),
-    "node": _rule("pkg exec", _PROCESS | {"name", "namespace", "exec_name", "args", "ros_args"}, "param remap env"),
-    "executable": _rule("cmd", _PROCESS | {"name"}, "env"),
-    # Children of one tag only; "include/arg" is the argument given to an included file.
-    "arg/choice": _rule("value"),
-    "include/arg": _rule("name value"),
-    "node/param": _rule("", frozenset({"name", "value", "type", "from", "allow_substs"})),
-    "node/remap": _rule("from to"),
-    "node/env": _rule("name value"),
-    "executable/env": _rule("name value"),
+    "node": _rule("pkg exec", _CONDITION | {"output", "on_exit", "name", "args"}, "param remap"),
+    "choice": _rule("value"),
+    "param": _rule("", frozenset({"name", "value", "type", "from"})),
+    "remap": _rule("from to"),
 }
 # Attributes that launch reads as plain text or numbers, without substitutions.
 _PLAIN = {
     ("arg", "name"),
     ("arg", "description"),
     ("choice", "value"),
-    ("group", "scoped"),
     ("param", "type"),
-    ("param", "allow_substs"),
     ("node", "on_exit"),
-    ("executable", "on_exit"),
 }
 # All three show everything here: this runner keeps no log files, where launch sends the stdout of "log" (its default).
 _OUTPUTS = frozenset({"screen", "log", "both"})
@@ -115,7 +100,7 @@ def parse_launch_text(data: bytes, path: Path) -> Element:
     root = _Builder(path).build(data)
     if root.tag != "launch":
         raise root.error("the root of a launch file must be <launch>")
-    _check(root, root.tag)
+    _check(root)
     return root
 
 
@@ -168,8 +153,8 @@ class _Builder:
         raise self._error("document type declarations are refused")
 
 
-def _check(element: Element, rule_name: str) -> None:
-    rule = _RULES[rule_name]
+def _check(element: Element) -> None:
+    rule = _RULES[element.tag]
     allowed = rule.required | rule.optional
     for name in element.attributes:
         if name not in allowed:
@@ -181,43 +166,29 @@ def _check(element: Element, rule_name: str) -> None:
     for child in element.children:
         if child.tag not in rule.children:
             raise child.error(f"unknown tag in <{element.tag}>; supported: {_listing(rule.children) or 'none'}")
-        nested = f"{element.tag}/{child.tag}"
-        _check(child, nested if nested in _RULES else child.tag)
+        _check(child)
 
 
 def _check_values(element: Element) -> None:
     attributes = element.attributes
     for name, text in attributes.items():
-        if name in _NUMBERS:
-            try:
-                valid = 0.0 <= float(text) < float("inf")
-            except ValueError:
-                valid = False
-            if not valid:
-                raise element.error(f"{name} must be a number of seconds, 0 or more, not '{text}'")
-        elif (element.tag, name) not in _PLAIN:
+        if (element.tag, name) not in _PLAIN:
             try:
                 substitution.parse(text)
             except LaunchError as error:
                 raise element.error(f"{name}: {error}") from error
-    if "if" in attributes and "unless" in attributes:
-        raise element.error("'if' and 'unless' cannot be used together")
     if attributes.get("on_exit", "shutdown") != "shutdown":
         raise element.error(f"on_exit must be 'shutdown', not '{attributes['on_exit']}'")
     if attributes.get("output", "log") not in _OUTPUTS:
         raise element.error(f"output must be one of {_listing(_OUTPUTS)}, not '{attributes['output']}'")
-    if attributes.get("scoped", "true") not in ("true", "false"):
-        raise element.error(f"scoped must be true or false, not '{attributes['scoped']}'")
     if element.tag == "param":
         _check_param(element)
 
 
 def _check_param(element: Element) -> None:
     names = element.attributes.keys()
-    if names not in ({"name", "value"}, {"name", "value", "type"}, {"from"}, {"from", "allow_substs"}):
+    if names not in ({"name", "value"}, {"name", "value", "type"}, {"from"}):
         raise element.error("takes either name, value and optionally type, or from")
-    if element.attributes.get("allow_substs", "false") != "false":
-        raise element.error("allow_substs: substitutions in parameter files are not supported")
     if element.attributes.get("type", "str") not in _PARAM_TYPES:
         raise element.error(f"type must be one of {_listing(_PARAM_TYPES)}, not '{element.attributes['type']}'")
 

@@ -58,11 +58,11 @@ class ParameterFiles:
         self._folder = folder
         self._count = 0
 
-    def write(self, name: str, value: Value, node: str) -> Path:
-        """Write one parameter for `node` (a full node name, or `/**` for any) and return the file."""
+    def write(self, name: str, value: Value) -> Path:
+        """Write one parameter, for whatever node reads it, and return the file."""
         self._count += 1
         path = self._folder / f"launch_params_{self._count}.yaml"
-        path.write_text(yaml.safe_dump({node: {"ros__parameters": {name: value}}}), encoding="utf-8")
+        path.write_text(yaml.safe_dump({"/**": {"ros__parameters": {name: value}}}), encoding="utf-8")
         return path
 
 

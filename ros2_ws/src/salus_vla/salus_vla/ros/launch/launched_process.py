@@ -29,7 +29,6 @@ class ChildProcess:
         try:
             self._popen = start_with_parent(
                 spec.command,
-                cwd=spec.cwd,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

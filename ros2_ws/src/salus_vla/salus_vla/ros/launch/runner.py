@@ -17,6 +17,7 @@ from salus_vla.ros.launch.launch_graph import ProcessSpec, build_graph
 from salus_vla.ros.launch.launched_process import ChildProcess
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_TERM_AFTER_S, _KILL_AFTER_S = 5.0, 10.0  # after SIGINT
 _ESCALATION = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 _COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
 
@@ -45,7 +46,7 @@ class Runner:
         self._colour = output.isatty()
         self._selector = selectors.DefaultSelector()
         self._children: list[ChildProcess] = []
-        # Deadlines of a shutdown and of respawns: (time, what to do).
+        # Deadlines of a shutdown: (time, what to do).
         self._timers: list[tuple[float, Callable[[], None]]] = []
         self._stopping = False
         self._level = 0
@@ -66,7 +67,7 @@ class Runner:
                 except LaunchError as error:
                     failure = error
                     self._stop("a process could not be started")
-                while self._children or (self._timers and not self._stopping):
+                while self._children:
                     self._step()
             finally:
                 # Only after an unexpected error is there anything left: no child outlives the runner.
@@ -145,17 +146,6 @@ class Runner:
         if spec.required:
             self._exit_code = code if code >= 0 else 128 - code
             self._stop(f"process[{spec.label}] was required: shutting down launched system")
-        elif spec.respawn:
-            self._timers.append((time.monotonic() + spec.respawn_delay, lambda: self._respawn(spec)))
-
-    def _respawn(self, spec: ProcessSpec) -> None:
-        if self._stopping:
-            return
-        try:
-            self._start(spec)
-        except LaunchError as error:
-            self._exit_code = 1
-            self._stop(str(error))
 
     def _on_signals(self, numbers: bytes) -> None:
         for number in numbers:
@@ -177,13 +167,10 @@ class Runner:
         self._stopping = True
         self._log("INFO", "launch", reason)
         now = time.monotonic()
-        self._timers.clear()
         for child in self._children:
             child.send_signal(signal.SIGINT)
-            terminate = now + child.spec.sigterm_timeout
-            kill = terminate + child.spec.sigkill_timeout
-            self._timers.append((terminate, lambda child=child: self._force(child, signal.SIGTERM)))  # type: ignore[misc]
-            self._timers.append((kill, lambda child=child: self._force(child, signal.SIGKILL)))  # type: ignore[misc]
+            self._timers.append((now + _TERM_AFTER_S, lambda child=child: self._force(child, signal.SIGTERM)))  # type: ignore[misc]
+            self._timers.append((now + _KILL_AFTER_S, lambda child=child: self._force(child, signal.SIGKILL)))  # type: ignore[misc]
 
     def _force(self, child: ChildProcess, number: signal.Signals) -> None:
         if child in self._children:

@@ -8,12 +8,11 @@ import math
 import re
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import yaml
 
 from salus_vla.contract.errors import LaunchError
-from salus_vla.ros.launch.packages import find_executable, find_prefix, find_share
+from salus_vla.ros.launch.packages import find_share
 
 MAX_NESTING = 32
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -33,18 +32,17 @@ Template = tuple[str | Call, ...]
 
 @dataclass
 class Scope:
-    """What substitutions see: launch configurations, environment and the folder of the current launch file."""
+    """What substitutions see: launch configurations and environment."""
 
     variables: dict[str, str]
     environment: MutableMapping[str, str]
-    directory: Path
     global_parameters: list[tuple[str, bool | int | float | str]] = field(default_factory=list)
     parameters_inherited: bool = False
 
     def copy(self) -> "Scope":
         """Return a scope whose changes do not reach this one."""
         parameters = list(self.global_parameters)
-        return Scope(dict(self.variables), dict(self.environment), self.directory, parameters, bool(parameters))
+        return Scope(dict(self.variables), dict(self.environment), parameters, bool(parameters))
 
 
 def parse(text: str) -> Template:
@@ -71,7 +69,7 @@ def is_literal(template: Template) -> bool:
 
 
 def to_condition(text: str) -> bool:
-    """Read the text of an `if` or `unless` attribute.
+    """Read the text of an `if` attribute.
 
     Raises:
         LaunchError: the text is not true, false, 1 or 0.
@@ -229,14 +227,7 @@ _Function = Callable[[Scope, tuple[Template, ...]], str]
 _FUNCTIONS: dict[str, tuple[int, int, _Function]] = {
     "var": (1, 2, lambda s, a: _look_up("launch configuration", s.variables, s, a)),
     "env": (1, 2, lambda s, a: _look_up("environment variable", s.environment, s, a)),
-    "dirname": (0, 0, lambda s, a: str(s.directory)),
-    "find-pkg-prefix": (1, 1, lambda s, a: str(find_prefix(expand(a[0], s), s.environment))),
     "find-pkg-share": (1, 1, lambda s, a: str(find_share(expand(a[0], s), s.environment))),
-    "exec-in-pkg": (2, 2, lambda s, a: str(find_executable(expand(a[1], s), expand(a[0], s), s.environment))),
-    "not": (1, 1, lambda s, a: _bool_text(not to_bool(expand(a[0], s)))),
     "and": (2, 2, lambda s, a: _bool_text(all(_both(s, a)))),
-    "or": (2, 2, lambda s, a: _bool_text(any(_both(s, a)))),
     "equals": (2, 2, lambda s, a: _bool_text(_equals(expand(a[0], s), expand(a[1], s)))),
-    "not-equals": (2, 2, lambda s, a: _bool_text(not _equals(expand(a[0], s), expand(a[1], s)))),
-    "if": (2, 3, lambda s, a: expand(a[1] if to_bool(expand(a[0], s)) else (a[2] if len(a) == 3 else ()), s)),
 }
