@@ -20,7 +20,8 @@ from waiting import wait_until
 
 # Prints the process ids of the workers, then dies as with kill -9.
 PROGRAM = """
-import multiprocessing, os, signal, sys
+import os, signal, sys
+import psutil
 from pathlib import Path
 from salus_vla.data.lerobot.prepare_pool import prepare_all
 from salus_vla.data.lerobot.prepare import Options
@@ -29,7 +30,7 @@ from salus_vla.contract.outcomes import Outcome
 
 prepared = prepare_all(find_sources([Path(sys.argv[1])], [Outcome.SUCCESS]).episodes, Options(), 2)
 next(prepared)
-print(*(worker.pid for worker in multiprocessing.active_children()), flush=True)
+print(*(worker.pid for worker in psutil.Process().children()), flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

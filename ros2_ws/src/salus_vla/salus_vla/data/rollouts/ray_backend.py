@@ -26,8 +26,8 @@ from salus_vla.contract.errors import SalusError
 from salus_vla.data.rollouts.episode_maker import EpisodeMaker
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
 from salus_vla.data.rollouts.rollout_store import encode
-from salus_vla.data.rollouts.worker_pool import ONE_THREAD
 from salus_vla.data.rollouts.worker_results import Broken, Failed, Finished, Ready, Result, SeedQueue
+from salus_vla.data.worker_process import ONE_THREAD
 
 LOCAL = "local"
 _STORE_BYTES = 256 << 20  # episodes on their way; each has a few MB

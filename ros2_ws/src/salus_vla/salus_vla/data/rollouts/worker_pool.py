@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Generator, Sequence
-from contextlib import suppress
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import IO
 
 from salus_vla.contract.errors import SalusError
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
 from salus_vla.data.rollouts.worker_results import Broken, Failed, Finished, Ready, Result, SeedQueue
+from salus_vla.data.worker_process import WorkerProcess
 
-# One thread each: the workers are the parallelism, and the number of threads changes a network's last digits.
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "LP_NUM_THREADS": "0",  # Mesa's software renderer: draw in the calling thread
-    "TOKENIZERS_PARALLELISM": "false",
-}
-
+_WORKER = "salus_vla.data.rollouts.rollout_worker"
 _LAST_WORDS_S = 5.0  # from the end of a worker's connection to the end of its process
 
 
@@ -49,8 +36,8 @@ def run_local(
     crew: list[_Worker] = []
     try:
         with _appending(log) as output:
-            while len(queue) or any(worker.seed is not None for worker in crew):
-                busy = sum(worker.seed is not None for worker in crew)
+            while len(queue) or any(worker.job is not None for worker in crew):
+                busy = sum(worker.job is not None for worker in crew)
                 while len(crew) < min(workers, busy + len(queue)):
                     crew.append(_Worker(settings, output))
                 for worker in crew:
@@ -61,7 +48,7 @@ def run_local(
                     result = worker.receive()
                     if result is None:
                         crew.remove(worker)
-                        yield queue.worker_died(worker.seed, f"{worker.end(_LAST_WORDS_S)}; its output is in {log}")
+                        yield queue.worker_died(worker.job, f"{worker.end(_LAST_WORDS_S)}; its output is in {log}")
                         continue
                     if isinstance(result, Broken):
                         raise SalusError(result.message)
@@ -73,72 +60,28 @@ def run_local(
             worker.end()
 
 
-class _Worker:
-    """One process; `seed` is the one that it works on."""
+class _Worker(WorkerProcess[int]):
+    """One process; its job is the seed that it works on."""
 
     def __init__(self, settings: RolloutSettings, output: IO[bytes]) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                self._process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "salus_vla.data.rollouts.rollout_worker",
-                        str(theirs.fileno()),
-                        str(os.getpid()),
-                    ],
-                    env={**os.environ, **ONE_THREAD},
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,  # the terminal's Ctrl-C is for this process only
-                )
-            except OSError as error:
-                ours.close()
-                raise SalusError(f"a worker cannot be started: {error}") from error
-        self.connection = Connection(ours.detach())
-        self.seed: int | None = None
+        super().__init__(_WORKER, output)
         self._ready = False
-        self._send(settings)
+        self.send(settings)
 
     def work(self, queue: SeedQueue) -> None:
         """Takes a seed from the queue if there is nothing else to do."""
-        if self._ready and self.seed is None and (seed := queue.take()) is not None:
-            self.seed = seed
-            self._send(seed)
+        if self._ready and self.job is None and (seed := queue.take()) is not None:
+            self.job = seed
+            self.send(seed)
 
     def receive(self) -> Ready | Broken | Finished | Failed | None:
         """What has arrived; None when the process has died."""
-        try:
-            result: Ready | Broken | Finished | Failed = self.connection.recv()
-        except (EOFError, OSError):
-            return None
+        result: Ready | Broken | Finished | Failed | None = super().receive()
         if isinstance(result, Ready):
             self._ready = True
-        else:
-            self.seed = None
+        elif result is not None:
+            self.job = None
         return result
-
-    def end(self, patience_s: float = 0.0) -> str:
-        """Ends the process if it does not end by itself in time; says how it ended."""
-        self.connection.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(patience_s)
-            return self._how()
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # not reaped yet, so the group is still this one
-        self._process.wait()
-        return self._how()
-
-    def _how(self) -> str:
-        code = self._process.returncode
-        return f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it ended with exit code {code}"
-
-    def _send(self, what: RolloutSettings | int) -> None:
-        with suppress(BrokenPipeError, ConnectionResetError):  # has died: `receive` will tell
-            self.connection.send(what)
 
 
 def _appending(log: Path) -> IO[bytes]:
