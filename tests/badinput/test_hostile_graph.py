@@ -129,7 +129,7 @@ class Attacker(GraphClient):
     def start_recording(self) -> None:
         """As the episode node does it."""
         self.wait(self._start.service_is_ready, contract.RECORDER_START.name)
-        future = self._start.call_async(StartRecording.Request(run_id="run", episode=0, seed=7, task="lift"))
+        future = self._start.call_async(StartRecording.Request(wanted=1, first_seed=7, task="lift"))
         self.wait(future.done, "answer of the recorder")
         assert future.result().success, future.result().message
         message = good_message(contract.EPISODE, self.now_ns)

@@ -1,7 +1,6 @@
 """The course of an episode: what is put elsewhere in it, what ends it, and what is said of its end."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +10,7 @@ from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.reasons import SCENE_RESET, SIMULATOR_LOST
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.contract.types import Pose
-from salus_vla.episode.course import EpisodeCourse, episodes_left
+from salus_vla.episode.course import EpisodeCourse
 from salus_vla.episode.teleports import TeleportWatch
 from salus_vla.health.supervision import Stop
 
@@ -140,13 +139,3 @@ def test_no_arm_inside_its_limits_and_no_falling_cube_is_taken_for_a_reset(seed:
 def test_a_clock_that_jumped_back_ends_no_episode_before_its_beginning() -> None:
     episode = Episode()
     assert episode.course.end(START - 10**9, Stop("clock_jumped_back", "policy: ...")).end_ns == START
-
-
-@pytest.mark.parametrize(
-    ("next_episode", "completed", "wanted", "numbers"),
-    [(0, 0, 3, [0, 1, 2]), (4, 2, 3, [4]), (5, 3, 3, []), (9, 7, 3, [])],
-)
-def test_aborted_episodes_keep_their_numbers_and_are_made_up_for(
-    next_episode: int, completed: int, wanted: int, numbers: list[int]
-) -> None:
-    assert list(episodes_left(next_episode, completed, wanted)) == numbers

@@ -49,7 +49,7 @@ class Asker(GraphClient):
     def start_recording(self) -> StartRecording.Response:
         client = self.node.create_client(StartRecording, contract.RECORDER_START.name)
         self.wait(client.service_is_ready, client.srv_name)
-        future = client.call_async(StartRecording.Request(run_id="run", episode=0))
+        future = client.call_async(StartRecording.Request(wanted=1))
         self.wait(future.done, client.srv_name)
         self.node.destroy_client(client)
         return future.result()

@@ -36,7 +36,7 @@ def test_the_same_policy_decides_the_same_bit_for_bit(collected: Collected) -> N
     heard: list[str] = []
     with LiveListener("eavesdropper", lambda topic, message: heard.append(topic.name)) as listener:
         result = salus("replay", "--recompute", collected.bag(0))
-        listener.listen(0.5)
+        listener.spin(0.5)
     assert result.returncode == 0, result.stdout + result.stderr
     assert heard == []  # it decides in a domain of its own, whatever the user's is
     decisions = collected.run.record.episodes[0].decisions + 1  # the one on the terminal observation
@@ -94,7 +94,7 @@ def test_every_recorded_byte_is_played(collected: Collected) -> None:
         deadline = time.monotonic() + LIMIT_S
         while any(len(found[name]) < len(expected[name]) for name in expected):
             assert time.monotonic() < deadline, {name: (len(found[name]), len(expected[name])) for name in expected}
-            listener.listen(0.2)
+            listener.spin(0.2)
         output, errors = process.communicate(timeout=LIMIT_S)
     assert found.keys() == expected.keys()
     assert process.returncode == 0, errors
@@ -114,7 +114,7 @@ def test_a_filter_and_a_loop_that_ends_with_ctrl_c(collected: Collected) -> None
         deadline = time.monotonic() + LIMIT_S
         while found[SAFETY_SIGNALS.name] <= 2 * (DECISIONS + 1):  # the third pass
             assert time.monotonic() < deadline
-            listener.listen(0.2)
+            listener.spin(0.2)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130, errors

@@ -23,7 +23,7 @@ BACK_S = 1000  # what its clock loses at each reset
 # Rules that each breaks and nothing else; `test_check_sim.py` compares.
 BROKEN_BY_WRONG = {
     "topic /ground_truth/blue_bin/pose",
-    "rate /ground_truth/grasped",
+    "rate /camera_side/camera_info",
     "monotonic /clock",
     "stamps are sim time",
     "reset clock goes on",
@@ -76,7 +76,7 @@ class WrongSimNode(MujocoSimNode):
             if self._waiting:
                 self._obey(self._waiting.popleft())
             message.clock.sec += 10 * BACK_S - self._lost_s
-        elif topic == contract.GRASPED:
+        elif topic == contract.camera_info_topic("side"):
             self._sent += 1
             if self._sent % 2:
                 return
@@ -98,8 +98,6 @@ BROKEN_BY_CARELESS = {
     "camera_info front",
     "pose red_cube",
     "contact after a reset",
-    "/ground_truth/grasped after a reset",
-    "/ground_truth/cube_in_bin after a reset",
     "command subset",
     "command held",
     "command nan",
@@ -136,8 +134,6 @@ class CarelessSimNode(MujocoSimNode):
             message.header.frame_id = "table"
         elif topic == contract.CONTACT:
             message.header.frame_id = ""
-        elif topic in (contract.GRASPED, contract.CUBE_IN_BIN):
-            message.data = True
         super()._send(topic, message)
 
 

@@ -7,16 +7,11 @@ from collections.abc import Callable, Iterator
 import pytest
 import rclpy
 from diagnostic_msgs.msg import KeyValue
-from hypothesis import given
-from hypothesis import strategies as st
 from rclpy.executors import SingleThreadedExecutor
 
 from salus_msgs.msg import Status
-from salus_vla.contract.errors import RecordingError
-from salus_vla.contract.outcomes import Outcome
 from salus_vla.ros.clients.lifecycle_manager import GraphError
 from salus_vla.ros.clients.node_supervisor import DeactivatedError, Graph
-from salus_vla.ros.nodes.topic_recorder import outcome_name
 
 StartRos = Callable[..., None]
 
@@ -50,19 +45,6 @@ def say(graph: Graph, role: str, state: int, reason: str = "", **facts: str) -> 
     graph._on_status(Status(role=role, state=state, reason=reason, detail="in words", facts=pairs))
 
 
-@pytest.mark.parametrize("text", ["-1", "3.5", "many", "", " 3", "٣", "1" * 10, "0x3"])
-def test_a_fact_that_is_no_number_names_role_and_key(graph: Graph, text: str) -> None:
-    say(graph, "recorder", Status.READY, next_episode=text)
-    with pytest.raises(GraphError, match="recorder says next_episode="):
-        graph.count("recorder", "next_episode")
-
-
-def test_a_fact_that_is_missing_is_zero(graph: Graph) -> None:
-    assert graph.count("recorder", "next_episode") == 0
-    say(graph, "recorder", Status.READY, next_episode="7")
-    assert graph.count("recorder", "next_episode") == 7
-
-
 def test_a_hold_that_ends_by_itself_does_not_end_the_run_and_a_latched_one_does(graph: Graph) -> None:
     say(graph, "policy", Status.HOLDING, Status.REASON_NO_DECISION_YET)
     graph.check(moving=True)
@@ -88,12 +70,3 @@ def test_nobody_waits_for_what_is_not_wanted(graph: Graph, wanted: Wanted) -> No
     wanted.value = False
     with pytest.raises(DeactivatedError):
         graph.spin(lambda: False, None)
-
-
-@given(st.integers(-(2**31), 2**31))
-def test_an_outcome_is_one_of_the_contract_or_an_error_that_lists_them(number: int) -> None:
-    if number in {int(outcome) for outcome in Outcome}:
-        assert outcome_name(number) == Outcome(number).name
-        return
-    with pytest.raises(RecordingError, match=f"outcome is {number}, expected one of .* SUCCESS"):
-        outcome_name(number)

@@ -45,7 +45,7 @@ def joint_message(names: list[str], positions: list[float]) -> JointState:
 
 
 def frame() -> Frame:
-    return Frame(STAMP, False, POSITIONS, POSITIONS * 2.0, POSITIONS * 3.0, {}, (), False, False)
+    return Frame(STAMP, False, POSITIONS, POSITIONS * 2.0, POSITIONS * 3.0, {}, ())
 
 
 def test_joint_states_carry_all_nine_joints_in_contract_order() -> None:

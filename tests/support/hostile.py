@@ -40,7 +40,7 @@ def good_message(topic: Topic, stamp_ns: int = STAMP_NS) -> Any:
         return messages.pose_stamped(stamp_ns, POSE)
     message = interface_class(topic)()
     if topic == contract.JOINT_STATES:
-        message = messages.joint_state(Frame(stamp_ns, False, HOME, zeros, zeros, {}, (), False, False))
+        message = messages.joint_state(Frame(stamp_ns, False, HOME, zeros, zeros, {}, ()))
     elif topic in (contract.JOINT_TARGET, contract.JOINT_COMMAND):
         message = messages.joint_command(stamp_ns, HOME)
     elif topic == contract.CONTACT:

@@ -15,7 +15,6 @@ import numpy as np
 from salus_vla.contract import (
     CLOCK,
     CONTACT,
-    CUBE_IN_BIN,
     EPISODE,
     JOINT_STATES,
     JOINTS,
@@ -32,7 +31,7 @@ from salus_vla.data.bags.run_folder import RunFolder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGE = image_topic("front")
-SAMPLED = (CLOCK, IMAGE, JOINT_STATES, CUBE_IN_BIN, SAFETY_SIGNALS, EPISODE, CONTACT, STATUS_TOPIC)
+SAMPLED = (CLOCK, IMAGE, JOINT_STATES, SAFETY_SIGNALS, EPISODE, CONTACT, STATUS_TOPIC)
 FRAME_NS = 20_000_000
 
 
@@ -95,10 +94,6 @@ def joints(stamp_ns: int) -> bytes:
             effort=values,
         ),
     )
-
-
-def boolean(value: bool = True) -> bytes:
-    return cdr(CUBE_IN_BIN, make(CUBE_IN_BIN.type, data=value))
 
 
 def signals(stamp_ns: int) -> bytes:
@@ -174,7 +169,6 @@ def one_of_each(stamp_ns: int) -> dict[str, bytes]:
         CLOCK.name: clock(stamp_ns),
         IMAGE.name: image(stamp_ns),
         JOINT_STATES.name: joints(stamp_ns),
-        CUBE_IN_BIN.name: boolean(),
         SAFETY_SIGNALS.name: signals(stamp_ns),
         EPISODE.name: episode(stamp_ns, 0),
         CONTACT.name: contact(stamp_ns),

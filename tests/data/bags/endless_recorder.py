@@ -10,15 +10,15 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from salus_vla.contract import CLOCK, CUBE_IN_BIN, EPISODE, JOINT_STATES, SAFETY_SIGNALS
+from salus_vla.contract import CLOCK, EPISODE, JOINT_STATES, SAFETY_SIGNALS
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder
 from salus_vla.data.bags.open_episode import EpisodeMeta
 from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.run_folder import RunFolder
-from samples import FRAME_NS, IMAGE, boolean, clock, episode, image, joints, message_types, signals
+from samples import FRAME_NS, IMAGE, clock, episode, image, joints, message_types, signals
 
 START = 1_000_000_000
-TOPICS = (CLOCK, JOINT_STATES, IMAGE, SAFETY_SIGNALS, CUBE_IN_BIN, EPISODE)
+TOPICS = (CLOCK, JOINT_STATES, IMAGE, SAFETY_SIGNALS, EPISODE)
 
 
 def main() -> None:
@@ -37,7 +37,6 @@ def main() -> None:
             messages += [
                 (IMAGE.name, image(now, 128)),
                 (SAFETY_SIGNALS.name, signals(now)),
-                (CUBE_IN_BIN.name, boolean()),
             ]
         for name, data in messages:
             recorder.on_message(name, data, frame)

@@ -11,7 +11,6 @@ from salus_vla.contract import (
     CLOCK,
     CONTACT,
     DIAGNOSTICS,
-    GRASPED,
     JOINT_COMMAND,
     JOINT_STATES,
     SAFETY_SIGNALS,
@@ -24,8 +23,8 @@ PERIOD = 20_000_000  # of /joint_states [ns]
 START = 5_000_000_000
 
 
-def audited(topic: Topic, stamps: list[int], start: int, end: int, unstamped: tuple[str, ...] = ()) -> TopicAudit:
-    audit = Audit([topic], unstamped)
+def audited(topic: Topic, stamps: list[int], start: int, end: int) -> TopicAudit:
+    audit = Audit([topic])
     for stamp in stamps:
         audit.observe(topic.name, stamp, 10)
     (report,) = audit.finish(start, end).topics
@@ -100,15 +99,6 @@ def test_messages_after_the_end_are_counted_apart() -> None:
     stamps = [START + index * PERIOD for index in range(10)]
     report = audited(JOINT_STATES, stamps, START, START + 5 * PERIOD)
     assert (report.count, report.after_end, report.gaps) == (10, 4, ())
-
-
-def test_messages_without_a_stamp_are_judged_by_their_count() -> None:
-    # Their stamps are those of other topics, a frame early or late: that is no gap.
-    period = 100_000_000
-    stamps = [START + index * period + (20_000_000 if index % 2 else 0) for index in range(20)]
-    end = START + 19 * period + 20_000_000
-    assert audited(GRASPED, stamps, START, end, (GRASPED.name,)).gaps == ()
-    assert audited(GRASPED, stamps[:15], START, end, (GRASPED.name,)).gaps == (Gap(START, end, 5),)
 
 
 def test_commands_may_share_the_stamp_of_the_observation_they_answer() -> None:

@@ -14,7 +14,6 @@ from mcap.reader import make_reader
 
 from salus_vla.contract import (
     CLOCK,
-    CUBE_IN_BIN,
     DIAGNOSTICS,
     EPISODE,
     JOINT_COMMAND,
@@ -44,7 +43,6 @@ TOPICS = (
     CLOCK,
     JOINT_STATES,
     IMAGE,
-    CUBE_IN_BIN,
     TF,
     JOINT_COMMAND,
     SAFETY_SIGNALS,
@@ -56,7 +54,6 @@ MS = 1_000_000
 START, END = 1000 * MS, 2000 * MS
 META = EpisodeMeta(0, seed=7, task="lift", policy_source="hold")
 STOP = EpisodeEnd(END, "SUCCESS", END - 100 * MS, 10, "cube at rest in the bin")
-BOOL = b"\x00\x01\x00\x00\x01"
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +103,7 @@ class Feed:
             self.send(CLOCK, stamp_ns)
             for topic in topics:
                 if topic.rate_hz != 10.0 or stamp_ns % (100 * MS) == 0:
-                    self.send(topic, stamp_ns, BOOL if topic is CUBE_IN_BIN else None)
+                    self.send(topic, stamp_ns)
 
     def notice(self, kind: EventKind, stamp_ns: int, episode: int = 0, run_id: str = "run1") -> None:
         self.send(EPISODE, stamp_ns, notice(self.types, kind, stamp_ns, episode, run_id))
@@ -179,23 +176,6 @@ def test_frames_that_came_long_before_the_end_was_known_are_reported(feed: Feed)
     feed.frames(START, END + 60 * MS + HOLD_BACK_NS // (20 * MS) * 20 * MS + 20 * MS, JOINT_STATES)
     finished = finish(feed)
     assert [topic.after_end for topic in finished.audit.topics if topic.name == JOINT_STATES.name] == [3]
-
-
-def test_messages_without_a_stamp_get_the_newest_sim_time(feed: Feed) -> None:
-    feed.recorder.start(META, {})
-    feed.frames(START - 40 * MS, START - 40 * MS, CLOCK)
-    feed.send(CUBE_IN_BIN, 0, BOOL)  # two frames early: of the time before
-    feed.send(CLOCK, START - 20 * MS)
-    feed.send(CUBE_IN_BIN, 0, BOOL)  # one frame early: may be that of the first observation
-    feed.recorder.begin(START)
-    feed.frames(START, END, CLOCK)
-    feed.send(CUBE_IN_BIN, 0, BOOL)
-    feed.notice(EventKind.ENDED, END)
-    feed.send(CLOCK, END + 20 * MS)
-    feed.send(CUBE_IN_BIN, 0, BOOL)  # one frame late
-    feed.send(CLOCK, END + 40 * MS)
-    feed.send(CUBE_IN_BIN, 0, BOOL)  # two frames late
-    assert content(finish(feed))[CUBE_IN_BIN.name] == [START, END, END]
 
 
 def test_a_transform_message_has_the_stamp_of_its_first_transform(feed: Feed) -> None:
@@ -373,7 +353,6 @@ def test_a_damaged_message_is_refused_with_its_topic(cdr: bytes) -> None:
 
 def test_the_stamp_is_where_the_type_says(types: MessageTypes) -> None:
     layouts = {topic.name: stamp_layout(types.store.fielddefs, types.get(topic.type).name) for topic in TOPICS}
-    assert layouts[CUBE_IN_BIN.name] is None
     assert layouts[TF.name] == StampLayout(in_sequence=True)
     assert {layouts[topic.name] for topic in (CLOCK, JOINT_STATES, IMAGE, SAFETY_SIGNALS, EPISODE, STATUS_TOPIC)} == {
         StampLayout(in_sequence=False)

@@ -23,7 +23,7 @@ from episodes import (
     recording,
     write_bag,
 )
-from salus_vla.contract import (
+from salus_vla.contract import CLOCK, (
     CAMERAS,
     EPISODE,
     JOINT_STATES,
@@ -36,7 +36,7 @@ from salus_vla.contract.errors import RecordingError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import Observation
 from salus_vla.data.bags.recorded_observations import RecordedEpisode, read_episode, read_observations
-from samples import cdr, episode, make
+from samples import clock, cdr, episode, make
 
 Content = list[tuple[Topic, bytes]]
 
@@ -130,8 +130,8 @@ def test_a_missing_topic_is_named_with_the_bag(tmp_path: Path, missing: Topic) -
 
 
 def wrong_type(one: Observation) -> tuple[Topic, bytes]:
-    topic = Topic(JOINT_STATES.name, "std_msgs/msg/Bool", JOINT_STATES.qos, JOINT_STATES.source)
-    return topic, cdr(topic, make(topic.type, data=True))
+    topic = Topic(JOINT_STATES.name, CLOCK.type, JOINT_STATES.qos, JOINT_STATES.source)
+    return topic, clock(one.stamp_ns)
 
 
 WRONG: dict[str, tuple[Callable[[Observation], tuple[Topic, bytes]], str]] = {
@@ -155,7 +155,7 @@ WRONG: dict[str, tuple[Callable[[Observation], tuple[Topic, bytes]], str]] = {
         lambda one: (EPISODE, episode(one.stamp_ns, 0, 4)),
         r"holds messages of 2 episodes on /salus/episode, expected one",
     ),
-    "type": (wrong_type, r"/joint_states has type std_msgs/msg/Bool, expected sensor_msgs/msg/JointState"),
+    "type": (wrong_type, r"/joint_states has type rosgraph_msgs/msg/Clock, expected sensor_msgs/msg/JointState"),
 }
 
 

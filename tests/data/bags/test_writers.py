@@ -20,7 +20,7 @@ from rosbags.interfaces import QosDurability, QosHistory
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
-from salus_vla.contract import CLOCK, CONTACT, CUBE_IN_BIN, EPISODE, JOINT_STATES, SAFETY_SIGNALS, STATUS_TOPIC, TOPICS
+from salus_vla.contract import CLOCK, CONTACT, EPISODE, JOINT_STATES, SAFETY_SIGNALS, STATUS_TOPIC, TOPICS
 from salus_vla.contract.errors import RecordingError
 from salus_vla.data.bags.bag_writer import BagWriter, Compression, WriterOptions
 from salus_vla.data.bags.message_types import MessageTypes
@@ -106,7 +106,6 @@ def test_mcap_ros2_support_alone_decodes_every_type(bag: Path) -> None:
     assert (seen[IMAGE.name].encoding, seen[IMAGE.name].header.frame_id) == ("rgb8", IMAGE.frame_id)
     assert bytes(seen[IMAGE.name].data) == image(last)[-768:]
     assert list(seen[JOINT_STATES.name].position) == [index / 8 for index in range(9)]
-    assert seen[CUBE_IN_BIN.name].data is True
     assert math.isnan(seen[SAFETY_SIGNALS.name].epistemic_uncertainty)
     assert list(seen[SAFETY_SIGNALS.name].member_actions)[:3] == [0.0, 1.0, 2.0]
     assert (seen[EPISODE.name].seed, seen[EPISODE.name].decisions) == (-3, 12)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import gc
-import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -65,7 +65,7 @@ def test_a_worker_that_dies_ends_the_export(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
 
     def kill(done: int, total: int) -> None:
-        for worker in multiprocessing.active_children():
+        for worker in psutil.Process().children():
             worker.kill()
 
     with pytest.raises(DatasetError, match=r"seed_0000\d\d.safetensors: a worker process ended"):

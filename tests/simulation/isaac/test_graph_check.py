@@ -52,8 +52,6 @@ def test_every_topic_has_one_publisher_with_the_contracts_frame(major: int) -> N
     values = spec_of(major).values
     topics = sorted(value for key, value in values.items() if key.endswith(".inputs:topicName"))
     ground_truth = {
-        contract.GRASPED,
-        contract.CUBE_IN_BIN,
         contract.CONTACT,
         *map(contract.pose_topic, contract.ENTITIES),
     }

@@ -44,7 +44,7 @@ FAILURES = {
     "no frames": (
         {"STAND_IN_SILENT": "1"},
         "nothing on /clock, /joint_states, /camera_front/image_raw, /camera_side/image_raw, /camera_top/image_raw, "
-        "/ground_truth/cube_in_bin within 3 s (frames_timeout_s)",
+        "/ground_truth/red_cube/pose within 3 s (frames_timeout_s)",
     ),
 }
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from episodes import SEED, TASK, TOPICS, messages, observations
-from salus_vla.contract import CAMERAS, EPISODE, GRASPED, JOINT_COMMAND, JOINTS, SAFETY_SIGNALS, STATUS_TOPIC
+from salus_vla.contract import CAMERAS, CONTACT, EPISODE, JOINT_COMMAND, JOINTS, STATUS_TOPIC, pose_topic
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.audit import AuditReport, TopicAudit
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder
@@ -27,6 +27,7 @@ from samples import FRAME_NS, cdr, header, make, message_types, status
 from samples import episode as notice
 from synthetic import rollout_run, signal_rows, stored
 
+BIN_POSE = pose_topic("blue_bin")
 HOSTILE = "</script><img src=x onerror=alert(1)>&\u2028\ud800"
 MIXED = (Outcome.SUCCESS, Outcome.DROP, Outcome.SUCCESS, Outcome.TIMEOUT, Outcome.MISS, Outcome.SUCCESS)
 
@@ -35,23 +36,25 @@ def bag_run(out: Path, *, sets: int = 6) -> Path:
     """A bag in which the arm follows 0.1 behind its commands, holds once for a stale camera, and drops the cube."""
     types = message_types()
     folder = RunFolder.create(out, "run1", provenance={"git": "abc"}, arguments={"policy": "hold"})
-    topics = (*TOPICS, JOINT_COMMAND, GRASPED, STATUS_TOPIC)
+    topics = (*TOPICS, JOINT_COMMAND, CONTACT, BIN_POSE, STATUS_TOPIC)
     recorder = EpisodeRecorder(folder, topics, types, partial(open_writer, backend="mcap", types=types))
     seen = observations(sets, side=16)
     start_ns, end_ns = seen[0].stamp_ns, seen[-1].stamp_ns
     drop_ns = start_ns + 12 * FRAME_NS
     recorder.start(EpisodeMeta(0, SEED, TASK, "hold"), {"host": HOSTILE.replace("\ud800", "")})
     recorder.begin(start_ns)
-    grasped = [False, True, True, False]
     for topic, data in messages(seen, 0, int(Outcome.DROP)):
         if topic is EPISODE:
             continue
         recorder.on_message(topic.name, data, 0)
-        if topic is SAFETY_SIGNALS and grasped:  # without a stamp of its own, it gets that of what was newest
-            recorder.on_message(GRASPED.name, cdr(GRASPED, make(GRASPED.type, data=grasped.pop(0))), 0)
     recorder.on_message(EPISODE.name, notice(start_ns, 0), 0)
     for index in range(5 * (sets - 1) + 1):
         recorder.on_message(JOINT_COMMAND.name, command(start_ns + index * FRAME_NS, index / 50), 0)
+    for index in (*range(10), *range(12, 5 * (sets - 1) + 1)):  # two are missing
+        recorder.on_message(BIN_POSE.name, bin_pose(start_ns + index * FRAME_NS), 0)
+    # One finger touches it, the other one too, then one lets go.
+    for frame, finger, force in ((4, "left", 3.0), (5, "right", 2.0), (15, "left", 0.0)):
+        recorder.on_message(CONTACT.name, touch(start_ns + frame * FRAME_NS, f"panda_{finger}finger", force), 0)
     recorder.on_message(STATUS_TOPIC.name, holding(start_ns + 5 * FRAME_NS, "stale_camera"), 0)
     recorder.on_message(STATUS_TOPIC.name, holding(start_ns + 6 * FRAME_NS, "no_decision_yet"), 0)
     recorder.on_message(EPISODE.name, notice(drop_ns, 1, 0, int(Outcome.DROP)), 0)
@@ -60,6 +63,21 @@ def bag_run(out: Path, *, sets: int = 6) -> Path:
     recorder.close()
     folder.close()
     return folder.path
+
+
+def bin_pose(stamp_ns: int) -> bytes:
+    at = make("geometry_msgs/msg/Point", x=0.5, y=0.0, z=0.0)
+    turn = make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0)
+    pose = make("geometry_msgs/msg/Pose", position=at, orientation=turn)
+    return cdr(BIN_POSE, make(BIN_POSE.type, header=header(stamp_ns, "world"), pose=pose))
+
+
+def touch(stamp_ns: int, finger: str, force: float) -> bytes:
+    values = {"body_a": finger, "body_b": "red_cube", "force_n": repr(force)}
+    pairs = [make("diagnostic_msgs/msg/KeyValue", key=key, value=value) for key, value in values.items()]
+    names = {"level": 0, "name": finger, "message": "", "hardware_id": ""}
+    status = make("diagnostic_msgs/msg/DiagnosticStatus", **names, values=pairs)
+    return cdr(CONTACT, make(CONTACT.type, header=header(stamp_ns, "world"), status=[status]))
 
 
 def command(stamp_ns: int, value: float) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from reported import HOSTILE, bag_run, rollouts, unwritten, unwritten_run
+from reported import BIN_POSE, HOSTILE, bag_run, rollouts, unwritten, unwritten_run
 
 from salus_vla.contract import ARM_JOINTS, CAMERAS, JOINTS, RESERVED_FROM
 from salus_vla.contract.errors import ConfigError, RecordingError
@@ -69,10 +69,10 @@ def test_a_bag_tells_what_happened_in_order_and_leaves_out_usual_holds(tmp_path:
 def test_gaps_of_the_audit_are_told_from_the_start_of_the_episode(tmp_path: Path) -> None:
     run = open_run(bag_run(tmp_path), acceptance=False)
     page = episode_page(run, read(run, "episode_000000"), None, None)
-    (gap,) = (gap for gap in page["gaps"] if gap["topic"] == "/ground_truth/grasped")
-    assert gap == {"topic": "/ground_truth/grasped", "from": 0.0, "to": 0.5, "missing": 2}
-    (topic,) = (topic for topic in page["topics"] if topic["name"] == "/ground_truth/grasped")
-    assert (topic["count"], topic["gaps"], topic["missing"]) == (4, 1, 2)
+    (gap,) = (gap for gap in page["gaps"] if gap["topic"] == BIN_POSE.name)
+    assert gap == {"topic": BIN_POSE.name, "from": pytest.approx(0.18), "to": pytest.approx(0.24), "missing": 2}
+    (topic,) = (topic for topic in page["topics"] if topic["name"] == BIN_POSE.name)
+    assert (topic["count"], topic["gaps"], topic["missing"]) == (24, 1, 2)
 
 
 def test_a_bag_without_a_topic_has_an_empty_part(tmp_path: Path) -> None:

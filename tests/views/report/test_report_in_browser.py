@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from reported import HOSTILE, MIXED, bag_run, rollouts
+from reported import BIN_POSE, HOSTILE, MIXED, bag_run, rollouts
 from test_report_page import EPISODES, many
 
 from salus_vla.data.episodes import open_run
@@ -144,8 +144,8 @@ def test_events_gaps_and_latency_of_a_bag_are_told(browser: Browser, bags: Path)
     with opened(browser, bags / "episode_000000.html") as page:
         events = page.get_by_role("list", name="events").locator("b").all_inner_texts()
         assert sorted(events) == ["DROP", "grasped", "holding", "released"]
-        gap = page.get_by_role("region", name="gaps").locator("tr", has_text="/ground_truth/grasped")
-        assert gap.locator("td").all_inner_texts() == ["/ground_truth/grasped", "0.00", "0.50", "2"]
+        gap = page.get_by_role("region", name="gaps").locator("tr", has_text=BIN_POSE.name)
+        assert gap.locator("td").all_inner_texts() == [BIN_POSE.name, "0.18", "0.24", "2"]
         expect(page.locator(".facts", has_text="median")).to_contain_text("ms")
 
 

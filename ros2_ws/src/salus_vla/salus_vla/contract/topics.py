@@ -53,8 +53,6 @@ JOINT_STATES: Final = Topic(
 )
 TF: Final = Topic("/tf", "tf2_msgs/msg/TFMessage", STREAM, Source.SIMULATOR, FRAME_HZ, optional=True)
 TF_STATIC: Final = Topic("/tf_static", "tf2_msgs/msg/TFMessage", STATUS, Source.SIMULATOR, optional=True)
-GRASPED: Final = Topic("/ground_truth/grasped", "std_msgs/msg/Bool", STREAM, Source.SIMULATOR, DECISION_HZ)
-CUBE_IN_BIN: Final = Topic("/ground_truth/cube_in_bin", "std_msgs/msg/Bool", STREAM, Source.SIMULATOR, DECISION_HZ)
 CONTACT: Final = Topic(
     "/ground_truth/contact",
     "diagnostic_msgs/msg/DiagnosticArray",
@@ -120,8 +118,6 @@ SIMULATOR_TOPICS: Final = (
     *(image_topic(camera) for camera in CAMERAS),
     *(camera_info_topic(camera) for camera in CAMERAS),
     *(pose_topic(entity) for entity in ENTITIES),
-    GRASPED,
-    CUBE_IN_BIN,
     CONTACT,
     TF,
     TF_STATIC,

@@ -54,8 +54,6 @@ class Frame:
         joint_effort: shape (9,), rounded likewise; never used by SALUS [N m, N].
         poses: entity name -> pose in the world.
         contacts: what changed in this frame, in sorted order of the pair.
-        grasped: both fingers hold the cube.
-        cube_in_bin: the cube's centre is inside the bin.
     """
 
     stamp_ns: int
@@ -65,8 +63,6 @@ class Frame:
     joint_effort: FloatArray
     poses: Mapping[str, Pose]
     contacts: tuple[Contact, ...]
-    grasped: bool
-    cube_in_bin: bool
 
 
 @dataclass(frozen=True)

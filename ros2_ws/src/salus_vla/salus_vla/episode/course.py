@@ -167,14 +167,3 @@ class EpisodeCourse:
 
 def _reset_words(stamp_ns: int, moved: str) -> str:
     return f"the scene was reset at {stamp_ns * 1e-9:.2f} s, not by this run: {moved}" if moved else ""
-
-
-def episodes_left(next_episode: int, completed: int, wanted: int) -> range:
-    """Numbers of the episodes that a run still has to make; aborted ones keep theirs and are made up for.
-
-    Args:
-        next_episode: first number that is free.
-        completed: episodes that were not aborted.
-        wanted: episodes of the whole run.
-    """
-    return range(next_episode, next_episode + max(0, wanted - completed))

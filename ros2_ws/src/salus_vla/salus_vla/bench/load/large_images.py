@@ -13,11 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rclpy
+from ament_index_python.packages import get_package_prefix
+from rclpy.serialization import serialize_message
+from rclpy.signals import SignalHandlerOptions
+from rosgraph_msgs.msg import Clock
 
+from salus_msgs.msg import Episode
+from salus_msgs.srv import StartRecording, StopRecording
 from salus_vla import contract
 from salus_vla.bench.load.load_results import Result
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import SalusError
+from salus_vla.ros.adapters.image_messages import to_message
+from salus_vla.ros.adapters.messages import header, to_time
+from salus_vla.ros.adapters.qos_profiles import interface_class, profile
 
 WIDTH, HEIGHT, HZ = 640, 480, 30
 STARTS_WITHIN_S = 60.0
@@ -36,10 +46,6 @@ def run_images(folder: Path, seconds: int, late_s: float = _LATE_S) -> Result:
     Raises:
         SalusError: the recorder did not start, or this machine cannot publish that fast.
     """
-    import rclpy
-    from ament_index_python.packages import get_package_prefix
-    from rclpy.signals import SignalHandlerOptions
-
     executable = Path(get_package_prefix("salus_vla"), "lib", "salus_vla", "bag_recorder")
     command = [str(executable), "--ros-args", "-p", f"out:={folder}", "-p", f"run_id:={_RUN}"]
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
@@ -67,19 +73,8 @@ class _Cameras:
     """Publishes the pictures, and starts and stops the recording as the episode node does."""
 
     def __init__(self, recorder: subprocess.Popen[bytes]) -> None:
-        import rclpy
-        from rclpy.serialization import serialize_message
-        from rosgraph_msgs.msg import Clock
-
-        from salus_msgs.msg import Episode
-        from salus_msgs.srv import StartRecording, StopRecording
-        from salus_vla.ros.adapters.image_messages import to_message
-        from salus_vla.ros.adapters.messages import to_time
-        from salus_vla.ros.adapters.qos_profiles import interface_class, profile
-
         self._recorder = recorder
         self._node = rclpy.create_node("salus_load")
-        self._rclpy, self._clock_type, self._episode_type = rclpy, Clock, Episode
         topics = [contract.CLOCK, contract.EPISODE, *(contract.image_topic(camera) for camera in CAMERAS)]
         self._publishers = {
             topic.name: self._node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
@@ -97,10 +92,6 @@ class _Cameras:
 
     def record(self, seconds: int, late_s: float) -> tuple[Counter[str], float]:
         """Pictures published by topic, and the wall time it took [s]."""
-        from salus_msgs.srv import StartRecording, StopRecording
-        from salus_vla.contract.outcomes import Outcome
-        from salus_vla.ros.adapters.messages import header, to_time
-
         publishers = self._publishers.values()
         services = (self._start, self._stop)
         self._wait(
@@ -108,8 +99,8 @@ class _Cameras:
             "bag_recorder",
         )
         start_ns, step_ns = 10**9, 10**9 // HZ
-        self._call(self._start, StartRecording.Request(run_id=_RUN, episode=0, task="load", policy_source="none"))
-        begun = self._episode_type(header=header(start_ns), kind=self._episode_type.STARTED, run_id=_RUN)
+        self._call(self._start, StartRecording.Request(wanted=1, task="load", policy_source="none"))
+        begun = Episode(header=header(start_ns), kind=Episode.STARTED, run_id=_RUN)
         self._publishers[contract.EPISODE.name].publish(begun)
         began, count = time.monotonic(), seconds * HZ
         for index in range(count):
@@ -117,26 +108,21 @@ class _Cameras:
             self._publish(stamp_ns)
             until = began + (index + 1) / HZ
             while (left := until - time.monotonic()) > 0.0:
-                self._rclpy.spin_once(self._node, timeout_sec=left)
+                rclpy.spin_once(self._node, timeout_sec=left)
         took_s = time.monotonic() - began
         if took_s > seconds + late_s:
             raise SalusError(
                 f"publishing {seconds} s of pictures took {took_s:.1f} s: this machine is too slow or busy"
             )
         end_ns = start_ns + (count - 1) * step_ns
-        over = self._episode_type(header=header(end_ns), kind=self._episode_type.ENDED, run_id=_RUN)
+        over = Episode(header=header(end_ns), kind=Episode.ENDED, run_id=_RUN, outcome=Episode.TIMEOUT)
         self._publishers[contract.EPISODE.name].publish(over)
-        end = StopRecording.Request(
-            run_id=_RUN, episode=0, end_stamp=to_time(end_ns), outcome=int(Outcome.TIMEOUT), decisions=0
-        )
-        self._call(self._stop, end)
+        self._call(self._stop, StopRecording.Request(run_id=_RUN, episode=0))
         self._node.destroy_node()
         return Counter(dict.fromkeys(self._pictures, count)), took_s
 
     def _publish(self, stamp_ns: int) -> None:
-        from salus_vla.ros.adapters.messages import to_time
-
-        self._publishers[contract.CLOCK.name].publish(self._clock_type(clock=to_time(stamp_ns)))
+        self._publishers[contract.CLOCK.name].publish(Clock(clock=to_time(stamp_ns)))
         stamp = struct.pack("<iI", *divmod(stamp_ns, 10**9))
         for topic, picture in self._pictures.items():
             picture[_STAMP_AT : _STAMP_AT + len(stamp)] = stamp
@@ -153,7 +139,7 @@ class _Cameras:
         while not condition():
             if self._recorder.poll() is not None or time.monotonic() > deadline:
                 raise SalusError(f"no {what} within {STARTS_WITHIN_S:g} s, or bag_recorder has ended")
-            self._rclpy.spin_once(self._node, timeout_sec=0.1)
+            rclpy.spin_once(self._node, timeout_sec=0.1)
 
 
 def _count(run: Path) -> Counter[str]:

@@ -8,7 +8,7 @@ commands that answer one observation share its stamp. Topics on event and of man
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -86,10 +86,9 @@ class AuditReport:
 class Audit:
     """Collects the stamps of each topic while a bag is written."""
 
-    def __init__(self, topics: Iterable[Topic], unstamped: Collection[str] = ()) -> None:
-        """Expect `topics`; those named in `unstamped` carry no stamp of their own."""
+    def __init__(self, topics: Iterable[Topic]) -> None:
+        """Expect `topics`."""
         self._topics = {topic.name: topic for topic in topics}
-        self._unstamped = frozenset(unstamped)
         self._stamps = {name: array("q") for name in self._topics}
         self._sizes = dict.fromkeys(self._topics, 0)
         self._misplaced = dict.fromkeys(self._topics, 0)
@@ -149,8 +148,6 @@ class Audit:
         # Their first one waits for the first decision: that is no loss.
         if topic.name in (JOINT_TARGET.name, JOINT_COMMAND.name):
             return self._by_count(topic, inside[0], inside[-1], period_ns)
-        if topic.name in self._unstamped:
-            return self._by_count(topic, start_ns, end_ns, period_ns)
         return _by_interval(inside, start_ns, end_ns, period_ns)
 
     def _by_count(self, topic: Topic, first_ns: int, last_ns: int, period_ns: float) -> tuple[Gap, ...]:

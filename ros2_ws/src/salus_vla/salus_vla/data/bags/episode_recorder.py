@@ -20,7 +20,7 @@ from typing import Protocol
 
 from salus_vla.contract import CLOCK, EPISODE, Source, Topic
 from salus_vla.contract.errors import MessageError, RecordingError, SalusError
-from salus_vla.contract.messages import EventKind
+from salus_vla.contract.messages import EpisodeEvent, EventKind
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.audit import SECOND_NS, Audit, AuditReport
 from salus_vla.data.bags.bag_writer import BagWriter
@@ -31,7 +31,6 @@ from salus_vla.data.bags.run_folder import RunFolder, discard_bag
 from salus_vla.data.bags.run_records import EpisodeEntry
 from salus_vla.data.bags.settling import SettlingBuffer
 from salus_vla.data.bags.stamps import stamp_layout
-from salus_vla.data.bags.unstamped import UnstampedQueue
 
 LATCHED_KEPT = 10  # messages per latched topic from before an episode: /salus/status has several publishers
 HOLD_BACK_NS = 250_000_000  # sim time for which a message waits for the episode's end; also lost at kill -9
@@ -101,7 +100,6 @@ class EpisodeRecorder:
         self.sim_time_ns: int | None = None
         self.spoiled = ""
         self._clock_ns: int | None = None
-        self._unstamped = UnstampedQueue()
         self._topics = {topic.name: topic for topic in topics}
         self._layouts = {
             topic.name: stamp_layout(types.store.fielddefs, types.get(topic.type).name)
@@ -140,8 +138,7 @@ class EpisodeRecorder:
         except RecordingError:
             discard_bag(bag)
             raise
-        unstamped = [name for name, layout in self._layouts.items() if layout is None]
-        self._episode = OpenEpisode(meta, custom_data, writer, Audit(self._topics.values(), unstamped))
+        self._episode = OpenEpisode(meta, custom_data, writer, Audit(self._topics.values()))
         self._buffer = SettlingBuffer(HOLD_BACK_NS)
         self._latched[EPISODE.name] = deque()  # the whole story of this episode, nothing of the one before
         self.state = State.BUFFERING
@@ -166,15 +163,14 @@ class EpisodeRecorder:
                     self._write(episode, message, episode.place_latched(message))
         self._settle(episode)
 
-    def on_message(self, topic: str, cdr: bytes, receive_time_ns: int, sent_ns: int = 0) -> None:
+    def on_message(self, topic: str, cdr: bytes, receive_time_ns: int, event: EpisodeEvent | None = None) -> None:
         """Take a serialized message.
 
         Args:
             topic: its name.
             cdr: its bytes.
             receive_time_ns: wall time at which it came [ns].
-            sent_ns: wall time at which it was published [ns]; 0 where that is not known: a message without a stamp then
-                belongs to the newest sim time.
+            event: what the message says, for /salus/episode; None to read it here.
 
         Raises:
             MessageError: the message is damaged or its stamp cannot be true; it is left out, the recorder goes on.
@@ -185,27 +181,9 @@ class EpisodeRecorder:
             raise RecordingError(f"a message on {topic}, which is not recorded")
         if self._episode is not None:
             self._episode.arrived(receive_time_ns)
-        known = self._topics[topic]
-        if sent_ns and known.source is Source.SIMULATOR and self._layouts[topic] is None:
-            self._unstamped.add(known, cdr, sent_ns)
-        else:
-            message = self._stamped(known, cdr)
-            if sent_ns and topic == CLOCK.name:
-                self._unstamped.tick(sent_ns, message.time_ns)
-            self._take(message)
-        self._release()
-
-    def _release(self, *, everything: bool = False) -> None:
-        """Takes the messages without a stamp whose sim time is known, or all of them."""
-        end_ns = self._episode.end_ns if self._episode is not None else None
-        timed = self._unstamped.everything() if everything else self._unstamped.timed(end_ns)
-        for topic, cdr, time_ns in timed:
-            self._take(Message(topic, cdr, self.sim_time_ns or 0 if time_ns is None else time_ns, time_ns is not None))
-
-    def _take(self, message: Message) -> None:
-        episode = self._episode
+        message, episode = self._stamped(self._topics[topic], cdr), self._episode
         if message.topic.qos.latched:
-            self._on_latched(episode, message)
+            self._on_latched(episode, message, event)
         elif episode is not None:
             self._buffer.add(message, self.sim_time_ns or 0)
             if self.state is not State.BUFFERING:
@@ -226,7 +204,6 @@ class EpisodeRecorder:
         episode.end = end
         episode.end_ns = end.end_stamp_ns
         self.state = State.STOPPING
-        self._release()
         self._settle(episode)
 
     def stop_now(self, detail: str) -> None:
@@ -268,7 +245,6 @@ class EpisodeRecorder:
             RecordingError: no episode was stopped, or the disk refuses; the bag is then left as an interrupted one.
         """
         episode = self._running(State.STOPPING)
-        self._release(everything=True)
         with self._giving_up_on_error(episode):
             episode.writer.close()
         self._episode, self.state = None, State.IDLE
@@ -308,23 +284,26 @@ class EpisodeRecorder:
             self.sim_time_ns = max(self.sim_time_ns or 0, stamp_ns)  # until /clock says what time it is
         return Message(topic, cdr, stamp_ns, own_stamp=True)
 
-    def _on_latched(self, episode: OpenEpisode | None, message: Message) -> None:
+    def _on_latched(self, episode: OpenEpisode | None, message: Message, event: EpisodeEvent | None) -> None:
         if message.topic.name == EPISODE.name:
-            try:
-                notice = self._decoder.decode(message.cdr)
-            except RecordingError as error:  # anybody may publish: it is left out, and nothing else is lost
-                raise MessageError(str(error)) from error
-            if episode is None or (notice.run_id, notice.episode) != (self.run.run_id, episode.meta.number):
+            event = event or self._read(message)
+            if episode is None or (event.run_id, event.episode) != (self.run.run_id, episode.meta.number):
                 return
-            if notice.kind is EventKind.ENDED:
-                _check_end(episode, notice.stamp_ns, notice.outcome, MessageError)
-                episode.ended = notice
-                episode.end_ns = notice.stamp_ns  # known before stop() says it: fewer messages after the end get in
+            if event.kind is EventKind.ENDED:
+                _check_end(episode, event.stamp_ns, event.outcome, MessageError)
+                episode.ended = event
+                episode.end_ns = event.stamp_ns  # known before stop() says it: fewer messages after the end get in
         self._latched[message.topic.name].append(message)
         if episode is not None and self.state is not State.BUFFERING:
             with self._giving_up_on_error(episode):
                 self._write(episode, message, episode.place_latched(message))
             self._settle(episode)
+
+    def _read(self, message: Message) -> EpisodeEvent:
+        try:
+            return self._decoder.decode(message.cdr)
+        except RecordingError as error:  # anybody may publish: it is left out, and nothing else is lost
+            raise MessageError(str(error)) from error
 
     def _settle(self, episode: OpenEpisode) -> None:
         """Write what is known to belong to the episode.
@@ -345,8 +324,7 @@ class EpisodeRecorder:
             self._write(episode, message, episode.place(message))
 
     def _check_buffer(self, episode: OpenEpisode) -> None:
-        waiting = self._buffer.size_bytes + self._unstamped.size_bytes
-        if waiting <= self._buffer_limit:
+        if self._buffer.size_bytes <= self._buffer_limit:
             return
         buffering = self.state is State.BUFFERING
         self.abandon()

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from rosbags.highlevel import AnyReader
 
+from salus_vla.config.scene import load_scene
 from salus_vla.contract import (
     ARM_DOF,
     CAMERAS,
+    CONTACT,
     EPISODE,
-    GRASPED,
     JOINT_COMMAND,
     JOINT_STATES,
     JOINTS,
@@ -24,9 +25,9 @@ from salus_vla.contract import (
     image_topic,
     pose_topic,
 )
-from salus_vla.contract.bodies import CUBE
+from salus_vla.contract.bodies import CUBE, FINGER_BODIES
 from salus_vla.contract.errors import RecordingError
-from salus_vla.contract.messages import EventKind, joint_positions, stamp_of, to_ns, to_pose
+from salus_vla.contract.messages import EventKind, joint_positions, stamp_of, to_contacts, to_ns, to_pose
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray, Observation
 from salus_vla.data.bags.audit import AuditReport
@@ -227,15 +228,21 @@ class BagRecording(Recording):
                 yield RecordedEvent(to_ns(message.event_stamp), str(message.event), str(message.detail))
 
     def _grasps(self, reader: AnyReader) -> Iterator[RecordedEvent]:
-        """When the cube was taken and let go; such a message has no stamp, so the one it was recorded with counts."""
-        connections = [c for c in reader.connections if c.topic == GRASPED.name and c.msgtype == GRASPED.type]
-        held = False
-        for connection, log_ns, raw in reader.messages(connections) if connections else ():
-            message: Any = reader.deserialize(raw, connection.msgtype)
-            if bool(message.data) != held:
-                held = not held
-                text = "both fingers hold the cube" if held else "the fingers let go of the cube"
-                yield RecordedEvent(log_ns, "grasped" if held else "released", text)
+        """When both fingers took the cube, and when one of them let go of it."""
+        enough, held = load_scene().outcomes.grasp_force, False
+        forces = dict.fromkeys(FINGER_BODIES, 0.0)
+        for message in self._messages(reader, CONTACT):
+            for contact in read_message(to_contacts, message, f"{self._path}: {CONTACT.name}"):
+                for finger in forces.keys() & {contact.body_a, contact.body_b}:
+                    if CUBE in (contact.body_a, contact.body_b):
+                        forces[finger] = contact.force
+            if (min(forces.values()) > 0.0) if held else (min(forces.values()) >= enough):
+                if not held:
+                    yield RecordedEvent(stamp_of(message), "grasped", "both fingers hold the cube")
+                held = True
+            elif held:
+                yield RecordedEvent(stamp_of(message), "released", "the fingers let go of the cube")
+                held = False
 
     def _stops(self, reader: AnyReader) -> Iterator[RecordedEvent]:
         start_ns, end_ns = self.summary.start_ns, self._episode.entry.end_ns

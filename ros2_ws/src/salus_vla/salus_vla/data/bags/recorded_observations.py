@@ -118,6 +118,9 @@ class BagReader(AnyReader):
         """Reads index and metadata."""
         with self._damage():
             super().open()
+            for connection in self.connections:
+                if not (isinstance(connection.topic, str) and isinstance(connection.msgtype, str)):
+                    raise TypeError(f"topic {connection.topic!r} of type {connection.msgtype!r}")
 
     def messages(
         self, connections: Collection[Connection] = (), start: int | None = None, stop: int | None = None

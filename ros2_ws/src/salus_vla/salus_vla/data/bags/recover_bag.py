@@ -12,7 +12,6 @@ from typing import Any
 
 import yaml
 from mcap.records import Channel, Message, Metadata, Schema
-from rosbags.typesys import TypesysError, get_types_from_msg
 
 from salus_vla.contract import EPISODE, STREAM, TOPICS, Source, Topic
 from salus_vla.contract.errors import RecordingError
@@ -26,7 +25,6 @@ from salus_vla.data.bags.message_types import MessageType, MessageTypes
 from salus_vla.data.bags.partial_mcap import read_records
 from salus_vla.data.bags.run_folder import RunFolder, discard_bag, free_path, hidden_bag, is_in_progress, reveal_bag
 from salus_vla.data.bags.run_records import AUDIT_FILE, RUN_FILE, EpisodeEntry, EpisodeRecord, read_record
-from salus_vla.data.bags.stamps import stamp_layout
 
 NO_END = "the recording was interrupted"
 
@@ -215,8 +213,7 @@ def _copy(content: _Content, target: Path) -> Audit:
         discard_bag(target)
         raise RecordingError(f"{content.file}: holds no message, there is nothing to recover")
     topics = {number: _topic(channel.topic, schema.name) for number, (channel, schema) in content.channels.items()}
-    unstamped = [channel.topic for channel, schema in content.channels.values() if _has_no_stamp(schema)]
-    audit = Audit(topics.values(), unstamped)
+    audit = Audit(topics.values())
     try:
         writer = McapBagWriter(target, content.provenance, MessageTypes(()), WriterOptions())
         for channel, schema in content.channels.values():
@@ -238,13 +235,6 @@ def _copy(content: _Content, target: Path) -> Audit:
 def _topic(name: str, type_name: str) -> Topic:
     known = next((topic for topic in TOPICS if (topic.name, topic.type) == (name, type_name)), None)
     return known or Topic(name, type_name, STREAM, Source.NODES)
-
-
-def _has_no_stamp(schema: Schema) -> bool:
-    try:
-        return stamp_layout(get_types_from_msg(schema.data.decode(), schema.name), schema.name) is None
-    except (TypesysError, KeyError):
-        return False
 
 
 def _qos(channel: Channel) -> list[dict[str, Any]]:

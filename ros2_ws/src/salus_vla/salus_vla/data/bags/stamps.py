@@ -49,7 +49,7 @@ class StampLayout:
 
 
 def stamp_layout(types: Typesdict, name: str) -> StampLayout | None:
-    """Where messages of type `name` carry their stamp; None for a type without one (std_msgs/Bool).
+    """Where messages of type `name` carry their stamp; None for a type without one.
 
     Args:
         types: fields of the type and of all that it uses.

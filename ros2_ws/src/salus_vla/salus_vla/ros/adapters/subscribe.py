@@ -70,20 +70,20 @@ def subscribe(
         callback: called with each message, in order; one on which it raises a MessageError is refused. Any other error
             is not the message's, and ends the node.
         keep_all: lose no message while the node is busy; otherwise the contract's queue, whose newest messages count.
-        raw: give serialized messages as bytes, and the wall time of their publisher at which they were published [ns].
-            Only those of latched topics, which their reader decodes, are checked.
+        raw: give serialized messages as bytes, and the message itself for latched topics, None for others, which are
+            neither read nor checked.
         checked: refuse what `messages.check` refuses; without, the callback judges everything that can be read.
     """
     refusals = _REFUSALS.setdefault(node, Refusals())
     read = not raw or topic.qos.latched
 
-    def take(cdr: bytes, info: Mapping[str, Any]) -> None:
+    def take(cdr: bytes, _: Mapping[str, Any]) -> None:
         try:
             message = messages.deserialized(topic, cdr) if read else None
             if checked and read:
                 messages.check(topic, message)
             if raw:
-                callback(cdr, info["source_timestamp"])
+                callback(cdr, message)
             else:
                 callback(message)
         except MessageError as error:

@@ -140,17 +140,6 @@ class Graph:
             self.peers.forget(self.supervisor.lost.removeprefix("/"))
         raise GraphError(stop.reason, stop.detail)
 
-    def count(self, role: str, key: str) -> int:
-        """A fact that is a number from 0 on; 0 without it.
-
-        Raises:
-            GraphError: it is something else.
-        """
-        text = self.supervisor.fact(role, key, "0")
-        if not (text.isascii() and text.isdecimal() and len(text) < 10):
-            raise GraphError(Status.REASON_NO_EPISODE, f"{role} says {key}={text!r}, expected a number")
-        return int(text)
-
     def _on_status(self, message: Status) -> None:
         facts = {item.key: item.value for item in message.facts}
         report = NodeReport(message.role, NodeState(message.state), message.reason, message.detail, facts)

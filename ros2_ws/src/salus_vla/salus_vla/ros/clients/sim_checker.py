@@ -80,7 +80,6 @@ class SimChecker:
         pictures, lenses, poses = hears.pictures, hears.lenses, hears.poses
         hears.forget()  # begins new containers
         self._heard = frozenset(counts)
-        clock = stamps.get(contract.CLOCK.name) or [0]
         hears.spin(DISCOVERY_S, self._everything_known)
         publishers, readers, services = hears.publishers(), hears.command_readers(), hears.services()
         (seed, pose), *others = RESETS
@@ -100,8 +99,6 @@ class SimChecker:
             command_readers=readers,
             services=services,
             installed=hears.installed,
-            window_ns=max(clock) - min(clock),
-            counts=counts,
             stamps=stamps,
             all_stamps=hears.all_stamps,
             joints=joints,
@@ -166,7 +163,6 @@ class SimChecker:
         expected = [e for e in ENTITIES if contract.pose_topic(e).name in self._heard]
         hears.spin(_LIMIT_S, lambda: _find(hears.joints, near) and all(_find(hears.poses[e], near) for e in expected))
         joints, poses = _find(hears.joints, near), {e: _find(hears.poses[e], near) for e in ENTITIES}
-        hears.flags.clear()
         self._answer = self._idle()
         if joints is not None:  # nobody answered that frame yet; it waits in lockstep
             self._answer_frame(joints)
@@ -182,7 +178,6 @@ class SimChecker:
             later=hears.joints[-1] if hears.joints else None,
             poses={entity: pose for entity, pose in poses.items() if pose is not None},
             contacts=_find(hears.contacts, near),
-            flags=dict(hears.flags),
         )
 
     # -- arm and cameras -----------------------------------------------------------------------------------------------

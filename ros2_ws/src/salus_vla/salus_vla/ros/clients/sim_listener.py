@@ -31,7 +31,6 @@ class SimListener(Connection):
         all_stamps: the same since the beginning.
         counts: topic -> messages since the last `forget`.
         joints, pictures, lenses, poses, contacts: messages since the last `forget`.
-        flags: topic -> newest value of a Bool.
         pixels: camera -> stamp and pixels of the newest image that could be read.
         on_joints: called with each message on /joint_states.
     """
@@ -41,14 +40,13 @@ class SimListener(Connection):
         super().__init__(name)
         self.on_joints: Callable[[Joints], None] = lambda _: None
         self.all_stamps: dict[str, list[int]] = {}
-        self.flags: dict[str, bool] = {}
         self.pixels: dict[str, tuple[int, ImageArray]] = {}
         self.newest: dict[str, int] = {}
         self.forget()
         self.installed = frozenset(topic.name for topic in SIMULATOR_TOPICS if self._subscribe(topic))
 
     def forget(self) -> None:
-        """Drops what was received; the newest stamps, flags and pixels stay."""
+        """Drops what was received; the newest stamps and pixels stay."""
         self.stamps: dict[str, list[int]] = {name: [] for name in self.all_stamps}
         self.counts: dict[str, int] = {}
         self.joints: list[Joints] = []
@@ -89,8 +87,6 @@ class SimListener(Connection):
             contract.JOINT_STATES.name: self._take_joints,
             contract.CONTACT.name: lambda message: self.contacts.append(_touched(message)),
         }
-        for flag in (contract.GRASPED.name, contract.CUBE_IN_BIN.name):
-            takes[flag] = partial(self._take_flag, flag)
         for entity in ENTITIES:
             takes[contract.pose_topic(entity).name] = partial(self._take_pose, entity)
         for camera in CAMERAS:
@@ -123,9 +119,6 @@ class SimListener(Connection):
         )
         self.joints.append(joints)
         self.on_joints(joints)
-
-    def _take_flag(self, topic: str, message: Any) -> None:
-        self.flags[topic] = message.data
 
     def _take_pose(self, entity: str, message: Any) -> None:
         self.poses[entity].append(_placed(message))

@@ -30,7 +30,7 @@ from salus_vla import contract
 from salus_vla.config.scene import Scene
 from salus_vla.contract import ENTITIES, FRAME_HZ
 from salus_vla.contract.outcomes import Outcome
-from salus_vla.episode.course import EpisodeCourse, episodes_left
+from salus_vla.episode.course import EpisodeCourse
 from salus_vla.health.meters import Level, Part, RateMeter
 from salus_vla.health.supervision import LEASE_S, FirstCause, Stop
 from salus_vla.ros.adapters import messages
@@ -120,12 +120,9 @@ class EpisodeRunner:
             self._status.say(Status.STARTING, detail="bringing the other nodes up", stamp_ns=self._sim_ns)
             graph.peers.bring_up(p.appear_timeout_s, p.startup_timeout_s)
             self._wait_for_graph()
-            first = graph.count("recorder", "next_episode")
-            self._run_id = graph.supervisor.fact("recorder", "run_id", "")
             self._status.say(Status.RUNNING, stamp_ns=self._sim_ns)
-            for number in episodes_left(first, graph.count("recorder", "completed"), p.episodes):
-                self._wait_for_rest()
-                self._run_episode(number)
+            while self._run_episode():
+                pass
         except DeactivatedError as error:
             self._ending = True
             self._abort(error)
@@ -147,24 +144,31 @@ class EpisodeRunner:
         self._drain()
         return 0
 
-    def _run_episode(self, number: int) -> None:
+    def _run_episode(self) -> bool:
+        """The next episode; False when the run has all of them."""
         p = self._parameters
-        seed = p.seed + number
-        start = StartRecording.Request(
-            run_id=self._run_id, episode=number, seed=seed, task=p.task, policy_source=p.policy
-        )
+        start = StartRecording.Request(wanted=p.episodes, first_seed=p.seed, task=p.task, policy_source=p.policy)
+        self._wait_for_rest()
         self._wait_until_alone()
-        self._graph.checked(contract.RECORDER_START, start, Status.REASON_RECORDING_FAILED)
-        start_ns = self._reset(seed)
+        made = self._graph.checked(contract.RECORDER_START, start, Status.REASON_RECORDING_FAILED)
+        if made.complete:
+            return False
+        start_ns = self._reset(made.seed)
         self._course.begin(start_ns, time.monotonic())
         self._cause = FirstCause()
         self._graph.supervisor.begin_episode(time.monotonic())
         self._running = Episode(
-            run_id=self._run_id, episode=number, seed=seed, task=p.task, policy_source=p.policy, outcome=Episode.RUNNING
+            run_id=made.run_id,
+            episode=made.episode,
+            seed=made.seed,
+            task=p.task,
+            policy_source=p.policy,
+            outcome=Episode.RUNNING,
         )
         self._publish(Episode.STARTED, start_ns)
         self._graph.spin(self._episode_is_over, None)
         self._finish(None)
+        return True
 
     def _episode_is_over(self) -> bool:
         """Feeds the task with the frames that came; true at the terminal observation."""
@@ -199,15 +203,7 @@ class EpisodeRunner:
         episode.detail = end.detail
         self._publish(Episode.ENDED, end.end_ns)
         self._running = None
-        request = StopRecording.Request(
-            end_stamp=messages.to_time(end.end_ns),
-            outcome=int(end.outcome),
-            event_stamp=episode.event_stamp,
-            decisions=episode.decisions,
-            detail=end.detail,
-            run_id=episode.run_id,
-            episode=episode.episode,
-        )
+        request = StopRecording.Request(run_id=episode.run_id, episode=episode.episode)
         if self._graph.supervisor.is_lost("recorder"):
             return  # its bag stays open; `salus bag recover` closes it
         answer = self._graph.checked(contract.RECORDER_STOP, request, Status.REASON_RECORDING_FAILED)

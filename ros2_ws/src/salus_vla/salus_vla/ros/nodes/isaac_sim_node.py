@@ -27,6 +27,7 @@ from salus_vla import contract
 from salus_vla.config.parameters import parameter
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS, Topic
+from salus_vla.contract.bodies import CUBE
 from salus_vla.contract.errors import SimulatorError
 from salus_vla.contract.messages import to_ns
 from salus_vla.health.meters import RateMeter
@@ -43,7 +44,7 @@ from salus_vla.simulation.isaac.host.scene_spec_builder import Planner
 from salus_vla.simulation.isaac.isaac_environment import isaac_environment
 from salus_vla.simulation.isaac.scene_spec import as_json
 
-_FIRST = (contract.CLOCK, contract.JOINT_STATES, *map(contract.image_topic, CAMERAS), contract.CUBE_IN_BIN)
+_FIRST = (contract.CLOCK, contract.JOINT_STATES, *map(contract.image_topic, CAMERAS), contract.pose_topic(CUBE))
 _SPIN_S = 0.2
 _END_S = 4.0  # less than the runner waits before it ends this process, which could then not end Isaac Sim
 

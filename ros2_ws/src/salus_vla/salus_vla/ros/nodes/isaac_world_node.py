@@ -13,7 +13,6 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, JointState
-from std_msgs.msg import Bool
 
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, ENTITIES
@@ -61,7 +60,7 @@ class IsaacWorldNode:
         self._channel = channel
         self._stop = stop
         self.node = rclpy.create_node(NODE)
-        topics = (contract.GRASPED, contract.CUBE_IN_BIN, contract.CONTACT, *map(contract.pose_topic, ENTITIES))
+        topics = (contract.CONTACT, *map(contract.pose_topic, ENTITIES))
         self._publishers = {
             topic.name: self.node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
             for topic in topics
@@ -150,9 +149,6 @@ class IsaacWorldNode:
             self._send(contract.pose_topic(entity).name, messages.pose_stamped(frame.stamp_ns, pose))
         if frame.contacts:
             self._send(contract.CONTACT.name, messages.contact_array(frame.stamp_ns, frame.contacts))
-        if frame.camera_due:
-            self._send(contract.GRASPED.name, Bool(data=frame.grasped))
-            self._send(contract.CUBE_IN_BIN.name, Bool(data=frame.cube_in_bin))
 
     def _send(self, topic: str, message: Any) -> None:
         self._publishers[topic].publish(message)

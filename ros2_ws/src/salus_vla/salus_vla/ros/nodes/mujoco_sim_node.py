@@ -13,7 +13,6 @@ from typing import Any
 from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Bool
 
 from salus_vla import contract
 from salus_vla.config.scene import load_scene
@@ -149,8 +148,6 @@ class MujocoSimNode:
             self._send(contract.CONTACT, messages.contact_array(frame.stamp_ns, frame.contacts))
         self._transforms.publish(frame.stamp_ns, self._simulator)
         if frame.camera_due:
-            self._send(contract.GRASPED, Bool(data=frame.grasped))
-            self._send(contract.CUBE_IN_BIN, Bool(data=frame.cube_in_bin))
             self._publish_cameras(frame)
 
     def _publish_cameras(self, frame: Frame) -> None:

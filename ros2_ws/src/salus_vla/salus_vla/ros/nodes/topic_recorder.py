@@ -6,35 +6,36 @@ All bookkeeping is `recording.EpisodeRecorder`'s.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.executors import Executor
 from rclpy.node import Node
-from rclpy.serialization import deserialize_message
 from rclpy.task import Future
 
-from salus_msgs.msg import Episode, Status
+from salus_msgs.msg import Status
 from salus_msgs.srv import StartRecording, StopRecording
 from salus_vla import contract
 from salus_vla.contract import Source, Topic
 from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.messages import EpisodeEvent, EventKind
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.bag_writer import WriterOptions
-from salus_vla.data.bags.episode_recorder import EpisodeRecorder, State
+from salus_vla.data.bags.episode_recorder import EpisodeRecorder, FinishedEpisode, State
 from salus_vla.data.bags.message_types import MessageTypes
-from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
+from salus_vla.data.bags.open_episode import EpisodeMeta
 from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.provenance import machine_facts
 from salus_vla.data.bags.run_folder import RunFolder
 from salus_vla.health.meters import LatencyMeter, Part, RateMeter, disk
 from salus_vla.health.publishers import SOLE
-from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.lifecycle import destroy
 from salus_vla.ros.adapters.publisher_watch import PublisherWatch
 from salus_vla.ros.adapters.qos_profiles import interface_class
@@ -81,8 +82,9 @@ class TopicRecorder:
             self._run.close()
             raise
         self._publishers = PublisherWatch(node, SOLE)
-        self._closing: Future | None = None
-        self._deadline = 0.0
+        self._waiting: Future | None = None  # for the end of the episode that is recorded
+        self._deadline = math.inf  # wall time at which that is not waited for any longer
+        self._finished: FinishedEpisode | None = None  # the last one
         self._messages = self._bytes = 0
         self._writing = LatencyMeter(keep=5000)
         # Two reports: a turn takes all that waits on one topic, so the clock may be ahead of the others at a report.
@@ -128,8 +130,8 @@ class TopicRecorder:
     def tick(self) -> None:
         """Called again and again: closes a bag whose last messages do not come, and gives diagnostics."""
         # Wall time, not sim time: it must also end when the simulator stands still.
-        if self._closing is not None and time.monotonic() > self._deadline:
-            self._close_episode()
+        if time.monotonic() > self._deadline:
+            self._give_up_waiting()
         if self._publishers.look():
             self._on_publishers()
         self._status.diagnose(self._recorder.sim_time_ns or 0, self._diagnostics)
@@ -148,13 +150,11 @@ class TopicRecorder:
         recorder = self._recorder
         if recorder.state is State.RECORDING:
             recorder.stop_now(detail)
-        if recorder.state is not State.STOPPING:
-            recorder.abandon()
-        elif self._closing is not None:
+        if recorder.state is State.STOPPING:
             self._close_episode()
         else:
-            recorder.close()
-        self._tell_run()
+            recorder.abandon()
+            self._answer(RecordingError(detail))
 
     def _episode_node_gone(self) -> str:
         """Names the episode node where it has ended before; only on the same machine is that known."""
@@ -164,15 +164,7 @@ class TopicRecorder:
         return f"; {facts.get('node', 'the episode node')} had ended" if gone else ""
 
     def _tell_run(self) -> None:
-        completed = sum(entry.outcome != Outcome.ABORTED.name for entry in self._run.episodes)
-        self._status.add_facts(
-            {
-                "run_id": self._run.run_id,
-                "path": str(self._run.path),
-                "next_episode": str(self._run.next_episode),
-                "completed": str(completed),
-            }
-        )
+        self._status.add_facts({"run_id": self._run.run_id, "path": str(self._run.path)})
 
     def _say_idle(self, detail: str) -> None:
         state = Status.STARTING if self._unheard else Status.READY
@@ -180,7 +172,7 @@ class TopicRecorder:
 
     # -- messages ------------------------------------------------------------------------------------------------------
 
-    def _on_message(self, topic: Topic, cdr: bytes, sent_ns: int) -> None:
+    def _on_message(self, topic: Topic, cdr: bytes, message: Any) -> None:
         self._messages += 1
         self._bytes += len(cdr)
         if topic.name in self._unheard:
@@ -188,14 +180,15 @@ class TopicRecorder:
             if not self._unheard and self._active:
                 self._say_idle("")
         if topic.name == contract.STATUS_TOPIC.name:
-            self._on_status(cdr)
+            self._facts[message.role] = {item.key: item.value for item in message.facts}  # provenance of the next bags
+        event = EpisodeEvent.of(message) if topic.name == contract.EPISODE.name else None
         began = time.perf_counter()
         try:
-            self._recorder.on_message(topic.name, cdr, time.time_ns(), sent_ns)
+            self._recorder.on_message(topic.name, cdr, time.time_ns(), event)
             self._writing.add((time.perf_counter() - began) * 1e3)
-            if topic.name == contract.EPISODE.name:
-                self._on_episode(cdr)
-            if self._closing is not None and self._recorder.ready_to_close():
+            if event is not None:
+                self._on_event(event)
+            if self._recorder.state is State.STOPPING and self._recorder.ready_to_close():
                 self._close_episode()
         except RecordingError as error:
             self._fail(error)
@@ -204,93 +197,106 @@ class TopicRecorder:
         if topic.name == contract.CLOCK.name:
             self._status.diagnose(self._recorder.sim_time_ns or 0, self._diagnostics)
 
-    def _on_status(self, cdr: bytes) -> None:
-        """Facts of the other nodes become the provenance of the next bags."""
-        status = deserialize_message(cdr, Status)
-        self._facts[status.role] = {item.key: item.value for item in status.facts}
-
-    def _on_episode(self, cdr: bytes) -> None:
-        episode = deserialize_message(cdr, Episode)
-        if episode.kind == Episode.STARTED and self._recorder.state is State.BUFFERING:
-            self._recorder.begin(messages.to_ns(episode.header.stamp))
+    def _on_event(self, event: EpisodeEvent) -> None:
+        recorder = self._recorder
+        if event.kind is EventKind.STARTED and recorder.state is State.BUFFERING:
+            recorder.begin(event.stamp_ns)
+        ours = (event.run_id, event.episode) == (self._run.run_id, recorder.number)
+        if ours and event.kind is EventKind.ENDED and recorder.state is State.RECORDING:
+            recorder.stop_now("")
+            self._deadline = time.monotonic() + self._parameters.close_timeout_s
 
     # -- services ------------------------------------------------------------------------------------------------------
 
     def _on_start(self, request: StartRecording.Request, response: StartRecording.Response) -> StartRecording.Response:
         facts = {f"{role}.{key}": value for role, pairs in self._facts.items() for key, value in pairs.items()}
-        meta = EpisodeMeta(request.episode, request.seed, request.task, request.policy_source)
+        completed = sum(entry.outcome != Outcome.ABORTED.name for entry in self._run.episodes)
+        number = self._run.next_episode
+        meta = EpisodeMeta(number, request.first_seed + number, request.task, request.policy_source)
         try:
             if not self._active:
                 raise RecordingError("the recorder is not active: it was deactivated by a lifecycle transition")
             self._publishers.look(now=True)
             if self._publishers.fault:
                 raise RecordingError(self._publishers.fault)
-            if request.run_id != self._run.run_id:
-                raise RecordingError(f"asked for run '{request.run_id}', this recorder writes '{self._run.run_id}'")
-            response.path = str(self._recorder.start(meta, {**self._run.record.provenance, **facts}))
+            response.complete = completed >= request.wanted
+            if not response.complete:
+                response.path = str(self._recorder.start(meta, {**self._run.record.provenance, **facts}))
         except RecordingError as error:
             response.success, response.message = False, str(error)
             return response
         response.success = True
-        self._status.say(Status.RUNNING, stamp_ns=self._recorder.sim_time_ns or 0)
+        if not response.complete:
+            response.run_id, response.episode, response.seed = self._run.run_id, meta.number, meta.seed
+            self._status.say(Status.RUNNING, stamp_ns=self._recorder.sim_time_ns or 0)
         return response
 
     async def _on_stop(
         self, request: StopRecording.Request, response: StopRecording.Response
     ) -> StopRecording.Response:
-        event_ns = messages.to_ns(request.event_stamp)
+        last = self._finished.entry.number if self._finished is not None else None
+        recording = self._recorder.number
         try:
-            if (request.run_id, request.episode) != (self._run.run_id, self._recorder.number):
+            if request.run_id != self._run.run_id or request.episode not in (last, recording):
                 raise RecordingError(
                     f"asked to stop episode {request.episode} of run '{request.run_id}', this recorder records "
-                    f"{'nothing' if self._recorder.number is None else f'episode {self._recorder.number}'} of run "
-                    f"'{self._run.run_id}'"
+                    f"{'nothing' if recording is None else f'episode {recording}'} of run '{self._run.run_id}'"
                 )
-            end = EpisodeEnd(
-                messages.to_ns(request.end_stamp),
-                outcome_name(request.outcome),
-                event_ns or None,
-                request.decisions,
-                request.detail,
-            )
-            self._recorder.stop(end)
-            self._closing = Future(executor=self._executor)
-            self._deadline = time.monotonic() + self._parameters.close_timeout_s
-            closing = self._closing
-            if self._recorder.ready_to_close():
-                self._close_episode()
-            finished = await closing
+            if request.episode == recording:
+                self._waiting = Future(executor=self._executor)
+                if self._recorder.state is not State.STOPPING:  # its ENDED is still on the way
+                    self._deadline = time.monotonic() + self._parameters.close_timeout_s
+                await self._waiting
+            assert self._finished is not None
         except RecordingError as error:
             response.success, response.message = False, str(error)
             return response
         response.success = True
-        response.path, response.gaps = str(finished.path), finished.audit.gaps
+        response.path, response.gaps = str(self._finished.path), self._finished.audit.gaps
         return response
 
+    def _give_up_waiting(self) -> None:
+        """What was waited for did not come in time: the last messages of an episode, or its ENDED."""
+        self._deadline = math.inf
+        recorder = self._recorder
+        if recorder.state is State.STOPPING:
+            self._close_episode()
+        elif recorder.number is not None:
+            self._answer(
+                RecordingError(
+                    f"episode {recorder.number}: no ENDED on {contract.EPISODE.name} within "
+                    f"{self._parameters.close_timeout_s:g} s"
+                )
+            )
+
     def _close_episode(self) -> None:
-        closing, self._closing = self._closing, None
-        assert closing is not None
+        self._deadline = math.inf
         try:
             waiting = self._recorder.waiting_for()
-            finished = self._recorder.close()
+            self._finished = self._recorder.close()
         except RecordingError as error:
-            closing.set_exception(error)
+            self._fail(error)
             return
         if waiting:
             self._node.get_logger().warning(
-                f"{finished.path.name}: closed after {self._parameters.close_timeout_s:g} s without the last messages "
-                f"of {', '.join(waiting)}"
+                f"{self._finished.path.name}: closed after {self._parameters.close_timeout_s:g} s without the last "
+                f"messages of {', '.join(waiting)}"
             )
-        self._tell_run()
         if self._active:
             self._say_idle("")
-        closing.set_result(finished)
+        self._answer(None)
+
+    def _answer(self, error: RecordingError | None) -> None:
+        """To whoever waits for the end of the episode."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None and error is not None:
+            waiting.set_exception(error)
+        elif waiting is not None:
+            waiting.set_result(None)
 
     def _fail(self, error: RecordingError) -> None:
         self._status.say(Status.FAILED, Status.REASON_RECORDING_FAILED, str(error), self._recorder.sim_time_ns or 0)
-        if self._closing is not None:
-            closing, self._closing = self._closing, None
-            closing.set_exception(error)
+        self._answer(error)
 
     def _diagnostics(self) -> list[Part]:
         now_ns = self._recorder.sim_time_ns or 0
@@ -325,19 +331,6 @@ def open_run(p: RecorderParameters, made: Path | None = None) -> RunFolder:
     except (ValueError, AttributeError) as error:
         raise RecordingError(f"parameter 'arguments' is no JSON object: {p.arguments!r}") from error
     return RunFolder.create(out, run_id, provenance=machine_facts(), arguments=arguments)
-
-
-def outcome_name(number: int) -> str:
-    """Name of an outcome's number in salus_msgs/msg/Episode.
-
-    Raises:
-        RecordingError: no outcome has it.
-    """
-    try:
-        return Outcome(number).name
-    except ValueError as error:
-        known = ", ".join(f"{outcome.value} {outcome.name}" for outcome in Outcome)
-        raise RecordingError(f"outcome is {number}, expected one of {known}") from error
 
 
 def judged(topic: Topic) -> bool:

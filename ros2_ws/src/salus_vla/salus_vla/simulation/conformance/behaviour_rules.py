@@ -8,7 +8,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from salus_vla import contract
 from salus_vla.config.scene import Scene
 from salus_vla.contract import CAMERAS, JOINTS, WORLD_FRAME
 from salus_vla.contract.bodies import CUBE, TABLE
@@ -84,12 +83,6 @@ def truth_verdicts(seen: Observed, scene: Scene) -> Iterator[Verdict]:
         else NOTHING,
         bool(forces) and len(heavy) == len(forces) and frames == {WORLD_FRAME},
     )
-    for topic in (contract.GRASPED, contract.CUBE_IN_BIN):
-        flags = [reset.flags.get(topic.name) for reset in seen.resets]
-        said = f"{sum(flag is False for flag in flags)} of {len(flags)} resets"
-        yield Verdict(
-            f"{topic.name} after a reset", "False", said, bool(flags) and all(flag is False for flag in flags)
-        )
 
 
 def command_verdicts(seen: Observed, scene: Scene) -> Iterator[Verdict]:

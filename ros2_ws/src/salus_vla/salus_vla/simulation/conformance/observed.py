@@ -93,7 +93,6 @@ class ResetSeen:
         later: joints some frames later, in which nothing was commanded.
         poses: of the entities in the frame with that stamp.
         contacts: of the frame with that stamp; None when nothing came.
-        flags: newest `grasped` and `cube_in_bin` some frames later, by topic.
     """
 
     seed: int
@@ -106,7 +105,6 @@ class ResetSeen:
     later: Joints | None
     poses: Mapping[str, Placed]
     contacts: Touched | None
-    flags: Mapping[str, bool]
 
 
 @dataclass(frozen=True)
@@ -127,9 +125,8 @@ class Observed:
         command_readers: subscribers of /joint_command.
         services: name -> types.
         installed: names of the contract's topics whose type could be received here.
-        window_ns: length of the first listening, in which nothing was commanded or reset [ns of sim time].
-        counts: topic -> messages in it.
-        stamps: topic -> stamps in it, in order of arrival, for types that have one [ns].
+        stamps: topic -> stamps of the first listening, in which nothing was commanded or reset, in order of arrival
+            [ns].
         all_stamps: the same from the first to the last message, resets included [ns].
         joints, pictures, lenses, poses: messages of the first listening, the latter by camera and entity.
         resets: in order.
@@ -144,8 +141,6 @@ class Observed:
     command_readers: tuple[Endpoint, ...]
     services: Mapping[str, tuple[str, ...]]
     installed: frozenset[str]
-    window_ns: int
-    counts: Mapping[str, int]
     stamps: Mapping[str, Sequence[int]]
     all_stamps: Mapping[str, Sequence[int]]
     joints: Sequence[Joints]

@@ -104,8 +104,6 @@ class Plan:
         frames: camera -> pose of its optical frame.
         sun: pose of the directional light, which shines along -z.
         ambient, directional: strengths of the scene's lights, 0 to 1.
-        bin_outer, bin_wall: of the bin's hollow [m].
-        grasp_force: on both fingers [N].
     """
 
     version: str
@@ -128,9 +126,6 @@ class Plan:
     sun: Numbers
     ambient: float
     directional: float
-    bin_outer: Numbers
-    bin_wall: float
-    grasp_force: float
 
     @property
     def frame_dt_ns(self) -> int:

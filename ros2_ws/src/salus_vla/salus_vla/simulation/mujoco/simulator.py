@@ -15,7 +15,7 @@ import numpy as np
 from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.config.scene import Scene
 from salus_vla.contract import CAMERAS, ENTITIES, JOINTS
-from salus_vla.contract.bodies import BIN, CUBE, FINGER_BODIES
+from salus_vla.contract.bodies import BIN, CUBE
 from salus_vla.contract.errors import SimulatorError
 from salus_vla.contract.joint_command import read_command
 from salus_vla.contract.types import FloatArray, Frame, ImageArray, Pose
@@ -159,7 +159,6 @@ class Simulator:
     def _observe(self) -> Frame:
         contacts = self._contacts.end_frame()
         poses = {name: self._pose(body) for name, body in self._entities}
-        held = [self._contacts.forces.get((min(finger, CUBE), max(finger, CUBE)), 0.0) for finger in FINGER_BODIES]
         return Frame(
             stamp_ns=self._stamp_ns,
             camera_due=self._frames_since_reset % self.scene.rates.frames_per_decision == 0,
@@ -168,8 +167,6 @@ class Simulator:
             joint_effort=_rounded(self.data.actuator_force[self._actuators]),
             poses=poses,
             contacts=contacts,
-            grasped=min(held) >= self.scene.outcomes.grasp_force,
-            cube_in_bin=self.scene.objects.blue_bin.contains(poses[BIN], poses[CUBE].position),
         )
 
     # -- what there is to see ------------------------------------------------------------------------------------------

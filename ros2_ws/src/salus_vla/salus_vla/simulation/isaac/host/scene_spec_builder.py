@@ -59,9 +59,6 @@ class Planner:
             sun=numbers_of(sun.pose()),
             ambient=light.headlight_ambient + light.headlight_diffuse,
             directional=light.directional_diffuse,
-            bin_outer=scene.objects.blue_bin.outer,
-            bin_wall=scene.objects.blue_bin.wall,
-            grasp_force=scene.outcomes.grasp_force,
         )
 
     def draw(self, seed: int, poses: Mapping[str, Pose]) -> Draw:

@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from salus_vla.contract import ENTITIES
-from salus_vla.contract.bodies import BIN, CUBE, FINGER_BODIES
 from salus_vla.contract.errors import SimulatorError
-from salus_vla.contract.geometry import in_hollow
 from salus_vla.contract.joint_command import read_command
 from salus_vla.contract.types import Contact, Pose
 from salus_vla.simulation.contact_changes import ContactChanges, PairForces
@@ -48,8 +46,6 @@ class GroundTruth:
     camera_due: bool
     poses: Mapping[str, Pose]
     contacts: tuple[Contact, ...]
-    grasped: bool
-    cube_in_bin: bool
 
 
 class World:
@@ -81,14 +77,11 @@ class World:
         self._stamp_ns = stamp_ns
         self._forces = forces = self._stage.end_frame()
         poses = self._stage.poses(ENTITIES)
-        held = [forces.get((min(finger, CUBE), max(finger, CUBE)), 0.0) for finger in FINGER_BODIES]
         return GroundTruth(
             stamp_ns=stamp_ns,
             camera_due=self._number(stamp_ns) % self._plan.frames_per_decision == self._phase,
             poses=poses,
             contacts=self._changes.update(forces),
-            grasped=min(held) >= self._plan.grasp_force,
-            cube_in_bin=in_hollow(self._plan.bin_outer, self._plan.bin_wall, poses[BIN], poses[CUBE].position),
         )
 
     def begin(self, draw: Draw) -> None:
