@@ -23,8 +23,9 @@ from episodes import (
     recording,
     write_bag,
 )
-from salus_vla.contract import CLOCK, (
+from salus_vla.contract import (
     CAMERAS,
+    CLOCK,
     EPISODE,
     JOINT_STATES,
     JOINTS,
@@ -36,7 +37,7 @@ from salus_vla.contract.errors import RecordingError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import Observation
 from salus_vla.data.bags.recorded_observations import RecordedEpisode, read_episode, read_observations
-from samples import clock, cdr, episode, make
+from samples import clock, episode
 
 Content = list[tuple[Topic, bytes]]
 
