@@ -150,8 +150,10 @@ class TopicRecorder:
         recorder = self._recorder
         if recorder.state is State.RECORDING:
             recorder.stop_now(detail)
+        self._deadline = math.inf
         if recorder.state is State.STOPPING:
-            self._close_episode()
+            self._finished = recorder.close()
+            self._answer(None)
         else:
             recorder.abandon()
             self._answer(RecordingError(detail))
