@@ -24,7 +24,7 @@ from salus_vla.health.meters import Level
 from salus_vla.health.refusals import Refusals
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.image_messages import to_array
-from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.adapters.subscribe import refused_messages, subscribe
 from salus_vla.ros.nodes.command_gate_node import _measured
 
@@ -158,7 +158,7 @@ class Listener:
         self.node.get_logger = lambda: self  # type: ignore[assignment,method-assign,return-value]
         subscribe(self.node, topic, callback, **options)
         self._publisher = self.node.create_publisher(
-            type(good_message(topic)), topic.name, profile(topic.qos, depth=50)
+            type(good_message(topic)), topic.name, qos_profile(topic.qos, depth=50)
         )
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)

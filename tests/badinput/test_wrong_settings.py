@@ -93,7 +93,7 @@ def test_there_are_parameters_for_every_section_of_the_shipped_file() -> None:
         ("{episode: {ros__parameters: {seed: 1}, sed: 2}}", "episode.sed: Extra inputs are not permitted"),
         ("{episode: {ros__parameters: [seed]}}", "episode.ros__parameters: Input should be a valid dictionary"),
         ("{robot: {episode: {ros__parameters: {seed: 1}}}}", "robot.ros__parameters: Field required"),
-        ("{episode: {ros__parameters: {}}, episode: {ros__parameters: {}}}", "'episode' stands there twice"),
+        ("{episode: {ros__parameters: {}}, episode: {ros__parameters: {}}}", "'episode' appears twice"),
         ("- episode", "(top level)"),
         ("", "(top level)"),
         ("episode: {ros__parameters: {seed: 1}\n", "is not valid YAML"),
@@ -193,5 +193,5 @@ def test_a_key_twice_is_refused_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / CONTRACT_FILE
     content = (config_dir() / CONTRACT_FILE).read_text(encoding="utf-8")
     path.write_text(f"{content}\nrates: {{}}\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=rf"{content.count(chr(10)) + 2}: the key 'rates' stands there twice"):
+    with pytest.raises(ConfigError, match=rf"{content.count(chr(10)) + 2}: the key 'rates' appears twice"):
         load_scene(path)

@@ -22,7 +22,7 @@ from salus_vla.config.scene_types import Area
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import ConfigError, SalusError, SimulatorError
 from salus_vla.contract.types import Pose
-from salus_vla.simulation.variation import Variation, draw_cube_pose, draw_variation
+from salus_vla.simulation.variation import Variation, sample_cube_pose, sample_variation
 
 SCENE = load_scene()
 NAMES = ("eval", "train", "far_cube", "dark", "camera_moved", "slippery", "heavy", "distractor", "other_color")
@@ -61,11 +61,11 @@ def with_profile(profile: object, name: str = "mine") -> dict[str, Any]:
 
 
 def drawn(profile: Profile, seed: int) -> Variation:
-    return draw_variation(SCENE, profile, seed, poses_of(profile, seed))
+    return sample_variation(SCENE, profile, seed, poses_of(profile, seed))
 
 
 def poses_of(profile: Profile, seed: int) -> dict[str, Pose]:
-    return {"red_cube": draw_cube_pose(SCENE, profile, seed), "blue_bin": SCENE.objects.blue_bin.pose()}
+    return {"red_cube": sample_cube_pose(SCENE, profile, seed), "blue_bin": SCENE.objects.blue_bin.pose()}
 
 
 def inside(area: Area, point: np.ndarray) -> bool:
@@ -182,7 +182,7 @@ def test_eval_draws_the_poses_that_seeds_had_before_profiles() -> None:
     for seed in SEEDS:
         random = np.random.default_rng(seed)
         x, y, yaw = (random.uniform(*limits) for limits in (spawn.x, spawn.y, spawn.yaw_deg))
-        pose = draw_cube_pose(SCENE, Profile(), seed)
+        pose = sample_cube_pose(SCENE, Profile(), seed)
         half = np.radians(yaw) / 2.0
         np.testing.assert_array_equal(pose.position, [x, y, 0.025])
         np.testing.assert_array_equal(pose.quaternion, [0.0, 0.0, np.sin(half), np.cos(half)])
@@ -191,7 +191,7 @@ def test_eval_draws_the_poses_that_seeds_had_before_profiles() -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "far_cube"])
 def test_a_profile_without_areas_keeps_the_poses(name: str) -> None:
     for seed in range(20):
-        own, expected = draw_cube_pose(SCENE, SCENE.profile(name), seed), draw_cube_pose(SCENE, Profile(), seed)
+        own, expected = sample_cube_pose(SCENE, SCENE.profile(name), seed), sample_cube_pose(SCENE, Profile(), seed)
         np.testing.assert_array_equal(own.position, expected.position)
         np.testing.assert_array_equal(own.quaternion, expected.quaternion)
 
@@ -204,7 +204,7 @@ def test_far_cubes_start_outside_of_the_training_area_within_reach_and_off_the_b
     bin_side = SCENE.objects.blue_bin.position[1] + SCENE.objects.blue_bin.outer[1] / 2.0
     counts = [0] * len(areas)
     for seed in SEEDS:
-        position = draw_cube_pose(SCENE, profile, seed).position
+        position = sample_cube_pose(SCENE, profile, seed).position
         assert not inside(usual, position)
         counts = [count + inside(area, position) for count, area in zip(counts, areas, strict=True)]
         assert np.linalg.norm(position[:2]) + half_diagonal < SCENE.outcomes.reach[1]
@@ -267,7 +267,7 @@ def test_distractors_stand_clear_of_everything() -> None:
     corner = np.array(SCENE.objects.blue_bin.outer[:2]) / 2.0
     numbers = set()
     for seed in SEEDS:
-        cube = draw_cube_pose(SCENE, profile, seed).position[:2]
+        cube = sample_cube_pose(SCENE, profile, seed).position[:2]
         placed = drawn(profile, seed).distractors
         numbers.add(len(placed))
         around = [(cube, half_diagonal)]
@@ -298,7 +298,7 @@ def test_distractors_keep_away_from_where_cube_and_bin_were_put() -> None:
         "blue_bin": Pose(np.array([0.55, 0.20, 0.0]), turned),
     }
     for seed in range(50):
-        for item in draw_variation(SCENE, profile, seed, poses).distractors:
+        for item in sample_variation(SCENE, profile, seed, poses).distractors:
             offset = item.pose.position[:2] - [0.55, 0.20]
             along = np.array([[1.0, 1.0], [-1.0, 1.0]]) @ offset / np.sqrt(2.0)
             assert np.abs(along).max() > 0.12 + 0.025

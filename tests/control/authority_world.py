@@ -37,7 +37,7 @@ class ChosenPolicy:
             chunk[:, 1] = 9.0
         return PolicyOutput(chunk[None, None])
 
-    def facts(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         return {}
 
 

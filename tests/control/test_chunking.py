@@ -174,8 +174,8 @@ def test_what_is_meant_is_the_newest_chunk_without_the_fade() -> None:
     plan = manager()
     plan.install(np.zeros((20, 2)), 0, 0, np.zeros(2))
     plan.install(np.ones((20, 2)), 5 * STEP, 7 * STEP, np.zeros(2))
-    assert plan.meant(7 * STEP) is not None
-    np.testing.assert_allclose(plan.meant(7 * STEP), [1.0, 1.0])
+    assert plan.requested(7 * STEP) is not None
+    np.testing.assert_allclose(plan.requested(7 * STEP), [1.0, 1.0])
     np.testing.assert_allclose(at(plan, 7 * STEP), [0.0, 0.0], atol=1e-12)
 
 

@@ -44,7 +44,7 @@ class ScriptedPolicy:
         chunk = self._chunk(decision)
         return PolicyOutput(chunk if chunk.ndim == 4 else chunk[None, None])
 
-    def facts(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         return {}
 
 

@@ -163,7 +163,7 @@ class _Still:
     def predict(self, observation: Observation, decision: int) -> PolicyOutput:
         return PolicyOutput(self.chunk)
 
-    def facts(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         return {}
 
 

@@ -37,7 +37,7 @@ class Moving:
         rows = observation.arm + np.arange(1, 11)[:, None] * self._speed * 0.1
         return PolicyOutput(np.column_stack([rows, np.zeros(10)])[None, None])
 
-    def facts(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         return {}
 
 

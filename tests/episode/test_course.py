@@ -1,4 +1,4 @@
-"""The course of an episode: what is put elsewhere in it, what ends it, and what is said of its end."""
+"""The course of an episode: what is teleported in it, what ends it, and what is said of its end."""
 
 import numpy as np
 from hypothesis import given

@@ -54,7 +54,7 @@ class World:
     def offer(self, position: object, stamp: int | None = None, names: list[str] = NAMES, **more: object):
         stamp = self.stamp if stamp is None else stamp
         values = np.asarray(position, dtype=float).tolist()
-        refused = self.gate.offer(stamp, names, values, **more)
+        refused = self.gate.judge(stamp, names, values, **more)
         if refused is None:
             self._took(OwnCommand(stamp, tuple(values)))
         else:

@@ -77,7 +77,7 @@ def test_stamps() -> None:
 
 def test_nothing_passes_before_joints_were_measured() -> None:
     gate = Gate()
-    assert reason(gate.offer(0, NAMES, HOME.tolist())) is Reason.NO_FRAME
+    assert reason(gate.judge(0, NAMES, HOME.tolist())) is Reason.NO_FRAME
     assert gate.state is State.NO_FRAME
 
 

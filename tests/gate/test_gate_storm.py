@@ -32,7 +32,7 @@ class Sent:
     stamps: list[int] = field(default_factory=list)
     positions: list[tuple[float, ...]] = field(default_factory=list)
     measured: list[np.ndarray] = field(default_factory=list)
-    put_elsewhere: list[bool] = field(default_factory=list)  # since the command before
+    teleported: list[bool] = field(default_factory=list)  # since the command before
 
 
 def violations(sent: Sent) -> list[str]:
@@ -46,9 +46,9 @@ def violations(sent: Sent) -> list[str]:
     stamps = np.array(sent.stamps)
     if (np.diff(stamps) < FRAME / 2).any():
         found.append("more than one command per frame")
-    # A stream may begin anew where the arm was put elsewhere, or after an unanswered frame at rest, and need not. What
+    # A stream may begin anew where the arm was teleported, or after an unanswered frame at rest, and need not. What
     # was sent does not say which, so one of the readings must be inside the limits.
-    choices = [i for i in range(1, len(path)) if sent.put_elsewhere[i] or stamps[i] - stamps[i - 1] > 1.5 * FRAME]
+    choices = [i for i in range(1, len(path)) if sent.teleported[i] or stamps[i] - stamps[i - 1] > 1.5 * FRAME]
     readings, begin = [beginning(sent, 0)], 0
     for end in [*choices, len(path)]:
         followed = [np.vstack([before, path[begin:end]]) for before in readings]
@@ -58,7 +58,7 @@ def violations(sent: Sent) -> list[str]:
             return found + broken[0]
         if end < len(path):
             at_rest = any(np.abs(rows[-1] - rows[-2]).max() <= REST * DT for rows in inside)
-            readings = inside + ([beginning(sent, end)] if at_rest or sent.put_elsewhere[end] else [])
+            readings = inside + ([beginning(sent, end)] if at_rest or sent.teleported[end] else [])
             begin = end
     return found
 
@@ -127,7 +127,7 @@ class Storm:
             self.moved = self.moved or bool(np.abs(put_at - self.pose).max() > 0.0)
             self.pose, self.speed = put_at, np.zeros(9)
         # An arm that was put a little elsewhere and then follows the next command moves further than any arm can, which
-        # is seen as put elsewhere; four frames' way is what late commands may make of it.
+        # is seen as teleported; four frames' way is what late commands may make of it.
         self.moved = self.moved or bool((np.abs(self.pose - self.measured)[:7] > 4 * DT * SPEED[:7]).any())
         # Only what was measured at a frame counts for a beginning.
         self.measured = self.pose
@@ -137,7 +137,7 @@ class Storm:
     def offer(self, position: np.ndarray, stamp: int, names: list[str] = NAMES, **more: bool) -> bool:
         self.offered += 1
         values = position.tolist()
-        refused = self.gate.offer(stamp, names, values, **more)
+        refused = self.gate.judge(stamp, names, values, **more)
         if refused is None:
             by_name = dict(zip(names, values, strict=True))
             self._took(OwnCommand(stamp, tuple(by_name[name] for name in NAMES)))
@@ -152,7 +152,7 @@ class Storm:
         sent.stamps.append(command.stamp_ns)
         sent.positions.append(command.position)
         sent.measured.append(self.measured)
-        sent.put_elsewhere.append(self.moved)
+        sent.teleported.append(self.moved)
         position = np.array(command.position)
         self.speed = (position - self.pose) / DT
         self.pose, self.moved = np.round(position, 4), False
@@ -171,7 +171,7 @@ class Storm:
             else:
                 self.frame(self._somewhere())
                 self.begin()
-                if self.rng.random() < 0.2:  # it was put elsewhere in motion
+                if self.rng.random() < 0.2:  # it was teleported in motion
                     self.speed = self.rng.uniform(-1.0, 1.0, 9)
                     self.frame()
                 continue

@@ -10,7 +10,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from salus_vla.contract import Topic
-from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 
 
 class GraphClient:
@@ -37,12 +37,12 @@ class GraphClient:
 
     def listen_to(self, topic: Topic, callback: Callable[[Any], None], depth: int | None = None) -> Any:
         """Subscribes, with the contract's queue or one of another depth."""
-        qos = profile(topic.qos, depth=depth)
+        qos = qos_profile(topic.qos, depth=depth)
         return self.node.create_subscription(interface_class(topic), topic.name, callback, qos)
 
     def publisher(self, topic: Topic, depth: int | None = None) -> Any:
         """A publisher, with the contract's queue or one of another depth."""
-        return self.node.create_publisher(interface_class(topic), topic.name, profile(topic.qos, depth=depth))
+        return self.node.create_publisher(interface_class(topic), topic.name, qos_profile(topic.qos, depth=depth))
 
     def wait(self, condition: Callable[[], Any], what: str, limit_s: float | None = None) -> Any:
         """Handles messages until the condition holds; returns what it gave."""

@@ -48,11 +48,11 @@ import numpy as np, rclpy
 from sensor_msgs.msg import JointState
 from salus_vla import contract
 from salus_vla.ros.adapters import messages
-from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.qos_profiles import qos_profile
 rclpy.init()
 node = rclpy.create_node("commander")
 topic = contract.JOINT_TARGET
-publisher = node.create_publisher(JointState, topic.name, profile(topic.qos))
+publisher = node.create_publisher(JointState, topic.name, qos_profile(topic.qos))
 at, v, push, reached = None, np.zeros(9), np.array({PUSH.tolist()}), False
 def answer(message):
     global at, v
@@ -64,8 +64,8 @@ def answer(message):
 def hear(_):
     global reached
     reached = True
-node.create_subscription(JointState, contract.JOINT_COMMAND.name, hear, profile(contract.JOINT_COMMAND.qos))
-node.create_subscription(JointState, contract.JOINT_STATES.name, answer, profile(contract.JOINT_STATES.qos))
+node.create_subscription(JointState, contract.JOINT_COMMAND.name, hear, qos_profile(contract.JOINT_COMMAND.qos))
+node.create_subscription(JointState, contract.JOINT_STATES.name, answer, qos_profile(contract.JOINT_STATES.qos))
 rclpy.spin(node)
 """
 

@@ -10,7 +10,7 @@ from salus_msgs.msg import Status
 from salus_vla import contract
 from salus_vla.bench.faults.running_graph import GATE, Collecting, Watch
 from salus_vla.contract.reasons import DEADMAN, PLANNING_ANEW
-from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.qos_profiles import qos_profile
 
 pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(120)]
 
@@ -31,7 +31,7 @@ def test_the_policy_plans_anew_behind_a_stop_of_the_gate(watch: Watch, tmp_path:
         stamp = message.header.stamp
         heard.append((message.role, message.state, message.reason, stamp.sec + stamp.nanosec * 1e-9))
 
-    watch.node.create_subscription(Status, topic.name, hear, profile(topic.qos, depth=100))
+    watch.node.create_subscription(Status, topic.name, hear, qos_profile(topic.qos, depth=100))
     options = [
         "--episodes",
         "1000",

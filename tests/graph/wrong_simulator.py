@@ -15,7 +15,7 @@ from salus_vla import contract
 from salus_vla.contract import JOINTS, Topic
 from salus_vla.contract.types import Pose
 from salus_vla.ros.adapters.image_messages import to_array, to_message
-from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 from salus_vla.ros.adapters.run_node import run_node
 from salus_vla.ros.nodes.mujoco_sim_node import MujocoSimNode
 
@@ -50,10 +50,10 @@ class WrongSimNode(MujocoSimNode):
         bin_pose = contract.pose_topic("blue_bin")
         self.node.destroy_publisher(self._publishers[bin_pose.name])
         self._publishers[bin_pose.name] = self.node.create_publisher(
-            interface_class(bin_pose), bin_pose.name, profile(contract.LATCHED)
+            interface_class(bin_pose), bin_pose.name, qos_profile(contract.LATCHED)
         )
         command = contract.JOINT_COMMAND
-        self.node.create_subscription(JointState, command.name, self._queue, profile(command.qos, depth=10))
+        self.node.create_subscription(JointState, command.name, self._queue, qos_profile(command.qos, depth=10))
 
     def _on_command(self, message: JointState) -> None:
         """Nothing: commands are read below, one per frame from a long queue."""

@@ -3,20 +3,20 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.health.heartbeats import LONGEST_NAP_S, RollCall
+from salus_vla.health.heartbeats import LONGEST_NAP_S, Heartbeats
 
 TIMEOUT_S = 5.0
 
 
-def watched(*names: str) -> RollCall:
-    call = RollCall(TIMEOUT_S)
+def watched(*names: str) -> Heartbeats:
+    call = Heartbeats(TIMEOUT_S)
     for name in names:
         call.heard(name, 0.0)
     call.begin(10.0)
     return call
 
 
-def look(call: RollCall, since: float, until: float, speaking: tuple[str, ...] = ()) -> tuple[str, float] | None:
+def look(call: Heartbeats, since: float, until: float, speaking: tuple[str, ...] = ()) -> tuple[str, float] | None:
     """Looks every half second."""
     wall = since
     while wall < until:
@@ -46,7 +46,7 @@ def test_who_is_heard_later_is_expected_from_then_on() -> None:
 
 
 def test_nobody_is_expected_before_the_watch_or_after_it() -> None:
-    call = RollCall(TIMEOUT_S)
+    call = Heartbeats(TIMEOUT_S)
     call.heard("/a", 0.0)
     assert call.lost(100.0) is None
     call.begin(100.0)

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from kept_models import STATS
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+from saved_models import STATS
 
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.types import Observation
-from salus_vla.learning.training.save_ensemble import keep_model
+from salus_vla.learning.training.save_ensemble import save_ensemble
 from salus_vla.policies.registry import expand_members
 from salus_vla.policies.smolvla.init.model_init import init_model
 from salus_vla.policies.smolvla.loading.checkpoint import VLM_PREFIX, load_member
@@ -77,7 +77,7 @@ def policies(model: Path) -> list[SmolVLAPolicy]:
 def kept(policies: list[SmolVLAPolicy], model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder; tests must not change it."""
     folder = tmp_path_factory.mktemp("kept") / "model"
-    keep_model(folder, policies, STATS, model / "vlm", {"size": "tiny", "seed": 3})
+    save_ensemble(folder, policies, STATS, model / "vlm", {"size": "tiny", "seed": 3})
     return folder
 
 

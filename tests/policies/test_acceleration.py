@@ -96,7 +96,7 @@ def test_compiled_gives_the_numbers_of_eager_and_is_not_compiled_again(model: Pa
     members = expand_members([str(model)])
     eager = EnsemblePolicy(members, mode="eager")
     compiled = EnsemblePolicy(members, mode="compile")
-    facts = compiled.facts()
+    facts = compiled.provenance()
     assert facts["mode"] == "compile", facts["mode_reason"]
     assert float(facts["mode_error"]) <= 1e-5
     assert float(facts["mode_setup_s"]) > 0
@@ -138,7 +138,7 @@ def test_a_recorded_function_sees_every_argument_and_any_length_of_the_instructi
 ) -> None:
     members = expand_members([str(model)])
     eager, recorded = EnsemblePolicy(members, mode="eager"), EnsemblePolicy(members, mode="cuda_graph")
-    assert recorded.facts()["mode"] == "cuda_graph"
+    assert recorded.provenance()["mode"] == "cuda_graph"
     (engine,) = recorded._engines._engines
     for decision, task in enumerate(["pick up the red cube", "go", "put the red cube into the blue bin", "go"]):
         calls = engine._decide.calls
@@ -157,7 +157,7 @@ def test_a_failure_to_record_falls_back_with_one_named_warning(
     monkeypatch.setattr(engine_module, "Recorded", fail)
     with pytest.warns(RuntimeWarning, match=r"running eager, because cuda_graph failed: RuntimeError: operation not"):
         policy = EnsemblePolicy(expand_members([str(model)]), mode="cuda_graph")
-    facts = policy.facts()
+    facts = policy.provenance()
     assert facts["mode"] == "eager"
     assert facts["mode_reason"].startswith("cuda_graph failed: RuntimeError: operation not permitted")
 
@@ -208,7 +208,7 @@ def test_modes_follow_the_device() -> None:
 def test_eager_on_the_cpu_says_so_without_a_warning(model: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
-        facts = EnsemblePolicy(expand_members([str(model)])).facts()
+        facts = EnsemblePolicy(expand_members([str(model)])).provenance()
     assert (facts["mode"], facts["mode_reason"]) == ("eager", "automatic on cpu")
 
 

@@ -152,7 +152,7 @@ def test_a_pipeline_cannot_name_a_class_to_call(copied: Path) -> None:
 def test_a_hub_name_without_network_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     start = time.monotonic()
-    fails(["nobody/no-such-policy"], "'nobody/no-such-policy' is no folder, and the Hub gave")
+    fails(["nobody/no-such-policy"], "'nobody/no-such-policy' is not a folder, and the Hub gave")
     assert time.monotonic() - start < 5.0
 
 

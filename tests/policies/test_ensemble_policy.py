@@ -169,7 +169,7 @@ def test_an_image_that_is_not_uint8_rgb_is_named(
 def test_facts_name_and_hash_every_member(model: Path, policy: EnsemblePolicy) -> None:
     members = expand_members([str(model)])
     loaded = load_ensemble(members)
-    facts = policy.facts()
+    facts = policy.provenance()
     assert [facts[f"member_{k}"] for k in range(2)] == members
     assert tuple(facts[f"member_{k}_hash"] for k in range(2)) == loaded.hashes
     assert facts["vlm_0_hash"] == loaded.vlm_hashes[0]
@@ -184,7 +184,7 @@ def test_facts_name_and_hash_every_member(model: Path, policy: EnsemblePolicy) -
 def test_different_vlms_are_said_to_be_different(model: Path, tmp_path: Path) -> None:
     init_model(tmp_path / "other", size="tiny", members=1, seed=99)
     with pytest.warns(RuntimeWarning, match="2 members have 2 different VLMs"):
-        facts = EnsemblePolicy([str(model / "member_0"), str(tmp_path / "other" / "member_0")]).facts()
+        facts = EnsemblePolicy([str(model / "member_0"), str(tmp_path / "other" / "member_0")]).provenance()
     assert facts["shared_vlm"] == "false"
 
 

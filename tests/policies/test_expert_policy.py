@@ -12,12 +12,12 @@ from salus_vla.contract.errors import ModelError
 from salus_vla.contract.geometry import quaternion_of
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.robot_limits import PANDA
-from salus_vla.contract.types import Frame, Observation, Pose
+from salus_vla.contract.types import Observation, Pose, SimStep
 from salus_vla.control.controller import make_controller
 from salus_vla.control.disturbance import Disturbance, Disturbances, tool_height
 from salus_vla.episode.run_episode import EpisodeResult, observe, run_episode
 from salus_vla.policies.scripted.phases import CLOSED, OPEN, Phase
-from salus_vla.policies.scripted.scripted_policy import ExpertPolicy
+from salus_vla.policies.scripted.scripted_policy import ScriptedPolicy
 from salus_vla.simulation.mujoco.kinematics import Kinematics, pointing_down, yaw_of_tool
 from salus_vla.simulation.mujoco.simulator import Simulator
 
@@ -33,8 +33,8 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture(scope="module")
-def expert() -> ExpertPolicy:
-    return ExpertPolicy(SCENE)
+def expert() -> ScriptedPolicy:
+    return ScriptedPolicy(SCENE)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def kinematics(simulator: Simulator) -> Kinematics:
 
 
 def run(
-    simulator: Simulator, expert: ExpertPolicy, seed: int, disturbances: Disturbances | None = None
+    simulator: Simulator, expert: ScriptedPolicy, seed: int, disturbances: Disturbances | None = None
 ) -> tuple[EpisodeResult, list[Observation], list[Phase]]:
     disturbance = Disturbance(disturbances) if disturbances is not None else None
     controller = make_controller(expert, SCENE, disturbance=disturbance)
@@ -55,13 +55,13 @@ def run(
 
 
 @pytest.fixture(scope="module")
-def episode(simulator: Simulator, expert: ExpertPolicy) -> tuple[EpisodeResult, list[Observation], list[Phase]]:
+def episode(simulator: Simulator, expert: ScriptedPolicy) -> tuple[EpisodeResult, list[Observation], list[Phase]]:
     return run(simulator, expert, SEED)
 
 
 def looking_at(simulator: Simulator, **poses: Pose) -> Observation:
     """The observation after a reset."""
-    frame: Frame = simulator.reset(0)
+    frame: SimStep = simulator.reset(0)
     return observe(replace(frame, poses={**frame.poses, **poses}), {}, "")
 
 
@@ -81,7 +81,7 @@ def test_no_chunk_is_refused_and_the_table_is_hardly_touched(episode) -> None:
     result, _, _ = episode
     assert {command.hold_reason for command in result.commands} == {""}
     chunks = np.array([decision.chunk for decision in result.decided])
-    assert chunks.shape[1:] == (ExpertPolicy.chunk_length, 8)
+    assert chunks.shape[1:] == (ScriptedPolicy.chunk_length, 8)
     assert (chunks >= PANDA.all_lower).all()
     assert (chunks <= PANDA.all_upper).all()
     assert set(np.unique(chunks[..., 7])) == {CLOSED, OPEN}
@@ -110,22 +110,22 @@ def test_the_arm_moves_at_the_speed_that_is_meant(episode, kinematics: Kinematic
     assert reaching == pytest.approx(0.3, rel=0.15)
 
 
-def test_a_plan_depends_on_the_observation_alone(expert: ExpertPolicy, episode) -> None:
+def test_a_plan_depends_on_the_observation_alone(expert: ScriptedPolicy, episode) -> None:
     _, seen, _ = episode
-    again = ExpertPolicy(SCENE)
+    again = ScriptedPolicy(SCENE)
     again.start_episode(99)
     for i in (30, 2, 21):
         assert np.array_equal(again.predict(seen[i], 0).chunks, expert.predict(seen[i], i).chunks)
 
 
 @pytest.mark.parametrize("seed", [1040, 1041])
-def test_it_succeeds_when_it_is_disturbed(simulator: Simulator, expert: ExpertPolicy, seed: int) -> None:
+def test_it_succeeds_when_it_is_disturbed(simulator: Simulator, expert: ScriptedPolicy, seed: int) -> None:
     result, _, _ = run(simulator, expert, seed, Disturbances())
     assert result.outcome is Outcome.SUCCESS
     assert {command.hold_reason for command in result.commands} == {""}
 
 
-def test_a_cube_that_falls_back_is_grasped_again(simulator: Simulator, expert: ExpertPolicy) -> None:
+def test_a_cube_that_falls_back_is_grasped_again(simulator: Simulator, expert: ScriptedPolicy) -> None:
     again = Disturbances(noise=0.0, offset=0.0, pause_share=0.0, regrasp_share=1.0, regrasp_delay_s=(0.4, 0.4))
     result, seen, phases = run(simulator, expert, SEED, again)
     assert result.outcome is Outcome.SUCCESS
@@ -137,14 +137,16 @@ def test_a_cube_that_falls_back_is_grasped_again(simulator: Simulator, expert: E
 
 
 @pytest.mark.parametrize(("x", "y"), [(0.66, 0.1), (0.42, 0.36)])
-def test_it_reaches_beyond_the_training_area(simulator: Simulator, expert: ExpertPolicy, x: float, y: float) -> None:
+def test_it_reaches_beyond_the_training_area(simulator: Simulator, expert: ScriptedPolicy, x: float, y: float) -> None:
     observation = looking_at(simulator, red_cube=on_table(x, y, pointing_down(0.5)))
     chunk = expert.predict(observation, 0).chunks[0, 0]
     assert (chunk[:, :7] > PANDA.lower).all()
     assert (chunk[:, :7] < PANDA.upper).all()
 
 
-def test_a_cube_that_lies_on_another_side_is_seen_at_the_same_angle(simulator: Simulator, expert: ExpertPolicy) -> None:
+def test_a_cube_that_lies_on_another_side_is_seen_at_the_same_angle(
+    simulator: Simulator, expert: ScriptedPolicy
+) -> None:
     upright = pointing_down(0.3) @ np.diag([1.0, -1.0, -1.0])
     tumbled = upright @ np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])
     chunks = [
@@ -154,7 +156,7 @@ def test_a_cube_that_lies_on_another_side_is_seen_at_the_same_angle(simulator: S
     assert chunks[0] == pytest.approx(chunks[1], abs=1e-6)
 
 
-def test_without_ground_truth_it_says_what_is_missing(simulator: Simulator, expert: ExpertPolicy) -> None:
+def test_without_ground_truth_it_says_what_is_missing(simulator: Simulator, expert: ScriptedPolicy) -> None:
     blind = replace(looking_at(simulator), poses=None)
     with pytest.raises(ModelError, match="ground-truth poses of red_cube and blue_bin"):
         expert.predict(blind, 0)

@@ -200,9 +200,9 @@ def info_text(**changes: object) -> str:
         (content(mean=np.zeros(3, np.float32)), {"salus": info_text()}, "'mean' has type float32"),
         (content(mean=np.zeros(4)), {"salus": info_text()}, r"mean \(4,\) and precision \(3, 3\), expected"),
         (content(mean=np.zeros(0), precision=np.zeros((0, 0))), {"salus": info_text()}, r"mean \(0,\)"),
-        (content(precision=np.diag([1.0, 1.0, -1.0])), {"salus": info_text()}, "'precision' is no inverse"),
-        (content(precision=np.eye(3) + np.eye(3, k=1) / 9), {"salus": info_text()}, "no inverse .*not symmetric"),
-        ({"mean": np.zeros(3)}, {"salus": info_text()}, "is no reference, or is damaged .*precision"),
+        (content(precision=np.diag([1.0, 1.0, -1.0])), {"salus": info_text()}, "'precision' is not an inverse"),
+        (content(precision=np.eye(3) + np.eye(3, k=1) / 9), {"salus": info_text()}, "not an inverse .*not symmetric"),
+        ({"mean": np.zeros(3)}, {"salus": info_text()}, "is not a reference, or is damaged .*precision"),
         (content(), {}, "metadata 'salus': "),
         (content(), {"salus": info_text(decisions="many")}, "metadata 'salus': decisions: "),
         (content(), {"salus": info_text(version=2)}, "version is 2, this version of SALUS reads 1"),
@@ -243,7 +243,7 @@ def test_garbage_and_damage_are_errors_that_name_the_file(
 
 
 def store(model: Path, reference: NoveltyReference, **changes: object) -> Path:
-    facts = make_policy("ensemble", members=[str(model)]).facts()
+    facts = make_policy("ensemble", members=[str(model)]).provenance()
     info = ReferenceInfo(model_hashes(facts), noise_samples=2, decisions=40, episodes=2, runs=("run1",))
     return save_reference(reference, model, replace(info, **changes))  # type: ignore[arg-type]
 
@@ -251,14 +251,14 @@ def store(model: Path, reference: NoveltyReference, **changes: object) -> Path:
 def test_the_ensemble_loads_the_reference_of_its_folder(copied: Path) -> None:
     before = make_policy("ensemble", members=[str(copied)])
     assert before.reference is None
-    assert before.facts()["novelty_reference"] == "none"
+    assert before.provenance()["novelty_reference"] == "none"
     store(copied, fit_reference(gaussian(60, 48)))
     after, stored = make_policy("ensemble", members=[str(copied)]), load_reference(copied)
     assert after.reference is not None
     assert stored is not None
     np.testing.assert_array_equal(after.reference.mean, stored.reference.mean)
-    assert after.facts()["novelty_reference"] == stored.digest
-    assert after.facts()["novelty_reference_decisions"] == "40"
+    assert after.provenance()["novelty_reference"] == stored.digest
+    assert after.provenance()["novelty_reference_decisions"] == "40"
     # Members named one by one are not the model that it was fitted with.
     assert make_policy("ensemble", members=[str(copied / "member_0")]).reference is None
     assert make_policy("hold").reference is None

@@ -45,10 +45,10 @@ def test_two_engines_give_the_numbers_of_one(model: Path, observe: Observe) -> N
     members = [*expand_members([str(model)]), str(model / "member_0")]
     one = EnsemblePolicy(members, allow_identical_experts=True)
     two = EnsemblePolicy(members, devices=["cpu", "cpu"], allow_identical_experts=True)
-    facts = two.facts()
+    facts = two.provenance()
     assert facts["device"] == "cpu, cpu"
     assert facts["members_per_device"] == "2, 1"
-    whole = one.facts()
+    whole = one.provenance()
     assert {key: facts[key] for key in whole if "hash" in key} == {key: whole[key] for key in whole if "hash" in key}
     left, right = (policy.predict(observe(3), 1) for policy in (one, two))
     for name in ("chunks", "prefix_state", "expert_state"):
@@ -148,9 +148,9 @@ def test_out_of_memory_while_loading_is_a_model_error(model: Path, monkeypatch: 
 
 
 def test_devices_may_stand_in_one_text_as_on_a_command_line(model: Path) -> None:
-    facts = make_policy("ensemble", members=[str(model)], devices=["cpu, cpu"]).facts()
+    facts = make_policy("ensemble", members=[str(model)], devices=["cpu, cpu"]).provenance()
     assert (
         facts["members_per_device"]
-        == make_policy("ensemble", members=[str(model)], devices=["cpu", "cpu"]).facts()["members_per_device"]
+        == make_policy("ensemble", members=[str(model)], devices=["cpu", "cpu"]).provenance()["members_per_device"]
     )
-    assert make_policy("ensemble", members=[str(model)], devices=[""]).facts()["device"] == "cpu"
+    assert make_policy("ensemble", members=[str(model)], devices=[""]).provenance()["device"] == "cpu"

@@ -25,7 +25,7 @@ def test_what_the_policies_read() -> None:
     hold, expert = make_policy("hold"), make_policy("expert", scene=load_scene())
     assert (hold.needs_images, hold.needs_poses) == (False, False)
     assert (expert.needs_images, expert.needs_poses) == (False, True)
-    assert (expert.source, expert.facts()["policy"]) == ("expert", "expert")
+    assert (expert.source, expert.provenance()["policy"]) == ("expert", "expert")
 
 
 def test_choosing_a_policy_loads_only_what_it_needs() -> None:

@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kept_models import CPU, OWN_KEY, VLM_KEY, check_fails, edit_json, edit_tensors, load_model, make_complete
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.factory import make_pre_post_processors
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from safetensors.torch import load_file
+from saved_models import CPU, OWN_KEY, VLM_KEY, check_fails, edit_json, edit_tensors, load_model, make_complete
 from torch import Tensor
 from transformers import AutoModelForImageTextToText
 
@@ -170,12 +170,12 @@ def test_the_facts_say_which_precision_runs(
     chunks = {}
     for dtype in ("stored", "fp32"):
         policy = make_policy("ensemble", members=[str(kept)], dtype=dtype)
-        assert policy.facts()["dtype"] == dtype
+        assert policy.provenance()["dtype"] == dtype
         chunks[dtype] = policy.predict(observe(1), 0).chunks
     assert 0 < np.abs(chunks["stored"] - chunks["fp32"]).max() < 0.1
     assert {value.dtype for value in load_model(kept, dtype="fp32").experts.values()} == {torch.float32}
     monkeypatch.setattr(devices.torch.cpu, "get_capabilities", dict)
-    assert EnsemblePolicy(expand_members([str(kept)])).facts()["dtype"] == "fp32"
+    assert EnsemblePolicy(expand_members([str(kept)])).provenance()["dtype"] == "fp32"
     with pytest.raises(ModelError, match=r"model.dtype is 'int8', expected one of auto, stored, fp32"):
         make_policy("ensemble", members=[str(kept)], dtype="int8")
 

@@ -19,7 +19,7 @@ MIB = 2**20
 
 def test_it_is_found_by_name_shares_its_vlm_and_decides(observe: Callable[..., Observation]) -> None:
     policy = make_policy("ensemble", members=[BUILTIN_COMPACT])
-    facts = policy.facts()
+    facts = policy.provenance()
     assert (facts["members"], facts["shared_vlm"]) == ("5", "true")
     assert policy.reference is not None, "activation_novelty would not be valid"
     policy.start_episode(1)

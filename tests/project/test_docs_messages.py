@@ -17,7 +17,7 @@ QUOTED = re.findall(r"^\| `(.+?)` \|", PAGE.read_text(encoding="utf-8"), re.MULT
 
 
 def template(node: ast.AST) -> str | None:
-    """A string of the source with a gap for each value; None for what is no string."""
+    """A string of the source with a gap for each value; None for what is not a string."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):

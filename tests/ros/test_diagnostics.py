@@ -7,7 +7,7 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
-from salus_vla.health.meters import Level, Part
+from salus_vla.health.meters import DiagnosticPart, Level
 from salus_vla.ros.adapters.status import DiagnosticsPublisher
 
 StartRos = Callable[..., None]
@@ -41,8 +41,8 @@ def diagnostics(start_ros: StartRos) -> Iterator[Recorded]:
     node.destroy_node()
 
 
-def part(level: Level, message: str = "ok") -> list[Part]:
-    return [Part("camera front", {"rate_hz": 9.5}, level, message)]
+def part(level: Level, message: str = "ok") -> list[DiagnosticPart]:
+    return [DiagnosticPart("camera front", {"rate_hz": 9.5}, level, message)]
 
 
 def test_an_array_names_node_and_part_and_ends_with_the_memory(diagnostics: Recorded) -> None:

@@ -12,7 +12,7 @@ from sensor_msgs.msg import JointState
 
 from salus_vla.contract import JOINTS
 from salus_vla.contract.errors import MessageError, SalusError
-from salus_vla.contract.types import Contact, Frame, Pose
+from salus_vla.contract.types import Contact, Pose, SimStep
 from salus_vla.ros.adapters import messages
 
 STAMP = 12_340_000_056
@@ -44,8 +44,8 @@ def joint_message(names: list[str], positions: list[float]) -> JointState:
     return JointState(name=names, position=array.array("d", positions))
 
 
-def frame() -> Frame:
-    return Frame(STAMP, False, POSITIONS, POSITIONS * 2.0, POSITIONS * 3.0, {}, ())
+def frame() -> SimStep:
+    return SimStep(STAMP, False, POSITIONS, POSITIONS * 2.0, POSITIONS * 3.0, {}, ())
 
 
 def test_joint_states_carry_all_nine_joints_in_contract_order() -> None:
@@ -135,7 +135,7 @@ def test_a_contact_is_readable_for_people() -> None:
     [
         pytest.param({"body_a": "a", "body_b": "b"}, id="no force"),
         pytest.param({"body_a": "a", "force_n": "1.0"}, id="one body"),
-        pytest.param({"body_a": "a", "body_b": "b", "force_n": "hard"}, id="force is no number"),
+        pytest.param({"body_a": "a", "body_b": "b", "force_n": "hard"}, id="force is not a number"),
         pytest.param({}, id="nothing"),
     ],
 )

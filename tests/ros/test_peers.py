@@ -8,7 +8,7 @@ import pytest
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 
-from salus_vla.ros.clients.lifecycle_manager import GraphError, Peers
+from salus_vla.ros.clients.lifecycle_manager import GraphError, LifecycleManager
 
 MODEL = {
     (Transition.TRANSITION_CONFIGURE, State.PRIMARY_STATE_UNCONFIGURED): State.PRIMARY_STATE_INACTIVE,
@@ -67,12 +67,12 @@ class Client:
         pass
 
 
-def peers(other: Other) -> Peers:
+def peers(other: Other) -> LifecycleManager:
     def spin(done: Callable[[], bool], timeout_s: float) -> bool:
         return done()  # time passes at once
 
     node = SimpleNamespace(create_client=lambda kind, name: Client(other, name))
-    return Peers(node, ["other"], spin, lambda: None)  # type: ignore[arg-type]
+    return LifecycleManager(node, ["other"], spin, lambda: None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("lost", range(5))

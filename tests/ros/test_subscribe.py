@@ -6,7 +6,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from salus_vla import contract
-from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.adapters.subscribe import subscribe, take_waiting
 from waiting import wait_until
 
@@ -21,7 +21,7 @@ def test_what_waits_is_taken_without_the_executor_and_in_order(start_ros: StartR
     subscription = subscribe(node, topic, lambda message: taken.append(message.position[0]), keep_all=True)
     take_waiting(subscription)
     assert taken == []
-    publisher = node.create_publisher(JointState, topic.name, profile(topic.qos))
+    publisher = node.create_publisher(JointState, topic.name, qos_profile(topic.qos))
     wait_until(lambda: publisher.get_subscription_count() == 1, "subscription", 5.0)
     for value in (1.0, 2.0, 3.0):
         publisher.publish(JointState(position=[value]))

@@ -10,7 +10,7 @@ import numpy as np
 from salus_vla.config.scene import Scene
 from salus_vla.contract import ARM_DOF, JOINTS
 from salus_vla.contract.geometry import rotate
-from salus_vla.contract.types import FloatArray, Frame
+from salus_vla.contract.types import FloatArray, SimStep
 from salus_vla.episode.outcome_monitor import TaskEvent, TaskMonitor
 from salus_vla.simulation.mujoco.kinematics import Kinematics, pointing_down
 from salus_vla.simulation.mujoco.simulator import Simulator
@@ -53,7 +53,7 @@ class Script:
     def cube(self) -> FloatArray:
         return self.simulator.frame.poses["red_cube"].position
 
-    def _watch(self, frame: Frame) -> None:
+    def _watch(self, frame: SimStep) -> None:
         self.events += self.monitor.update(frame.stamp_ns, frame.joint_position, frame.poses, frame.contacts)
 
     def frames(self, count: int) -> Iterator[None]:

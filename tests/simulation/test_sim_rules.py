@@ -15,15 +15,15 @@ from salus_vla.contract.bodies import BIN, CUBE, TABLE
 from salus_vla.contract.types import Contact, ImageArray
 from salus_vla.simulation.conformance.experiments import RESETS
 from salus_vla.simulation.conformance.observed import (
+    ContactReport,
     Endpoint,
     Joints,
-    Lens,
     Move,
     Observed,
-    Picture,
-    Placed,
+    ObservedCameraInfo,
+    ObservedImage,
+    ObservedPose,
     ResetSeen,
-    Touched,
 )
 from salus_vla.simulation.conformance.rules import verdicts
 
@@ -42,18 +42,18 @@ def joints(stamp_ns: int = FRAME_NS) -> Joints:
     return Joints(stamp_ns, "", JOINTS, np.round(HOME, 4), np.zeros(9), np.zeros(9))
 
 
-def lens(camera: str) -> Lens:
+def lens(camera: str) -> ObservedCameraInfo:
     k = np.array([309.019, 0, 128, 0, 309.019, 128, 0, 0, 1])
     p = np.array([309.019, 0, 128, 0, 0, 309.019, 128, 0, 0, 0, 1, 0])
     frame = f"camera_{camera}_optical_frame"
-    return Lens(DECISION_NS, frame, 256, 256, "plumb_bob", np.zeros(5), k, np.eye(3).ravel(), p)
+    return ObservedCameraInfo(DECISION_NS, frame, 256, 256, "plumb_bob", np.zeros(5), k, np.eye(3).ravel(), p)
 
 
-def picture(camera: str) -> Picture:
-    return Picture(DECISION_NS, f"camera_{camera}_optical_frame", "rgb8", 256, 256, 768, False, 196_608)
+def picture(camera: str) -> ObservedImage:
+    return ObservedImage(DECISION_NS, f"camera_{camera}_optical_frame", "rgb8", 256, 256, 768, False, 196_608)
 
 
-# Column and row of the cube in the embedded simulator's pictures.
+# Column and row of the cube in the embedded simulator's images.
 CENTERS = {"front": (184, 168), "side": (104, 170), "top": (85, 117)}
 
 
@@ -68,8 +68,8 @@ def image(camera: str, *, arm: bool) -> ImageArray:
     return pixels
 
 
-def placed(position: np.ndarray, stamp_ns: int = FRAME_NS) -> Placed:
-    return Placed(stamp_ns, "world", position, np.array([0.0, 0.0, 0.0, 1.0]))
+def placed(position: np.ndarray, stamp_ns: int = FRAME_NS) -> ObservedPose:
+    return ObservedPose(stamp_ns, "world", position, np.array([0.0, 0.0, 0.0, 1.0]))
 
 
 def reset(number: int) -> ResetSeen:
@@ -86,7 +86,7 @@ def reset(number: int) -> ResetSeen:
         joints=joints(stamp_ns),
         later=joints(stamp_ns + 300_000_000),
         poses={CUBE: placed(place), BIN: placed(np.array([0.45, -0.3, 0.0]))},
-        contacts=Touched(stamp_ns, "world", (Contact(CUBE, TABLE, 0.49),)),
+        contacts=ContactReport(stamp_ns, "world", (Contact(CUBE, TABLE, 0.49),)),
     )
 
 
@@ -122,8 +122,8 @@ def right() -> Observed:
         stamps=stamps,
         all_stamps={**stamps, contract.CONTACT.name: [0, DECISION_NS]},
         joints=[joints(), joints(2 * FRAME_NS)],
-        pictures={camera: [picture(camera)] for camera in CAMERAS},
-        lenses={camera: [lens(camera)] for camera in CAMERAS},
+        images={camera: [picture(camera)] for camera in CAMERAS},
+        camera_infos={camera: [lens(camera)] for camera in CAMERAS},
         poses={entity: [placed(CUBE_PLACE)] for entity in ENTITIES},
         resets=[reset(number) for number in range(len(RESETS))],
         moves=moves | {"newest": newest},
@@ -137,7 +137,7 @@ RIGHT = right()
 
 
 def test_a_right_simulator_keeps_every_rule() -> None:
-    assert [verdict for verdict in verdicts(RIGHT, SCENE) if verdict.kept is not True] == []
+    assert [verdict for verdict in verdicts(RIGHT, SCENE) if verdict.passed is not True] == []
 
 
 def test_rules_have_names_of_their_own() -> None:
@@ -146,7 +146,7 @@ def test_rules_have_names_of_their_own() -> None:
 
 
 def test_transforms_are_not_asked_for_where_nobody_publishes_them() -> None:
-    found = {v.rule: v.kept for v in verdicts(with_item("publishers", "/tf", ())(RIGHT), SCENE)}
+    found = {v.rule: v.passed for v in verdicts(with_item("publishers", "/tf", ())(RIGHT), SCENE)}
     assert found["topic /tf"] is None
 
 
@@ -190,8 +190,8 @@ def stamps_of(topic: str, function: Callable[[list[int]], list[int]], field: str
 
 def view(camera: str, function: Callable[[ImageArray], ImageArray]) -> Change:
     def change(seen: Observed) -> Observed:
-        pictures: Mapping[str, ImageArray] = {**seen.home, camera: function(seen.home[camera].copy())}
-        return replace(seen, home=pictures, moved={**seen.moved, camera: function(seen.moved[camera].copy())})
+        images: Mapping[str, ImageArray] = {**seen.home, camera: function(seen.home[camera].copy())}
+        return replace(seen, home=images, moved={**seen.moved, camera: function(seen.moved[camera].copy())})
 
     return change
 
@@ -236,21 +236,21 @@ WRONG: dict[str, tuple[Change, str]] = {
     "another order of joints": (with_each("joints", names=JOINTS[::-1]), "joints names"),
     "eight joints": (with_each("joints", position=HOME[:8]), "joints lengths"),
     "no effort": (with_each("joints", effort=np.zeros(0)), "joints lengths"),
-    "a position that is no number": (with_each("joints", position=np.full(9, np.nan)), "joints finite"),
+    "a position that is not a number": (with_each("joints", position=np.full(9, np.nan)), "joints finite"),
     "joints in a frame": (with_each("joints", frame_id="base"), "joints frame_id"),
-    **{f"{name} of {camera}": (with_each("pictures", camera, **{name: value}), f"image {camera}")
+    **{f"{name} of {camera}": (with_each("images", camera, **{name: value}), f"image {camera}")
        for camera in CAMERAS
        for name, value in {"encoding": "bgr8", "width": 128, "height": 128, "step": 800, "big_endian": True,
                            "size": 100, "frame_id": "sim_camera"}.items()},
-    **{f"{name} of the lens {camera}": (with_each("lenses", camera, **{name: value}), f"camera_info {camera}")
+    **{f"{name} of the lens {camera}": (with_each("camera_infos", camera, **{name: value}), f"camera_info {camera}")
        for camera in CAMERAS
        for name, value in {"k": lens(camera).k * 1.1, "p": np.zeros(12), "r": np.zeros(9), "d": np.full(5, 0.1),
                            "model": "equidistant", "width": 128, "frame_id": ""}.items()},
-    "no lens": (with_item("lenses", "top", []), "camera_info top"),
+    "no lens": (with_item("camera_infos", "top", []), "camera_info top"),
     **{f"{entity} in another frame": (with_each("poses", entity, frame_id="map"), f"pose {entity}")
        for entity in ENTITIES},
     "a quaternion of no length": (with_each("poses", CUBE, quaternion=np.zeros(4)), f"pose {CUBE}"),
-    "a place that is no number": (with_each("poses", CUBE, position=np.full(3, np.nan)), f"pose {CUBE}"),
+    "a place that is not a number": (with_each("poses", CUBE, position=np.full(3, np.nan)), f"pose {CUBE}"),
     "a refused reset": (with_reset(1, accepted=False), "reset accepted"),
     "an answer without a stamp": (with_reset(1, first_ns=None), "reset answer"),
     "a clock that starts anew": (with_reset(3, first_ns=0), "reset clock goes on"),
@@ -266,11 +266,11 @@ WRONG: dict[str, tuple[Change, str]] = {
     "another draw of a seed": (with_reset(3, poses=OTHER_PLACE), "reset with a seed again"),
     "the same draw of every seed": (with_reset(2, poses=reset(1).poses), "reset with another seed"),
     "no contacts": (with_reset(1, contacts=None), "contact after a reset"),
-    "contacts that cannot be read": (with_reset(1, contacts=Touched(0, "world", None)), "contact after a reset"),
+    "contacts that cannot be read": (with_reset(1, contacts=ContactReport(0, "world", None)), "contact after a reset"),
     "contacts in another frame": (
         with_reset(1, contacts=replace(reset(1).contacts, frame_id="map")), "contact after a reset"),  # type: ignore[type-var]
     "a heavy cube": (
-        with_reset(1, contacts=Touched(0, "world", (Contact(CUBE, TABLE, 5.0),))), "contact after a reset"),
+        with_reset(1, contacts=ContactReport(0, "world", (Contact(CUBE, TABLE, 5.0),))), "contact after a reset"),
     "commands by place": (with_item("moves", "subset", moved(panda_joint1=-2.1, panda_joint2=0.3)), "command subset"),
     "commands not heard": (with_item("moves", "subset", Move(None, None)), "command subset"),
     "targets not held": (with_item("moves", "held", moved()), "command held"),
@@ -296,7 +296,7 @@ WRONG: dict[str, tuple[Change, str]] = {
 @pytest.mark.parametrize("what", WRONG)
 def test_a_wrong_simulator_breaks_its_rule(what: str) -> None:
     change, rule = WRONG[what]
-    broken = {verdict.rule: verdict.seen for verdict in verdicts(change(RIGHT), SCENE) if verdict.kept is False}
+    broken = {verdict.rule: verdict.seen for verdict in verdicts(change(RIGHT), SCENE) if verdict.passed is False}
     assert rule in broken
     assert len(broken) <= 8, "one thing wrong breaks its rule and what follows from it, not the table"
 

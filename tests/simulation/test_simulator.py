@@ -10,7 +10,7 @@ from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS, JOINTS
 from salus_vla.contract.bodies import ROBOT_BODIES
 from salus_vla.contract.errors import SimulatorError
-from salus_vla.contract.types import Frame, ImageArray, Pose
+from salus_vla.contract.types import ImageArray, Pose, SimStep
 from salus_vla.simulation.contact_changes import DEADBAND
 from salus_vla.simulation.mujoco import assets
 from salus_vla.simulation.mujoco.simulator import Simulator
@@ -32,7 +32,7 @@ def simulator(shared: Simulator) -> Simulator:
     return shared
 
 
-def wander(simulator: Simulator, seed: int, frames: int = 60) -> list[Frame]:
+def wander(simulator: Simulator, seed: int, frames: int = 60) -> list[SimStep]:
     """Random targets around home, the same for the same seed: arm, fingers and cube move and touch."""
     random = np.random.default_rng(seed)
     rows = []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from salus_msgs.msg import Episode, Status
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, ENTITIES, JOINTS, Topic
-from salus_vla.contract.types import Contact, Frame, Pose
+from salus_vla.contract.types import Contact, Pose, SimStep
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.image_messages import to_message
 from salus_vla.ros.adapters.qos_profiles import interface_class
@@ -40,7 +40,7 @@ def good_message(topic: Topic, stamp_ns: int = STAMP_NS) -> Any:
         return messages.pose_stamped(stamp_ns, POSE)
     message = interface_class(topic)()
     if topic == contract.JOINT_STATES:
-        message = messages.joint_state(Frame(stamp_ns, False, HOME, zeros, zeros, {}, ()))
+        message = messages.joint_state(SimStep(stamp_ns, False, HOME, zeros, zeros, {}, ()))
     elif topic in (contract.JOINT_TARGET, contract.JOINT_COMMAND):
         message = messages.joint_command(stamp_ns, HOME)
     elif topic == contract.CONTACT:
@@ -57,7 +57,7 @@ def good_message(topic: Topic, stamp_ns: int = STAMP_NS) -> Any:
 
 
 def _leaves(message: Any) -> Iterator[tuple[Any, str, str]]:
-    """Owner, name and type of every field that is no message itself."""
+    """Owner, name and type of every field that is not a message itself."""
     for name, kind in message.get_fields_and_field_types().items():
         value = getattr(message, name)
         if hasattr(value, "get_fields_and_field_types"):

@@ -65,7 +65,7 @@ def test_what_cannot_be_opened_is_named(run: Path, tmp_path: Path) -> None:
     file = tmp_path / "x.rrd"
     with pytest.raises(RecordingError, match=r"--episode 7: .* has no finished episode"):
         salus_view(run, "--episode", 7, "--save", file)
-    with pytest.raises(RecordingError, match="is no run"):
+    with pytest.raises(RecordingError, match="is not a run"):
         salus_view(run / "episode_000000", "--episode", 0, "--save", file)
     assert not file.exists()
     file.touch()

@@ -13,14 +13,14 @@ from rich.console import Console
 from salus_vla.contract import JOINT_STATES
 from salus_vla.contract.messages import EpisodeEvent, EventKind
 from salus_vla.views.graph_monitor import GraphMonitor
-from salus_vla.views.terminal import draw, sparkline
+from salus_vla.views.terminal import render, sparkline
 
 STARTED = EpisodeEvent(EventKind.STARTED, 10**9, "run1", 4, 17, "lift", "ensemble", "RUNNING", "", None, 0, "")
 
 
 def shown(monitor: GraphMonitor, wall_s: float = 1.0, width: int = 100) -> str:
     console = Console(width=width, record=True, file=open("/dev/null", "w"), force_terminal=False)  # noqa: SIM115
-    console.print(draw(monitor.snapshot(wall_s), "42", width))
+    console.print(render(monitor.snapshot(wall_s), "42", width))
     return console.export_text()
 
 

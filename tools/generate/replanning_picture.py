@@ -52,7 +52,7 @@ class WavingPolicy:
         """Offset from home without disagreement at times [s]."""
         return np.asarray(self._amplitude * np.sin(2.0 * np.pi * 0.4 * times))
 
-    def facts(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Nothing but the name."""
         return {"policy": self.source}
 

@@ -54,7 +54,7 @@ def test_after_the_fit_the_signal_is_valid(model: Path, run: Path, capsys: pytes
     assert (stored.info.decisions, stored.info.episodes, stored.info.runs) == (16, 2, ("run1",))
 
     policy = make_policy("ensemble", members=[str(model)])
-    assert policy.facts()["novelty_reference"] == stored.digest
+    assert policy.provenance()["novelty_reference"] == stored.digest
     controller = make_controller(policy, load_scene())
     controller.start_episode(SEED)
     values = []
@@ -88,9 +88,9 @@ def test_what_is_no_model_or_no_run_is_refused(
     model: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fit(model / "member_0", run) == 1
-    assert f"{model / 'member_0'}: is no model folder: salus_model.json is missing" in capsys.readouterr().err
+    assert f"{model / 'member_0'}: is not a model folder: salus_model.json is missing" in capsys.readouterr().err
     assert fit(model, tmp_path) == 1
-    assert f"{tmp_path}: is no run: " in capsys.readouterr().err
+    assert f"{tmp_path}: is not a run: " in capsys.readouterr().err
 
 
 def test_a_bag_that_is_gone_is_named(
@@ -98,7 +98,7 @@ def test_a_bag_that_is_gone_is_named(
 ) -> None:
     (tmp_path / "run.json").write_text(json.dumps(json.loads((run / "run.json").read_text())))
     assert fit(model, tmp_path, "--outcome", "TIMEOUT") == 1
-    assert f"{tmp_path / 'episode_000000'}: is no finished bag" in capsys.readouterr().err
+    assert f"{tmp_path / 'episode_000000'}: is not a finished bag" in capsys.readouterr().err
 
 
 def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:

@@ -175,7 +175,7 @@ def test_a_message_that_is_not_of_the_contract_is_named_with_the_bag(tmp_path: P
 def test_what_is_no_bag_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent"):
         for read in (read_episode, lambda bag: list(read_observations(bag))):
-            with pytest.raises(RecordingError, match=f"{path}: is no finished bag"):
+            with pytest.raises(RecordingError, match=f"{path}: is not a finished bag"):
                 read(path)
 
 

@@ -278,7 +278,7 @@ def test_a_bag_that_cannot_be_read_is_named_after_the_others_were_recovered(tmp_
 
 
 def test_what_cannot_be_recovered_is_said(tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match="missing: is no folder"):
+    with pytest.raises(RecordingError, match="missing: is not a folder"):
         recover(tmp_path / "missing")
     with pytest.raises(RecordingError, match=r"expected one \.mcap file, found 0"):
         recover(tmp_path)

@@ -147,7 +147,7 @@ REFUSED: dict[str, tuple[Callable[[Path], list[Path]], type[SalusError], str]] =
         DatasetError,
         r"/\.\./.*a: is given twice",
     ),
-    "no run": (lambda out: [out], RecordingError, "is no run: `salus collect` and `salus rollout` write run.json"),
+    "no run": (lambda out: [out], RecordingError, "is not a run: `salus collect` and `salus rollout` write run.json"),
     "nothing wanted": (
         lambda out: [rollout_run(out, "a", [make_episode(1, outcome=Outcome.MISS)])],
         DatasetError,

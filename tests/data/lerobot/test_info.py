@@ -89,7 +89,7 @@ def test_info_reads_data_sets_of_others(copied: Path, capsys: pytest.CaptureFixt
 def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert salus("info", tmp_path) == 1
     error = capsys.readouterr().err
-    assert error.startswith(f"salus: error: {tmp_path}: is no LeRobotDataset: {tmp_path / INFO} cannot be read")
+    assert error.startswith(f"salus: error: {tmp_path}: is not a LeRobotDataset: {tmp_path / INFO} cannot be read")
     assert len(error.splitlines()) == 1
 
 

@@ -106,4 +106,4 @@ def test_settings_that_cannot_work_are_refused() -> None:
 
 def test_the_facts_name_what_decides_about_the_episodes() -> None:
     with EpisodeMaker(RolloutSettings(policy="hold")) as maker:
-        assert {"salus", "version.mujoco", "scene_hash", "policy.policy"} <= maker.facts().keys()
+        assert {"salus", "version.mujoco", "scene_hash", "policy.policy"} <= maker.provenance().keys()

@@ -12,8 +12,8 @@ from stored import stored
 
 from salus_vla.contract.errors import RecordingError
 from salus_vla.data.bags.run_folder import RunFolder
-from salus_vla.data.rollouts.checksummed import seal, unseal
-from salus_vla.data.rollouts.image_codec import PictureCompressor
+from salus_vla.data.rollouts.checksummed import pack, unpack
+from salus_vla.data.rollouts.image_codec import ImageCompressor
 from salus_vla.data.rollouts.rollout_store import (
     StoredEpisode,
     decode,
@@ -118,23 +118,23 @@ def test_any_bytes_are_no_episode(data: bytes) -> None:
 )
 def test_a_whole_file_with_other_facts_is_no_episode(value: object, key: str) -> None:
     assume((key, value) != ("pictures", {}))  # an episode without images
-    facts, arrays = unseal(DATA, "here")
+    facts, arrays = unpack(DATA, "here")
     with pytest.raises(RecordingError, match="here"):
-        decode(seal({**facts, key: value}, arrays), "here")
+        decode(pack({**facts, key: value}, arrays), "here")
 
 
 @pytest.mark.parametrize("name", ["signals", "stamps_ns", "member_actions", "images.front.ends", "images.front.zstd"])
 def test_a_whole_file_without_an_array_is_no_episode(name: str) -> None:
-    facts, arrays = unseal(DATA, "here")
+    facts, arrays = unpack(DATA, "here")
     del arrays[name]
     with pytest.raises(RecordingError, match="here"):
-        decode(seal(facts, arrays), "here")
+        decode(pack(facts, arrays), "here")
 
 
 def test_a_whole_file_with_wrong_pictures_fails_where_they_are_read() -> None:
-    facts, arrays = unseal(DATA, "here")
+    facts, arrays = unpack(DATA, "here")
     arrays["images.top.zstd"] = np.zeros_like(arrays["images.top.zstd"])
-    episode = decode(seal(facts, arrays), "here")
+    episode = decode(pack(facts, arrays), "here")
     with pytest.raises(RecordingError, match=r"here: camera 'top': picture 1 is damaged|picture 0 is damaged"):
         _ = episode.images["top"][1]
 
@@ -168,12 +168,12 @@ def test_a_wrong_number_of_pictures_is_not_written(tmp_path: Path) -> None:
     "picture", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((4, 5, 3), np.uint8)]
 )
 def test_pictures_of_other_shapes_or_types_are_refused(picture: np.ndarray) -> None:
-    compressor = PictureCompressor()
+    compressor = ImageCompressor()
     compressor.add(np.zeros((4, 4, 3), np.uint8))
     with pytest.raises(RecordingError, match="a picture"):
         compressor.add(picture)
     with pytest.raises(RecordingError, match="without any picture"):
-        PictureCompressor().finish()
+        ImageCompressor().finish()
 
 
 def test_pictures_are_a_sequence() -> None:

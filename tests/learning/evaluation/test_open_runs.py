@@ -102,7 +102,7 @@ def _no_episodes(run: Path) -> None:
     [
         (_no_settings, r"run.json: arguments.disturb: is 'perhaps'"),
         (_no_json, r"run.json: "),
-        (_no_run, r"run: is no run"),
+        (_no_run, r"run: is not a run"),
         (_no_episodes, r"run: holds no finished episode"),
     ],
 )
@@ -116,7 +116,7 @@ def test_a_run_that_is_damaged_is_named(tmp_path: Path, damage: Callable[[Path],
 def test_a_bag_that_is_gone_or_another_one_is_named(tmp_path: Path) -> None:
     run = bag_run(tmp_path, "run", [make_episode(1), make_episode(2)])
     (run / "episode_000001" / "episode_000001_0.mcap").unlink()
-    with pytest.raises(RecordingError, match=r"run/episode_000001: is no finished bag"):
+    with pytest.raises(RecordingError, match=r"run/episode_000001: is not a finished bag"):
         evaluate([run], Options())
     lying = bag_run(tmp_path, "lying", [make_episode(1)], outcome="DROP")
     with pytest.raises(RecordingError, match=r"episode_000000: has outcome 'SUCCESS', run.json of lying says 'DROP'"):

@@ -8,11 +8,11 @@ from salus_vla.contract.errors import ConfigError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.learning.evaluation.evaluated_episodes import evaluated
 from salus_vla.learning.evaluation.evaluated_runs import open_runs
-from salus_vla.learning.evaluation.subjects import ALL_SHIFTS, Subject, group, member_of
+from salus_vla.learning.evaluation.subjects import ALL_SHIFTS, PolicyUnderTest, group, member_of
 from synthetic import HASHES, rollout_run, stored
 
 
-def subjects(*paths: Path, reference: str = "eval") -> list[Subject]:
+def subjects(*paths: Path, reference: str = "eval") -> list[PolicyUnderTest]:
     return group([(run, list(map(evaluated, run.counted))) for run in open_runs(paths, acceptance=False)], reference)
 
 

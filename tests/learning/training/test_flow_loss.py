@@ -14,10 +14,10 @@ from torch import Tensor
 from salus_vla.contract.errors import ModelError
 from salus_vla.learning.training.flow_loss import (
     check_trainable,
-    draw,
     embed_images_and_language,
     flow_losses,
     masked_mean,
+    sample_noise,
 )
 from salus_vla.policies.smolvla.features import image_key
 from salus_vla.policies.smolvla.loading.lerobot_logging import quiet_lerobot
@@ -71,7 +71,7 @@ def test_each_draw_has_the_loss_that_lerobot_gives_it(
     policy = _changed(begun, tuple(changes.items()))
     batch = _observations(policy, seed, valid_tokens)
     actions = pad_vector(batch["action"], policy.config.max_action_dim)
-    noise, time = draw(actions.shape, DRAWS, torch.Generator().manual_seed(seed))
+    noise, time = sample_noise(actions.shape, DRAWS, torch.Generator().manual_seed(seed))
     with torch.no_grad():
         losses = _ours(policy, batch, noise, time)
         expected = [policy.forward(dict(batch), noise[:, r], time[:, r])[0] for r in range(DRAWS)]
@@ -81,7 +81,7 @@ def test_each_draw_has_the_loss_that_lerobot_gives_it(
 
 def test_a_draw_does_not_see_the_others(begun: SmolVLAPolicy) -> None:
     batch = _observations(begun, 0, [TOKENS] * BATCH)
-    noise, time = draw((BATCH, begun.config.chunk_size, begun.config.max_action_dim), DRAWS, torch.Generator())
+    noise, time = sample_noise((BATCH, begun.config.chunk_size, begun.config.max_action_dim), DRAWS, torch.Generator())
     other = noise.clone()
     other[:, 1:] += 1.0
     with torch.no_grad():
@@ -95,7 +95,7 @@ def test_gradients_reach_vision_text_expert_and_state(begun: SmolVLAPolicy) -> N
     for parameter in policy.parameters():
         parameter.requires_grad = True
     batch = _observations(policy, 0, [TOKENS] * BATCH)
-    noise, time = draw((BATCH, policy.config.chunk_size, policy.config.max_action_dim), 2, torch.Generator())
+    noise, time = sample_noise((BATCH, policy.config.chunk_size, policy.config.max_action_dim), 2, torch.Generator())
     masked_mean(_ours(policy, batch, noise, time), 8, batch["action_is_pad"]).backward()
     both = policy.model.vlm_with_expert
     vlm = both.get_vlm_model()
@@ -105,7 +105,7 @@ def test_gradients_reach_vision_text_expert_and_state(begun: SmolVLAPolicy) -> N
 
 
 def test_times_follow_smolvlas_distribution() -> None:
-    _, time = draw((4000, 1, 1), 4, torch.Generator().manual_seed(0))
+    _, time = sample_noise((4000, 1, 1), 4, torch.Generator().manual_seed(0))
     values = np.sort(time.flatten().numpy())
     expected = ((values - 0.001) / 0.999) ** 1.5  # distribution function of Beta(1.5, 1)
     seen = (np.arange(len(values)) + 0.5) / len(values)
@@ -115,7 +115,7 @@ def test_times_follow_smolvlas_distribution() -> None:
 
 
 def test_the_draws_of_an_observation_cover_the_times() -> None:
-    _, time = draw((100, 1, 1), 4, torch.Generator().manual_seed(0))
+    _, time = sample_noise((100, 1, 1), 4, torch.Generator().manual_seed(0))
     strata = (((time - 0.001) / 0.999) ** 1.5 * 4).floor().long().sort(dim=1).values
     assert torch.equal(strata, torch.arange(4).expand(100, -1))
 

@@ -63,7 +63,7 @@ def test_the_ensemble_shares_its_vlm_and_decides(trained: Path) -> None:
     assert manifest["trained"] is True
     assert manifest["data"]["episodes"] == 4
     policy = EnsemblePolicy(expand_members([str(trained / "model")]))
-    assert policy.facts()["shared_vlm"] == "true"
+    assert policy.provenance()["shared_vlm"] == "true"
     scene = load_scene()
     images = {camera: np.full((64, 64, 3), 100, dtype=np.uint8) for camera in CAMERAS}
     policy.start_episode(0)
@@ -163,7 +163,8 @@ def test_another_model_may_be_the_beginning(demos: Path, trained: Path, tmp_path
     assert main(["train", "--data", str(demos), "--out", str(tmp_path / "out"), *options]) == 0
     policy = EnsemblePolicy(expand_members([str(tmp_path / "out" / "model")]))
     assert (
-        policy.facts()["vlm_0_hash"] == EnsemblePolicy(expand_members([str(trained / "model")])).facts()["vlm_0_hash"]
+        policy.provenance()["vlm_0_hash"]
+        == EnsemblePolicy(expand_members([str(trained / "model")])).provenance()["vlm_0_hash"]
     )
 
 

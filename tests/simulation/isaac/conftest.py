@@ -18,7 +18,7 @@ import pytest
 import salus_vla
 from salus_vla.config.scene import load_scene
 from salus_vla.simulation.isaac.channel import serve
-from salus_vla.simulation.isaac.host.scene_spec_builder import Planner
+from salus_vla.simulation.isaac.host.scene_spec_builder import SceneSpecBuilder
 from salus_vla.simulation.isaac.isaac_environment import isaac_environment
 from salus_vla.simulation.isaac.isaac_versions import release_of
 from salus_vla.simulation.isaac.scene_spec import as_json
@@ -108,10 +108,10 @@ class Running:
 
 @contextmanager
 def standalone(isaac: Isaac, *, environment: dict[str, str] | None = None, **changed: Any) -> Iterator[Running]:
-    """Runs the script as `isaac_sim` does, without that node; `changed` are fields of the plan."""
-    planner = Planner(load_scene(), changed.pop("profile", "eval"))
+    """Runs the script as `isaac_sim` does, without that node; `changed` are fields of the spec."""
+    builder = SceneSpecBuilder(load_scene(), changed.pop("profile", "eval"))
     values = {"seed": 0, "pacing": "realtime", "lockstep_timeout_s": 2.0} | changed
-    plan = planner.plan(version=isaac.version, folder=str(isaac.folder), **values)
+    spec = builder.scene_spec(version=isaac.version, folder=str(isaac.folder), **values)
     failures: list[str] = []
     if environment is None:
         release = release_of(isaac.version)
@@ -129,8 +129,8 @@ def standalone(isaac: Isaac, *, environment: dict[str, str] | None = None, **cha
             start_new_session=True,
         )
     answers: dict[str, Callable[[Any], Any]] = {
-        "plan": lambda _: as_json(plan),
-        "draw": planner.answer_draw,
+        "scene_spec": lambda _: as_json(spec),
+        "reset_sample": builder.answer_reset_sample,
         "failed": lambda told: failures.append(told["error"]),
     }
     thread = threading.Thread(target=serve, args=(ours, answers))

@@ -153,7 +153,7 @@ MISTAKES: dict[str, Mistake] = {
     "connected and set": (with_value("Clock.inputs:timeStamp", 1.0), "Clock.inputs:timeStamp: is connected and set"),
     "a topic missing": (without_value("Clock.inputs:topicName"), "/clock: 0 nodes publish it"),
     "a topic twice": (with_value("Clock.inputs:topicName", "/tf"), "/tf: 2 nodes publish it"),
-    "a topic of nobody": (with_value("Clock.inputs:topicName", "/time"), "/time is no topic of the graph"),
+    "a topic of nobody": (with_value("Clock.inputs:topicName", "/time"), "/time is not a topic of the graph"),
     "another frame": (with_value("Image_top.inputs:frameId", "sim_camera"), "is 'sim_camera', expected"),
     "no frame": (without_value("Info_side.inputs:frameId"), "Info_side.inputs:frameId: is None"),
     "another queue": (with_value("JointStates.inputs:queueSize", 1), "JointStates.inputs:queueSize: is 1, expected 10"),
@@ -179,7 +179,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "another tick rate": (lambda spec: replace(spec, tick_rate=30.0), "expected 10 Hz"),
     "a long queue of commands": (subscriber(10), "Command.inputs:queueSize: must be 1"),
-    "a publisher of commands": (with_value("Clock.inputs:topicName", "/joint_command"), "is no topic of the graph"),
+    "a publisher of commands": (with_value("Clock.inputs:topicName", "/joint_command"), "is not a topic of the graph"),
 }
 
 

@@ -16,7 +16,7 @@ from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS, JOINTS
 from salus_vla.contract.bodies import CUBE
 from salus_vla.ros.adapters.messages import to_contacts, to_pose
-from salus_vla.simulation.isaac.host.scene_spec_builder import Planner
+from salus_vla.simulation.isaac.host.scene_spec_builder import SceneSpecBuilder
 
 from .conftest import LIMIT_S, STANDALONE, Isaac, Running, standalone
 
@@ -58,7 +58,7 @@ def test_it_runs_from_start_to_end(isaac: Isaac, client: SimClient) -> None:
     assert len(set(stamps_of(poses)) & set(stamps_of(states))) > 20, "ground truth has other stamps than the graph"
     np.testing.assert_allclose(states[-1].position, SCENE.robot.home_position, atol=1e-4)
     np.testing.assert_allclose(
-        to_pose(poses[-1]).position, Planner(SCENE, "eval").draw(0, {}).poses[CUBE][:3], atol=1e-6
+        to_pose(poses[-1]).position, SceneSpecBuilder(SCENE, "eval").reset_sample(0, {}).poses[CUBE][:3], atol=1e-6
     )
     names = isaac.call_names()
     assert names[0] == "SimulationApp"
@@ -84,7 +84,9 @@ def test_lockstep_waits_for_the_answer_and_a_reset_keeps_the_clock(
         picture = client.at(contract.camera_info_topic(CAMERAS[0]), reset.stamp_ns)
         assert picture.header.frame_id == "camera_front_optical_frame"
         cube = to_pose(client.at(contract.pose_topic(CUBE), reset.stamp_ns))
-        np.testing.assert_allclose(cube.position, Planner(SCENE, "eval").draw(7, {}).poses[CUBE][:3], atol=1e-6)
+        np.testing.assert_allclose(
+            cube.position, SceneSpecBuilder(SCENE, "eval").reset_sample(7, {}).poses[CUBE][:3], atol=1e-6
+        )
         # One answer, one frame; what it said is where the arm goes, the rest stays.
         client.forget()
         client.send(reset.stamp_ns, {"panda_joint4": -2.0, "panda_joint1": float("nan")})
@@ -131,7 +133,7 @@ def test_a_refused_reset_changes_nothing(make_isaac: Callable[..., Isaac], clien
         client.forget()
         (pose,) = client.wait_for(contract.pose_topic(CUBE), 1)
         np.testing.assert_allclose(
-            to_pose(pose).position, Planner(SCENE, "eval").draw(0, {}).poses[CUBE][:3], atol=1e-6
+            to_pose(pose).position, SceneSpecBuilder(SCENE, "eval").reset_sample(0, {}).poses[CUBE][:3], atol=1e-6
         )
         assert json.loads(client.try_reset().message)["seed"] == 0
 
@@ -143,15 +145,15 @@ def test_a_profile_changes_light_friction_and_cameras_but_not_their_frames(
     with standalone(isaac, profile="train", seed=3) as running:
         wait_for_frames(client, running)
         assert running.stop() == 0
-    draw = Planner(SCENE, "train").draw(3, {})
-    assert draw.light != 1.0
+    sample = SceneSpecBuilder(SCENE, "train").reset_sample(3, {})
+    assert sample.light != 1.0
     values = dict(isaac.calls("Set"))
-    assert values["/World/materials/red_cube.physics:staticFriction"] == pytest.approx(draw.friction)
+    assert values["/World/materials/red_cube.physics:staticFriction"] == pytest.approx(sample.friction)
     sun = next(value for name, value in isaac.calls("Create") if name == "/World/sun.inputs:intensity")
-    assert values["/World/sun.inputs:intensity"] == pytest.approx(sun * draw.light)
+    assert values["/World/sun.inputs:intensity"] == pytest.approx(sun * sample.light)
     placed = [(paths, positions) for paths, positions, _ in isaac.calls("set_world_poses")]
     cameras = [positions for paths, positions in placed if paths[0] == "/World/cameras/front"]
-    np.testing.assert_allclose(cameras[-1], [draw.views[name][:3] for name in CAMERAS])
+    np.testing.assert_allclose(cameras[-1], [sample.views[name][:3] for name in CAMERAS])
     assert cameras[-1] != cameras[0]
     assert len([paths for paths, _ in placed if paths[0].startswith("/World/frames/")]) == 1
 

@@ -78,7 +78,7 @@ def test_what_cannot_be_written_or_read_is_named(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(RecordingError, match="file: cannot be written"):
         salus("report", str(rollouts(tmp_path)), "--out", str(file))
-    with pytest.raises(RecordingError, match="is no run"):
+    with pytest.raises(RecordingError, match="is not a run"):
         salus("report", str(tmp_path))
 
 

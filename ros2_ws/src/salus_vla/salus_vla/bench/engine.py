@@ -145,7 +145,7 @@ class Bench:
         began = time.perf_counter()
         policy = EnsemblePolicy(self._members, device=str(self._device), mode=self._mode, noise_samples=self._samples)
         self.result.timings["load, all members, mode ready"] = _once("load, mode ready", time.perf_counter() - began)
-        self.result.facts = policy.facts()
+        self.result.facts = policy.provenance()
         load_s = float(self.result.facts["load_s"])
         self.result.timings["load, all members"] = _once("load, all members", load_s)
         policy.start_episode(0)

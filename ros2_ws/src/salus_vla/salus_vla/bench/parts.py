@@ -118,7 +118,7 @@ def transport(observation: Observation, calls: int) -> Timing:
 
     from salus_vla.ros.adapters import messages
     from salus_vla.ros.adapters.image_messages import to_message
-    from salus_vla.ros.adapters.qos_profiles import profile
+    from salus_vla.ros.adapters.qos_profiles import qos_profile
 
     rclpy.init(args=[])
     echo = subprocess.Popen([sys.executable, "-m", "salus_vla.ros.nodes.bench_echo_node"])
@@ -126,9 +126,9 @@ def transport(observation: Observation, calls: int) -> Timing:
         node = rclpy.create_node("salus_bench")
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        states = node.create_publisher(JointState, contract.JOINT_STATES.name, profile(contract.JOINT_STATES.qos))
+        states = node.create_publisher(JointState, contract.JOINT_STATES.name, qos_profile(contract.JOINT_STATES.qos))
         images = {
-            camera: node.create_publisher(Image, contract.image_topic(camera).name, profile(contract.STREAM))
+            camera: node.create_publisher(Image, contract.image_topic(camera).name, qos_profile(contract.STREAM))
             for camera in CAMERAS
         }
         answered: list[int] = []
@@ -140,7 +140,7 @@ def transport(observation: Observation, calls: int) -> Timing:
             JointState,
             contract.JOINT_COMMAND.name,
             take_answer,
-            profile(contract.JOINT_COMMAND.qos),
+            qos_profile(contract.JOINT_COMMAND.qos),
         )
         while not all(publisher.get_subscription_count() for publisher in (states, *images.values())):
             executor.spin_once(timeout_sec=0.1)

@@ -98,12 +98,12 @@ def run_picture(arguments: argparse.Namespace) -> int:
     """Draw `arguments.path` into `arguments.output`.
 
     Raises:
-        RecordingError: it is no bag of an episode, or the picture cannot be written.
+        RecordingError: it is not a bag of an episode, or the picture cannot be written.
     """
     check_is_no_run(arguments.path)
-    from salus_vla.views.report.episode_figure import draw_episode  # matplotlib: a second
+    from salus_vla.views.report.episode_figure import plot_episode  # matplotlib: a second
 
-    draw_episode(arguments.path, arguments.output)
+    plot_episode(arguments.path, arguments.output)
     return 0
 
 

@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
             with console.status("watching, resetting and commanding the simulator"):
                 found = verdicts(checker.observe(), scene)
     print_table(console, found)
-    return int(any(verdict.kept is False for verdict in found))
+    return int(any(verdict.passed is False for verdict in found))
 
 
 def print_table(console: Console, found: Sequence[Verdict]) -> None:
@@ -106,10 +106,10 @@ def print_table(console: Console, found: Sequence[Verdict]) -> None:
         table.add_column(name, overflow="fold")
     table.add_column("verdict", no_wrap=True)
     for verdict in found:
-        table.add_row(escape(verdict.rule), escape(verdict.expected), escape(verdict.seen), words[verdict.kept])
+        table.add_row(escape(verdict.rule), escape(verdict.expected), escape(verdict.seen), words[verdict.passed])
     console.print(table)
-    broken = sum(verdict.kept is False for verdict in found)
-    skipped = sum(verdict.kept is None for verdict in found)
+    broken = sum(verdict.passed is False for verdict in found)
+    skipped = sum(verdict.passed is None for verdict in found)
     console.print(f"{len(found)} rules: {len(found) - broken - skipped} kept, {broken} broken, {skipped} not judged")
 
 

@@ -68,7 +68,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--reference",
         metavar="PROFILE",
         default=DEFAULT_PROFILE,
-        help=f"profile that shifts are told from (default: {DEFAULT_PROFILE})",
+        help=f"profile that shifts are distinguished from (default: {DEFAULT_PROFILE})",
     )
     add(
         "--first",
@@ -109,9 +109,9 @@ def run(arguments: argparse.Namespace) -> int:
     for file in arguments.out:
         write_report(file, evaluation, _command(arguments))
     if arguments.figure:
-        from salus_vla.learning.evaluation.evaluation_figure import draw  # matplotlib: a second
+        from salus_vla.learning.evaluation.evaluation_figure import plot_evaluation  # matplotlib: a second
 
-        draw(arguments.figure, evaluation)
+        plot_evaluation(arguments.figure, evaluation)
     _print(console, evaluation)
     for file in files:
         console.print(f"written: {escape(str(file))}", soft_wrap=True, highlight=False)

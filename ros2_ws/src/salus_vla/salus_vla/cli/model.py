@@ -108,7 +108,7 @@ def run_fit_reference(arguments: argparse.Namespace) -> int:
     console = Console()
     folder: Path = arguments.model
     if not (folder / MANIFEST).is_file():
-        raise ModelError(f"{folder}: is no model folder: {MANIFEST} is missing; `salus model init` makes one")
+        raise ModelError(f"{folder}: is not a model folder: {MANIFEST} is missing; `salus model init` makes one")
     outcomes = tuple(dict.fromkeys(arguments.outcome or (Outcome.SUCCESS.name,)))
     chosen = _choose(arguments.runs, outcomes)
 
@@ -122,7 +122,7 @@ def run_fit_reference(arguments: argparse.Namespace) -> int:
     states = _states(console, policy, chosen)
     reference = novelty.fit_reference(states)
     runs = tuple(dict.fromkeys(episode.run for episode in chosen))
-    hashes = novelty.model_hashes(policy.facts())
+    hashes = novelty.model_hashes(policy.provenance())
     info = novelty.ReferenceInfo(hashes, arguments.noise_samples, len(states), len(chosen), runs)
     file = novelty.save_reference(reference, folder, info)
     distances = np.array([reference.distance(state) for state in states])

@@ -118,7 +118,7 @@ def add_run_options(parser: argparse.ArgumentParser, resumed: str) -> None:
 def check_is_folder(path: Path) -> None:
     """Raises RecordingError unless it is a folder; what is in it is told apart later."""
     if not path.is_dir():
-        what = "is no folder" if path.exists() else "does not exist"
+        what = "is not a folder" if path.exists() else "does not exist"
         raise RecordingError(f"{path}: {what}; expected the folder of a run or of a bag")
 
 

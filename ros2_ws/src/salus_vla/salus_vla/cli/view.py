@@ -72,7 +72,7 @@ def _bags(path: Path, episode: int | None) -> Sequence[Path]:
     if episode is None:
         return bags_of(path)
     if not is_run(path):
-        raise RecordingError(f"--episode: {path} is no run")
+        raise RecordingError(f"--episode: {path} is not a run")
     found = [path / entry.path for entry in read_run(path).record.episodes if entry.number == episode]
     if not found:
         raise RecordingError(f"--episode {episode}: {path} has no finished episode of that number")

@@ -14,7 +14,7 @@ from salus_vla.contract import DISCOVERY_S
 from salus_vla.contract.errors import SalusError
 from salus_vla.ros.environment.domains import private_graph, watched_domain
 from salus_vla.views.graph_monitor import GraphMonitor
-from salus_vla.views.terminal import draw, nothing_heard
+from salus_vla.views.terminal import nothing_heard, render
 
 _DESCRIPTION = """\
 Shows a running graph: who does what and why, the episode and whether it is recorded, the twelve signals of the episode
@@ -71,12 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
                 snapshot = monitor.snapshot(time.monotonic())
                 if not snapshot.heard:
                     raise SalusError(nothing_heard(domain, snapshot.silent_s))
-                console.print(draw(snapshot, domain, console.width))
+                console.print(render(snapshot, domain, console.width))
                 return 0
             with Live(console=console, screen=True, auto_refresh=False) as live:
                 try:
                     while True:
                         listener.spin(_REFRESH_S)
-                        live.update(draw(monitor.snapshot(time.monotonic()), domain, console.width), refresh=True)
+                        live.update(render(monitor.snapshot(time.monotonic()), domain, console.width), refresh=True)
                 except KeyboardInterrupt:  # the only way to end it, so no error
                     return 0

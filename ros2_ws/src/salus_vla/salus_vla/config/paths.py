@@ -85,12 +85,12 @@ class _UniqueKeys(yaml.SafeLoader):
     """YAML's own data types, and no key twice: nobody would read the first one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """As YAML does it; YAMLError for a key that stands there twice."""
+        """As YAML does it; YAMLError for a key that appears twice."""
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
             name = (key.tag, str(key.value))
             if isinstance(key, yaml.ScalarNode) and name in seen:
-                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: the key {key.value!r} stands there twice")
+                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: the key {key.value!r} appears twice")
             seen.add(name)
         return super().construct_mapping(node, deep)
 

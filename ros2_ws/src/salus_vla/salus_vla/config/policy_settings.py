@@ -62,7 +62,7 @@ class PolicySettings:
         """Back from `to_json`.
 
         Raises:
-            ConfigError: it is no JSON object, or a value is wrong; names `where` and the key.
+            ConfigError: it is not a JSON object, or a value is wrong; names `where` and the key.
         """
         try:
             values = json.loads(text)

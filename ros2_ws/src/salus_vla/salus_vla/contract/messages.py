@@ -94,7 +94,7 @@ def to_contacts(message: Any) -> tuple[Contact, ...]:
     """Contacts of /ground_truth/contact.
 
     Raises:
-        MessageError: a status lacks one of its three values, or the force is no number from 0 on.
+        MessageError: a status lacks one of its three values, or the force is not a number from 0 on.
     """
     contacts = []
     for status in message.status:

@@ -43,7 +43,7 @@ class Contact:
 
 
 @dataclass(frozen=True)
-class Frame:
+class SimStep:
     """State of the simulated world at one control frame.
 
     Attributes:

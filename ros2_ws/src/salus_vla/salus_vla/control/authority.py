@@ -54,7 +54,7 @@ from salus_vla.control.authority_types import (
 )
 from salus_vla.control.command_pacing import commands_due
 from salus_vla.control.controller import Controller, Decision
-from salus_vla.control.decision_schedule import Turns
+from salus_vla.control.decision_schedule import DecisionSchedule
 from salus_vla.control.gate_hold import GateHold
 from salus_vla.control.observation_matcher import ObservationMatcher
 from salus_vla.control.watchdog import JOINTS, Trip, Watchdog, WatchLimits
@@ -115,7 +115,7 @@ class Authority:
         self._controller = controller
         self._frame_ns, self._period_ns, self._lockstep = frame_ns, period_ns, lockstep
         self._cameras, self._entities = cameras, entities
-        self._turns = Turns(period_ns=period_ns, frame_ns=frame_ns, lockstep=lockstep)
+        self._schedule = DecisionSchedule(period_ns=period_ns, frame_ns=frame_ns, lockstep=lockstep)
         self.watchdog = Watchdog(limits, wall_s, cameras)
         self.matcher = self._new_matcher()
         self.limited = self.refused = self.yielded = self.replanned = 0
@@ -144,7 +144,7 @@ class Authority:
             return AuthorityState.FAILED
         if self._episode is None:
             return AuthorityState.IDLE
-        ended = self._turns.ended(self._newest_ns)
+        ended = self._schedule.finished(self._newest_ns)
         if ended and self._controller.resting:
             return AuthorityState.IDLE
         if self._gate.holds:
@@ -159,7 +159,7 @@ class Authority:
     @property
     def in_episode(self) -> bool:
         """Whether an episode runs whose end is not known."""
-        return self._episode is not None and self._turns.end_ns is None
+        return self._episode is not None and self._schedule.end_ns is None
 
     @property
     def arm(self) -> FloatArray | None:
@@ -175,12 +175,12 @@ class Authority:
     def activate(self, wall_s: float) -> list[Output]:
         """Commands from now on; in an episode that is running already, from the next decision on."""
         self._active = True
-        running = self._episode is not None and not self._turns.over(self._newest_ns)
-        unanswered = running and self._turns.is_next(self._newest_ns)
+        running = self._episode is not None and not self._schedule.after_end(self._newest_ns)
+        unanswered = running and self._schedule.is_next(self._newest_ns)
         if running:
             self.watchdog.arm(wall_s)
             # Nobody answered what came meanwhile.
-            self._turns.answered_ns = max(self._turns.answered_ns, self._newest_ns)
+            self._schedule.answered_ns = max(self._schedule.answered_ns, self._newest_ns)
         else:
             self._failed = False
         if self._held is not None:
@@ -190,7 +190,7 @@ class Authority:
         else:
             self._go_on("activated")
         if unanswered:  # a simulator in lockstep waits at the newest frame
-            self._turns.answered_ns = self._newest_ns - 1
+            self._schedule.answered_ns = self._newest_ns - 1
             self._answer()
         return self._take()
 
@@ -216,10 +216,10 @@ class Authority:
         """An episode began: everything of the one before is forgotten."""
         self._episode = start
         self._epoch += 1
-        answered_ns = self._turns.answered_ns
-        self._turns.start(start.start_ns)
+        answered_ns = self._schedule.answered_ns
+        self._schedule.start(start.start_ns)
         if self._held is not None:  # commands go on while the arm is held
-            self._turns.answered_ns = answered_ns
+            self._schedule.answered_ns = answered_ns
         self._failed = False
         moving = not self._controller.resting
         self._controller.start_motion(start.seed, moving=moving)
@@ -243,8 +243,8 @@ class Authority:
 
     def episode_ended(self, number: int, end_ns: int) -> list[Output]:
         """The running episode's terminal observation has this stamp [ns]; that of another, or a second, is ignored."""
-        if self._episode is not None and number == self._episode.number and self._turns.end_ns is None:
-            self._turns.end_ns = end_ns
+        if self._episode is not None and number == self._episode.number and self._schedule.end_ns is None:
+            self._schedule.end_ns = end_ns
             self._answer()
         return self._take()
 
@@ -284,7 +284,7 @@ class Authority:
         if job.epoch != self._epoch or self._joints is None:
             return self._take()  # of an episode that is over, or of before the clock jumped back
         now_ns, measured = self._joints
-        self._turns.decided_ns = decision.stamp_ns
+        self._schedule.decided_ns = decision.stamp_ns
         self._inference_ms = decision.inference_ms
         self._outputs.append(Report(decision))
         if self.state is AuthorityState.RUNNING:
@@ -295,7 +295,7 @@ class Authority:
     def decision_failed(self, job: Job, words: str) -> list[Output]:
         """The policy could not decide."""
         if job.epoch == self._epoch:
-            self._turns.decided_ns = job.observation.stamp_ns
+            self._schedule.decided_ns = job.observation.stamp_ns
             self._fail(NO_VALID_POLICY, words)
             self._answer()
         return self._take()
@@ -314,8 +314,10 @@ class Authority:
 
     def wall(self, wall_s: float) -> list[Output]:
         """Wall time goes on: sees what ROS time cannot show, a clock that is missing or stands still [s]."""
-        due = self._lockstep and self._turns.is_next(self._newest_ns) and self._turns.decision_due(self._newest_ns)
-        self.watchdog.wall(wall_s, thinking=self._turns.thinking, set_due=due)
+        due = (
+            self._lockstep and self._schedule.is_next(self._newest_ns) and self._schedule.decision_due(self._newest_ns)
+        )
+        self.watchdog.wall(wall_s, thinking=self._schedule.pending, set_due=due)
         self._hold_if_tripped()
         return self._take()
 
@@ -330,7 +332,7 @@ class Authority:
             return self._take()
         if holds:
             self._yield()
-        elif self._joints is not None:  # somebody else's commands, or the arm was put elsewhere
+        elif self._joints is not None:  # somebody else's commands, or the arm was teleported
             self._controller.resume_at(self._joints[1])
         return self._take()
 
@@ -379,7 +381,7 @@ class Authority:
             self._observed = True
             if self._held is None and self._episode is None:
                 self._say(NodeState.READY, stamp_ns=stamp_ns)
-        if self._episode is None or stamp_ns < self._turns.start_ns or self._turns.over(stamp_ns):
+        if self._episode is None or stamp_ns < self._schedule.start_ns or self._schedule.after_end(stamp_ns):
             # The first set of an episode may overtake the message that starts it.
             self._waiting = observation
             return
@@ -387,7 +389,7 @@ class Authority:
             return  # nothing that it could decide would be used
         if observation.task != self._task:
             observation = replace(observation, task=self._task)
-        self._turns.submitted_ns = stamp_ns
+        self._schedule.submitted_ns = stamp_ns
         self._outputs.append(
             Submit(Job(self._epoch, self._episode.seed, observation, self._controller.command_in_force))
         )
@@ -408,7 +410,7 @@ class Authority:
         """
         if self._failed or not self._active or self._episode is None or self._joints is None:
             return
-        if self._turns.lost(self._joints[0], now_ns):
+        if self._schedule.lost(self._joints[0], now_ns):
             self._fail(
                 LOCKSTEP_LOST,
                 f"the simulator did not wait for the command of stamp {self._joints[0] * 1e-9:.2f} s; "
@@ -419,7 +421,7 @@ class Authority:
 
     def _answer(self) -> None:
         """Answers the newest joint frame with a command, in lockstep only when its decision is made."""
-        if self._episode is None or self._joints is None or not self._turns.is_next(self._joints[0]):
+        if self._episode is None or self._joints is None or not self._schedule.is_next(self._joints[0]):
             return
         stamp_ns, state = self._joints[0], self.state
         if state is AuthorityState.YIELDED:
@@ -428,8 +430,8 @@ class Authority:
             if not self._controller.resting:
                 self._send(stamp_ns)
             return
-        ended = self._turns.ended(stamp_ns)
-        if state is AuthorityState.RUNNING and self._lockstep and self._turns.decision_due(stamp_ns):
+        ended = self._schedule.finished(stamp_ns)
+        if state is AuthorityState.RUNNING and self._lockstep and self._schedule.decision_due(stamp_ns):
             return
         if ended and self._controller.resting:
             self._disarm_at_rest()
@@ -447,7 +449,7 @@ class Authority:
         if self._controller.command_in_force is None and stamp_ns - measured_ns > _FRESH_FRAMES * self._frame_ns:
             return  # a stream begins where the arm is, not where it was
         running = self.state is AuthorityState.RUNNING
-        self._turns.answered_ns = stamp_ns
+        self._schedule.answered_ns = stamp_ns
         if stamp_ns <= self._sent_ns:
             return  # no frame gets two commands, whatever came between
         self._sent_ns = stamp_ns
@@ -470,25 +472,25 @@ class Authority:
         on their way.
         """
         state = self.state
-        if self._joints is None or self._turns.answered_ns < 0 or state is AuthorityState.YIELDED:
+        if self._joints is None or self._schedule.answered_ns < 0 or state is AuthorityState.YIELDED:
             return
         stopped = state in (AuthorityState.HELD, AuthorityState.FAILED, AuthorityState.INACTIVE)
-        over = self._turns.over(now_ns) or state is AuthorityState.INACTIVE
+        over = self._schedule.after_end(now_ns) or state is AuthorityState.INACTIVE
         if over and self._controller.resting:
             self._disarm_at_rest()
             return
-        if not stopped and (self._lockstep or self._episode is None or self._turns.end_ns is not None):
+        if not stopped and (self._lockstep or self._episode is None or self._schedule.end_ns is not None):
             return
         until_ns = now_ns if stopped else now_ns - self._frame_ns
-        stamps, stands = commands_due(self._turns.answered_ns, until_ns, self._frame_ns)
+        stamps, stands = commands_due(self._schedule.answered_ns, until_ns, self._frame_ns)
         if stands:
-            self._controller.stand()
+            self._controller.settle()
         for stamp_ns in stamps:
             self._send(stamp_ns)
 
     def _disarm_at_rest(self) -> None:
         """Nothing can go wrong any more with an arm that rests and is not to move."""
-        over = self._episode is None or self._turns.ended(self._newest_ns)
+        over = self._episode is None or self._schedule.finished(self._newest_ns)
         if over and self._controller.resting:
             self.watchdog.disarm()
 
@@ -514,18 +516,18 @@ class Authority:
         self._episode = self._waiting = None
         self._gate.forget()
         self._sent_ns = -1
-        commanding = self._turns.answered_ns >= 0
-        self._turns.forget()
+        commanding = self._schedule.answered_ns >= 0
+        self._schedule.forget()
         if self._joints is not None:
             self._joints = (now_ns, self._joints[1])
         if commanding:  # an arm that is moving goes on braking where it is
-            self._turns.answered_ns = now_ns - self._frame_ns
+            self._schedule.answered_ns = now_ns - self._frame_ns
 
     def _go_on(self, detail: str) -> None:
         """After a hold: the next decision gives a plan, and in lockstep no frame waits for one before."""
         self._controller.drop_plan(NO_DECISION_YET, detail)
-        if self._episode is not None and not self._turns.over(self._newest_ns):
-            self._turns.skip_to_answered()
+        if self._episode is not None and not self._schedule.after_end(self._newest_ns):
+            self._schedule.skip_to_answered()
             self._say(NodeState.HOLDING, NO_DECISION_YET, detail)
         else:
             self._say(NodeState.READY if self._observed else NodeState.STARTING, detail=detail)
@@ -540,7 +542,7 @@ class Authority:
             return
         self.replanned += 1
         self._controller.resume_at(pose)
-        self._turns.answered_ns = max(self._turns.answered_ns, self._newest_ns - 1)
+        self._schedule.answered_ns = max(self._schedule.answered_ns, self._newest_ns - 1)
         self._say(NodeState.HOLDING, PLANNING_ANEW, "the gate let go: planning anew from where the arm is")
 
     def _say(self, state: NodeState, reason: str = "", detail: str = "", stamp_ns: int | None = None) -> None:

@@ -94,7 +94,7 @@ class ChunkManager:
             return None
         return self._value(when_ns)
 
-    def meant(self, when_ns: int) -> FloatArray | None:
+    def requested(self, when_ns: int) -> FloatArray | None:
         """What the newest chunk itself asks for at a time, however gently it takes over; None as `target`."""
         if self._plan is None or when_ns > self._plan.times_ns[-1]:
             return None

@@ -26,7 +26,7 @@ from salus_vla.contract.robot_limits import PANDA, ArmLimits
 from salus_vla.contract.types import FloatArray, Observation
 from salus_vla.control.chunking import ChunkManager
 from salus_vla.control.disturbance import Disturbance
-from salus_vla.control.hold_position import Standstill
+from salus_vla.control.hold_position import HoldPosition
 from salus_vla.control.limiter import Limiter
 from salus_vla.policies.base import Policy, ReferencedPolicy
 from salus_vla.signals.reference import NoveltyReference
@@ -103,7 +103,7 @@ class Controller:
         self._signals = SignalTracker(limits.lower, limits.upper, control_dt_ns, reference)
         self._plan = ChunkManager(control_dt_ns, blend_ns, limits.all_acceleration)
         self._limiter = Limiter(limits, frame_dt_ns * 1e-9, max_jump_s=max_jump_s)
-        self._standstill = Standstill(limits.lower, limits.upper, frame_dt_ns)
+        self._hold_position = HoldPosition(limits.lower, limits.upper, frame_dt_ns)
         self._disturbance = disturbance
         self._decisions = 0
         self._hold_reason, self._hold_detail = NO_DECISION_YET, "the first decision is being made"
@@ -124,19 +124,19 @@ class Controller:
 
         Args:
             seed: of the episode.
-            moving: the arm is still being braked and goes on from there; otherwise it may have been put elsewhere.
+            moving: the arm is still being braked and goes on from there; otherwise it may have been teleported.
         """
         if self._disturbance is not None:
             self._disturbance.start_episode(seed)
         if not moving:
             self._limiter.stop()
-            self._standstill.move()
+            self._hold_position.release()
         self.drop_plan(NO_DECISION_YET, "the first decision is being made")
 
     def resume_at(self, commanded: FloatArray) -> None:
         """Goes on at rest from a pose (9,) [rad, m] that the gate commanded, once a decision gives a plan."""
         self._limiter.start(np.append(commanded[:ARM_DOF], commanded[ARM_DOF:].sum()))
-        self._standstill.move()
+        self._hold_position.release()
         self.drop_plan(PLANNING_ANEW, "the gate let go: planning anew from where the arm is")
 
     @property
@@ -191,9 +191,9 @@ class Controller:
         """Whether the last command was at rest: nothing more needs to be sent for the arm to hold."""
         if not self._limiter.started:
             return True
-        return self._limiter.at_rest and not self._standstill.due(self._limiter.position[:ARM_DOF])
+        return self._limiter.at_rest and not self._hold_position.due(self._limiter.position[:ARM_DOF])
 
-    def stand(self) -> None:
+    def settle(self) -> None:
         """The arm stands at the last command: so long came none that no speed is left to brake from."""
         if self._limiter.started:
             self._limiter.start(self._limiter.position)
@@ -207,18 +207,18 @@ class Controller:
             measured_ns: their stamp [ns]; that of the frame by default.
         """
         self._ensure_started(measured)
-        self._standstill.see(stamp_ns, measured[:ARM_DOF], stamp_ns if measured_ns is None else measured_ns)
+        self._hold_position.observe(stamp_ns, measured[:ARM_DOF], stamp_ns if measured_ns is None else measured_ns)
         if not self._plan.has_plan:
             return self._hold(self._hold_reason, self._hold_detail)
         target = self._plan.target(stamp_ns + self._frame_dt_ns)
         if target is None:
             age = (self._plan.age_ns(stamp_ns) or 0) * 1e-9
             return self._hold(CHUNK_EXHAUSTED, f"the plan ended; its observation is {age:.2f} s old")
-        self._standstill.move()
+        self._hold_position.release()
         if self._disturbance is not None:
             target = self._disturbance.apply(target, stamp_ns)
         # What the chunk meant is checked, not the target: a disturbance never makes the limiter refuse.
-        limited = self._limiter.step(target, self._plan.meant(stamp_ns + self._frame_dt_ns))
+        limited = self._limiter.step(target, self._plan.requested(stamp_ns + self._frame_dt_ns))
         if limited.refusal is not None:
             # The next chunk must start from where the arm is, not from a plan that was never followed.
             self.drop_plan(COMMAND_REFUSED, f"{limited.refusal}: {limited.detail}")
@@ -230,9 +230,9 @@ class Controller:
         command = self._limiter.position
         arm = None
         if reason in _NO_STOP:
-            self._standstill.move()
+            self._hold_position.release()
         else:
-            arm = self._standstill.stop(command[:ARM_DOF], at_rest=self._limiter.at_rest)
+            arm = self._hold_position.stop(command[:ARM_DOF], at_rest=self._limiter.at_rest)
         if arm is None:
             command = self._limiter.brake().position
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Turns:
+class DecisionSchedule:
     """Stamps of one episode, all in ROS time [ns].
 
     Attributes:
@@ -37,15 +37,15 @@ class Turns:
         self.decided_ns = self.submitted_ns = self.answered_ns = -1
 
     @property
-    def thinking(self) -> bool:
+    def pending(self) -> bool:
         """Whether a camera set waits for its decision."""
         return self.submitted_ns > self.decided_ns
 
-    def over(self, stamp_ns: int) -> bool:
+    def after_end(self, stamp_ns: int) -> bool:
         """Whether a stamp lies behind the terminal observation; that one itself is still decided on."""
         return self.end_ns is not None and stamp_ns > self.end_ns
 
-    def ended(self, stamp_ns: int) -> bool:
+    def finished(self, stamp_ns: int) -> bool:
         """Whether a frame lies behind the terminal observation."""
         return self.end_ns is not None and stamp_ns >= self.end_ns + self._frame_ns // 2
 

@@ -16,7 +16,7 @@ _FRESH_FRAMES = 2  # measured joints that are older say nothing of where the arm
 _THERE = 1e-9  # rad
 
 
-class Standstill:
+class HoldPosition:
     """Follows a stop from the measured joints; does nothing while the arm follows a plan."""
 
     def __init__(self, lower: FloatArray, upper: FloatArray, frame_dt_ns: int) -> None:
@@ -27,11 +27,11 @@ class Standstill:
         self._still = False
         self._pose: FloatArray | None = None
 
-    def move(self) -> None:
+    def release(self) -> None:
         """The arm follows a plan, or stays where an episode found it."""
         self._stopped, self._pose = False, None
 
-    def see(self, stamp_ns: int, arm: FloatArray, measured_ns: int) -> None:
+    def observe(self, stamp_ns: int, arm: FloatArray, measured_ns: int) -> None:
         """Takes measured joints.
 
         Args:

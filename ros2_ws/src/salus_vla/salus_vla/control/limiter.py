@@ -44,7 +44,7 @@ class LimitedCommand:
 
 
 class Limiter:
-    """Turns targets into commands that respect position, velocity and acceleration limits."""
+    """DecisionSchedule targets into commands that respect position, velocity and acceleration limits."""
 
     # A regression that was trained on a gripper that is fully open or closed lands a little outside its range. The
     # gripper saturates mechanically, so up to this much is taken as "fully open" or "fully closed"; joints have no
@@ -177,7 +177,7 @@ class Limiter:
     def _stopping_speed(self, distance: FloatArray) -> FloatArray:
         """Largest speed v with v dt + v^2 / (2 a) <= distance: one more step, then braking at a.
 
-        Staying below it is possible for ever: after a step at v the bound allows v - a dt again.
+        Staying below it is possible forever: after a step at v the bound allows v - a dt again.
         """
         step = self._acceleration * self._dt
         return np.sqrt(step**2 + 2.0 * self._acceleration * np.maximum(distance, 0.0)) - step

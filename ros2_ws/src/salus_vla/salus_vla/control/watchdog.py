@@ -26,7 +26,7 @@ from salus_vla.contract.reasons import (
 REASONS = WATCHDOG
 
 JOINTS = "joints"
-# A stamp further ahead of the clock than this is no measurement: of before a restart, or of another time base. A
+# A stamp further ahead of the clock than this is not a measurement: of before a restart, or of another time base. A
 # busy machine takes /clock later than the images and joint states of its frame, by more than its queue is deep.
 AHEAD_NS = 1_000_000_000
 # How much of that lead counts as freshness. A clock that lags catches up in one step, and an image that counted from

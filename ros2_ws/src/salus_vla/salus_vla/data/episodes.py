@@ -91,13 +91,13 @@ def open_run(path: Path) -> Run:
     """Opens a run without looking into its episodes.
 
     Raises:
-        RecordingError: the folder is no run, or a file of it is wrong; names it.
+        RecordingError: the folder is not a run, or a file of it is wrong; names it.
     """
     if rollout_store.is_rollout_run(path):
         return _open_rollouts(path)
     if is_run(path):
         return _open_bags(path)
-    raise RecordingError(f"{path}: is no run: `salus collect` and `salus rollout` write {RUN_FILE} into its folder")
+    raise RecordingError(f"{path}: is not a run: `salus collect` and `salus rollout` write {RUN_FILE} into its folder")
 
 
 def _open_rollouts(path: Path) -> Run:

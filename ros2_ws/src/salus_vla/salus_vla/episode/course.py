@@ -70,7 +70,7 @@ class EpisodeCourse:
         self.counts: dict[str, int] = {}
         self._fresh = self._taken_ns = 0
         self._frame_wall_s = 0.0
-        self._moved = ""  # what was put elsewhere, and when
+        self._moved = ""  # what was teleported, and when
         self._running = False
 
     @property
@@ -151,7 +151,7 @@ class EpisodeCourse:
         end_ns = min(tracker.end_ns, sim_ns) if tracker.end_ns is not None else sim_ns
         if end_ns < tracker.start_ns:  # the clock jumped back
             end_ns = max(self._taken_ns, tracker.start_ns)
-        # Censoring is no event.
+        # Censoring is not an event.
         event = event if event and event.outcome is not Outcome.TIMEOUT else None
         self._running = False
         self.counts[outcome.name] = self.counts.get(outcome.name, 0) + 1

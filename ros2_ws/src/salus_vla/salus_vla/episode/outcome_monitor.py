@@ -201,8 +201,8 @@ class TaskMonitor:
     def _collision(self) -> TaskEvent | None:
         """Robot or held cube against table or bin, or robot against itself, harder than collision_force.
 
-        The fingers count like the arm. Whatever the robot does to the cube is no collision, and the cube counts once it
-        has been lifted: while the fingers close on it they may press it on the table.
+        The fingers count like the arm. Whatever the robot does to the cube is not a collision, and the cube counts
+        once it has been lifted: while the fingers close on it they may press it on the table.
         """
         for (body_a, body_b), force in sorted(self._touching.items()):
             if force > self._limits.collision_force and self._may_not_touch(body_a, body_b):

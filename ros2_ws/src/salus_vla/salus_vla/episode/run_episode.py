@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from salus_vla.contract import DEFAULT_TASK, JOINTS
 from salus_vla.contract.outcomes import Outcome
-from salus_vla.contract.types import Frame, ImageArray, Observation
+from salus_vla.contract.types import ImageArray, Observation, SimStep
 from salus_vla.control.controller import Command, Controller, Decision
 from salus_vla.episode.outcome_monitor import TaskEvent
 from salus_vla.episode.tracker import EpisodeTracker
@@ -35,7 +35,7 @@ class EpisodeResult:
     outcome: Outcome = Outcome.RUNNING
     decisions: int = 0
     event: TaskEvent | None = None
-    frames: list[Frame] = field(default_factory=list)
+    frames: list[SimStep] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     decided: list[Decision] = field(default_factory=list)
 
@@ -94,6 +94,6 @@ def run_episode(
     return result
 
 
-def observe(frame: Frame, images: Mapping[str, ImageArray], task: str) -> Observation:
+def observe(frame: SimStep, images: Mapping[str, ImageArray], task: str) -> Observation:
     """The observation of a frame."""
     return Observation(frame.stamp_ns, images, frame.joint_position, task, frame.joint_velocity, frame.poses)

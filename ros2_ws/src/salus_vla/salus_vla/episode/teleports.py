@@ -1,4 +1,4 @@
-"""Whether the world was put elsewhere within one frame, as a reset does: no arm and no cube moves like that."""
+"""Whether the world was teleported within one frame, as a reset does: no arm and no cube moves like that."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class TeleportWatch:
         return f"{ARM_JOINTS[joint]} moved by {moved[joint]:.3f} rad within {(stamp_ns - before_ns) * 1e-6:.0f} ms"
 
     def poses(self, stamp_ns: int, poses: Mapping[str, Pose]) -> str:
-        """Takes the entities of a frame and its stamp [ns], in order; what was put elsewhere, in words, or empty.
+        """Takes the entities of a frame and its stamp [ns], in order; what was teleported, in words, or empty.
 
         Over frames that are missing a thing may have been carried anywhere.
         """

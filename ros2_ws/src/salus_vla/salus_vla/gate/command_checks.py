@@ -107,7 +107,7 @@ class MotionCheck:
         """The motion that a command makes of the one before, or the first limit that it breaks.
 
         Beyond the limits themselves, a joint must always be able to stop before the end of its range: braking from
-        velocity v takes v^2 / (2 a). Written so that a difference that is no number is refused.
+        velocity v takes v^2 / (2 a). Written so that a difference that is not a number is refused.
         """
         dt = self._dt
         velocities, accelerations = [], []

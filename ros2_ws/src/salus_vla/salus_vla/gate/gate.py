@@ -19,7 +19,7 @@ from typing import Any
 from salus_vla.contract import ARM_DOF, ARM_JOINTS
 from salus_vla.gate.command_checks import Fault, Motion, MotionCheck, Position, Reason, in_order
 from salus_vla.gate.gate_limits import JointLimits, joint_limits
-from salus_vla.gate.measured import REST_SPEED, Frame, MeasuredFrames
+from salus_vla.gate.measured import REST_SPEED, MeasuredFrames, MeasuredStep
 from salus_vla.gate.stop import plan_stop
 
 _EARLY_S = 0.002  # a timer that fires a little early is on time
@@ -68,7 +68,7 @@ class Gate:
         braked: stops of the gate's own.
         plain_stops: those of them that ruckig refused, so that they keep the acceleration limits only.
         stop_fault: what was wrong with the newest of them.
-        teleports: how often the arm was put elsewhere while something was in force.
+        teleports: how often the arm was teleported while something was in force.
         clock_jumps: how often the frames' stamps jumped back.
     """
 
@@ -151,7 +151,7 @@ class Gate:
         Returns:
             A command of the gate itself that answers this frame, when it is braking or goes to where the arm rests.
         """
-        frame = Frame(stamp_ns, position, velocity)
+        frame = MeasuredStep(stamp_ns, position, velocity)
         if self._frames:
             last = self._frames.newest
             if abs(stamp_ns - last.stamp_ns) <= self._half_ns:
@@ -206,7 +206,7 @@ class Gate:
         """Why nothing passes; empty where commands do."""
         return self._blocked
 
-    def offer(
+    def judge(
         self,
         stamp_ns: int,
         names: Sequence[str],
@@ -227,7 +227,7 @@ class Gate:
         Returns:
             None when the command passes.
         """
-        outcome = self._judge(stamp_ns, names, positions, extra_values)
+        outcome = self._outcome_of(stamp_ns, names, positions, extra_values)
         if isinstance(outcome, Motion):
             self._motion, self._sent_ns = outcome, stamp_ns
             self._state = State.STREAM
@@ -277,7 +277,7 @@ class Gate:
 
     # -- judging -------------------------------------------------------------------------------------------------------
 
-    def _judge(
+    def _outcome_of(
         self, stamp_ns: int, names: Sequence[str], positions: Sequence[float], extra_values: bool
     ) -> Motion | Fault:
         ordered = in_order(names, positions)
@@ -285,7 +285,7 @@ class Gate:
             return ordered
         if extra_values:
             return Fault(Reason.EXTRA_VALUES, "it carries velocities or efforts; expected names and positions only")
-        fault = self._judge_stamp(stamp_ns)
+        fault = self._stamp_fault(stamp_ns)
         if fault is not None:
             return fault
         following: Motion | Fault | None = None
@@ -296,7 +296,7 @@ class Gate:
                 return following
         return self._start(stamp_ns, ordered)
 
-    def _judge_stamp(self, stamp_ns: int) -> Fault | None:
+    def _stamp_fault(self, stamp_ns: int) -> Fault | None:
         if self._blocked:
             return Fault(Reason.SECOND_PUBLISHER, self._blocked)
         if not self._frames:

@@ -1,4 +1,4 @@
-"""The measured joints of the newest frames: whether the arm rests, and whether it was put elsewhere."""
+"""The measured joints of the newest frames: whether the arm rests, and whether it was teleported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FAR = 0.1  # rad; no arm that follows its target rests that far from it
 
 
 @dataclass(frozen=True)
-class Frame:
+class MeasuredStep:
     """Measured joints.
 
     Attributes:
@@ -49,9 +49,9 @@ class MeasuredFrames:
 
     def __init__(self, limits: JointLimits, *, max_age_frames: int, half_ns: int) -> None:
         """Starts empty; stamps that differ by `half_ns`, half a frame, are of the same frame [ns]."""
-        self._frames: deque[Frame] = deque(maxlen=max_age_frames + 2)
+        self._frames: deque[MeasuredStep] = deque(maxlen=max_age_frames + 2)
         self._half_ns = half_ns
-        # No arm moves that fast, not even when late commands come at once: it was put elsewhere.
+        # No arm moves that fast, not even when late commands come at once: it was teleported.
         self._teleport = [(max_age_frames + 2) * speed for speed in limits.velocity[:ARM_DOF]]
 
     def __bool__(self) -> bool:
@@ -59,11 +59,11 @@ class MeasuredFrames:
         return bool(self._frames)
 
     @property
-    def newest(self) -> Frame:
+    def newest(self) -> MeasuredStep:
         """The newest frame; there must be one."""
         return self._frames[-1]
 
-    def add(self, frame: Frame) -> None:
+    def add(self, frame: MeasuredStep) -> None:
         """Takes the next frame."""
         self._frames.append(frame)
 
@@ -71,11 +71,11 @@ class MeasuredFrames:
         """Forgets all frames."""
         self._frames.clear()
 
-    def answered_by(self, stamp_ns: int) -> Frame:
+    def answered_by(self, stamp_ns: int) -> MeasuredStep:
         """The frame that a command of this stamp answers [ns], or the newest where that one was lost."""
         return next((f for f in self._frames if abs(f.stamp_ns - stamp_ns) <= self._half_ns), self.newest)
 
-    def teleported_to(self, frame: Frame) -> bool:
+    def teleported_to(self, frame: MeasuredStep) -> bool:
         """Whether no motion leads from the newest frame to this one."""
         last, passed_s = self.newest, (frame.stamp_ns - self.newest.stamp_ns) * 1e-9
         steps = zip(frame.position[:ARM_DOF], last.position[:ARM_DOF], self._teleport, strict=True)

@@ -13,7 +13,7 @@ from salus_vla.contract.types import FloatArray, ImageArray
 STRIDE = 16  # pixels between those looked at first; all are compared only where these say nothing
 
 
-class PictureFault(StrEnum):
+class ImageFault(StrEnum):
     """What is wrong with a camera's pictures."""
 
     BLACK = "black"
@@ -26,10 +26,10 @@ class _Camera:
     pixels: ImageArray
     stamp_ns: int
     arm: FloatArray | None  # when these bytes were seen first
-    fault: PictureFault | None = None
+    fault: ImageFault | None = None
 
 
-class PictureWatch:
+class CameraHealth:
     """Looks at each picture and says what is wrong with the camera."""
 
     MOVED = 0.05  # rad; an arm that moved this much looks different to a camera that sees it
@@ -38,12 +38,12 @@ class PictureWatch:
         """Knows no camera yet."""
         self._cameras: dict[str, _Camera] = {}
 
-    def fault(self, camera: str) -> PictureFault | None:
+    def fault(self, camera: str) -> ImageFault | None:
         """What is wrong with the newest picture of a camera."""
         seen = self._cameras.get(camera)
         return seen.fault if seen else None
 
-    def look(self, camera: str, stamp_ns: int, pixels: ImageArray, arm: FloatArray | None) -> PictureFault | None:
+    def look(self, camera: str, stamp_ns: int, pixels: ImageArray, arm: FloatArray | None) -> ImageFault | None:
         """Looks at a picture and gives what is wrong with it.
 
         Args:
@@ -63,7 +63,7 @@ class PictureWatch:
         if seen.arm is None:
             seen.arm = arm
         elif seen.fault is None and arm is not None and np.abs(arm - seen.arm).max() >= self.MOVED:
-            seen.fault = PictureFault.FROZEN
+            seen.fault = ImageFault.FROZEN
         return seen.fault
 
 
@@ -73,11 +73,11 @@ def _same(one: ImageArray, other: ImageArray) -> bool:
     return bool(np.array_equal(one, other))
 
 
-def _blank(pixels: ImageArray) -> PictureFault | None:
+def _blank(pixels: ImageArray) -> ImageFault | None:
     """Black or constant, where each colour channel has one value."""
     if not pixels.size:
-        return PictureFault.BLACK
+        return ImageFault.BLACK
     first = pixels[0, 0]
     if (pixels[::STRIDE, ::STRIDE] != first).any() or (pixels != first).any():
         return None
-    return PictureFault.CONSTANT if first.any() else PictureFault.BLACK
+    return ImageFault.CONSTANT if first.any() else ImageFault.BLACK

@@ -5,7 +5,7 @@ from __future__ import annotations
 LONGEST_NAP_S = 1.0  # between two looks; one who looks less often has slept, and judges nobody for that time
 
 
-class RollCall:
+class Heartbeats:
     """Names the first node that has been silent for too long. All times are wall time [s]."""
 
     def __init__(self, timeout_s: float) -> None:

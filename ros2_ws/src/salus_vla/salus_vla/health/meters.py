@@ -25,7 +25,7 @@ class Level(IntEnum):
 
 
 @dataclass(frozen=True)
-class Part:
+class DiagnosticPart:
     """One line of a node's diagnostics.
 
     Attributes:
@@ -66,10 +66,12 @@ class RateMeter:
         self._count += 1
         self._total += 1
 
-    def part(self, name: str, now_ns: int) -> Part:
+    def part(self, name: str, now_ns: int) -> DiagnosticPart:
         """What came since the last report, at ROS time `now_ns`; begins the next report."""
         if self._last_ns is None or self._since_ns is None:
-            return Part(name, {"expected_hz": self._expected_hz, "messages": 0}, Level.STALE, "nothing received yet")
+            return DiagnosticPart(
+                name, {"expected_hz": self._expected_hz, "messages": 0}, Level.STALE, "nothing received yet"
+            )
         span_s = max(now_ns, self._last_ns) * 1e-9 - self._since_ns * 1e-9
         longest_s = max(self._longest_ns, now_ns - self._last_ns) * 1e-9
         rate = self._count / span_s if span_s > 0.0 else 0.0
@@ -86,7 +88,7 @@ class RateMeter:
         slow = self._slow_reports >= self._patience
         self._since_ns, self._count, self._longest_ns = max(now_ns, self._last_ns), 0, 0
         message = f"{rate:.1f} Hz, expected {self._expected_hz:g} Hz" if slow else "ok"
-        return Part(name, values, Level.WARN if slow else Level.OK, message)
+        return DiagnosticPart(name, values, Level.WARN if slow else Level.OK, message)
 
 
 class LatencyMeter:
@@ -108,7 +110,7 @@ class LatencyMeter:
         return {f"{stage}_ms_p50": round(float(p50), 3), f"{stage}_ms_p99": round(float(p99), 3)}
 
 
-def resources() -> Part:
+def resources() -> DiagnosticPart:
     """Memory of this process [MB], and of torch on each GPU that it uses."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     values = {"process_memory_mb": round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)}
@@ -117,13 +119,13 @@ def resources() -> Part:
         for index in range(torch.cuda.device_count()):
             values[f"gpu{index}_allocated_mb"] = round(torch.cuda.memory_allocated(index) / 1e6, 1)
             values[f"gpu{index}_reserved_mb"] = round(torch.cuda.memory_reserved(index) / 1e6, 1)
-    return Part("resources", values)
+    return DiagnosticPart("resources", values)
 
 
-def disk(free_bytes: int, warn_gb: float) -> Part:
+def disk(free_bytes: int, warn_gb: float) -> DiagnosticPart:
     """Disk space left; a warning below `warn_gb` [GB]."""
     free_gb = free_bytes / 1e9
     low = free_gb < warn_gb
     message = f"{free_gb:.2f} GB left, warned below {warn_gb:g} GB" if low else "ok"
     values = {"disk_free_gb": round(free_gb, 3), "warn_below_gb": warn_gb}
-    return Part("disk", values, Level.WARN if low else Level.OK, message)
+    return DiagnosticPart("disk", values, Level.WARN if low else Level.OK, message)

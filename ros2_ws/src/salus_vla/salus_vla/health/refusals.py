@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from salus_vla.health.meters import Level, Part
+from salus_vla.health.meters import DiagnosticPart, Level
 
 
 class Refusals:
@@ -35,10 +35,10 @@ class Refusals:
         self._newest = words
         return last is None or wall_s - last > self.QUIET_S
 
-    def part(self, wall_s: float) -> Part:
+    def part(self, wall_s: float) -> DiagnosticPart:
         """What was refused, in all and by topic; a warning until a quiet time is over at this wall time [s]."""
         total = self.counts.total()
         values = {"refused": total} | {f"refused {topic}": count for topic, count in sorted(self.counts.items())}
         if any(wall_s - last <= self.QUIET_S for last in self._last_wall.values()):
-            return Part("messages", values, Level.WARN, f"{total} refused, the newest: {self._newest}")
-        return Part("messages", values)
+            return DiagnosticPart("messages", values, Level.WARN, f"{total} refused, the newest: {self._newest}")
+        return DiagnosticPart("messages", values)

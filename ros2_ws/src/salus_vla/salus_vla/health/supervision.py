@@ -23,7 +23,7 @@ from salus_vla.contract.reasons import (
     WATCHDOG,
     NodeState,
 )
-from salus_vla.health.heartbeats import RollCall
+from salus_vla.health.heartbeats import Heartbeats
 
 ROLES = ("policy", "recorder", "gate")  # all must be ready before an episode
 _READY = {
@@ -67,7 +67,7 @@ class Supervisor:
         """Nothing was heard yet; `node_timeout_s` of silence makes a node lost."""
         self._node_timeout_s = node_timeout_s
         self._reports: dict[str, NodeReport] = {}
-        self._roll = RollCall(node_timeout_s)
+        self._heartbeats = Heartbeats(node_timeout_s)
         self._held_since: float | None = None  # by the gate's deadman
         self.publisher_fault = ""
         self._fault_since: float | None = None
@@ -84,7 +84,7 @@ class Supervisor:
 
     def heard(self, name: str, wall_s: float) -> None:
         """A node gave a sign of life."""
-        self._roll.heard(name, wall_s)
+        self._heartbeats.heard(name, wall_s)
 
     def publishers(self, fault: str, wall_s: float) -> None:
         """What is wrong with the publishers of the topics that have one; empty where nothing is."""
@@ -94,7 +94,7 @@ class Supervisor:
 
     def watch(self, wall_s: float) -> None:
         """From now on everyone who has been heard must go on giving signs of life."""
-        self._roll.begin(wall_s)
+        self._heartbeats.begin(wall_s)
 
     def begin_episode(self, wall_s: float) -> None:
         """An episode begins: a gate that holds from before has its whole time to let go."""
@@ -103,14 +103,14 @@ class Supervisor:
 
     def dismiss(self) -> None:
         """Nobody is expected any more."""
-        self._roll.dismiss()
+        self._heartbeats.dismiss()
 
     # -- what follows --------------------------------------------------------------------------------------------------
 
     @property
     def known(self) -> frozenset[str]:
         """Every node that has ever been heard."""
-        return self._roll.known
+        return self._heartbeats.known
 
     def not_ready(self, missing_services: Sequence[str] = ()) -> list[str]:
         """What an episode still needs, in words; nothing when it may begin."""
@@ -120,7 +120,7 @@ class Supervisor:
             if report is None or not self._is_ready(report):
                 said = "" if report is None or not report.detail else f" (it says: {report.detail})"
                 need.append(f"{role} READY{said}")
-            elif self.fact(role, "node", "") not in self._roll.known:
+            elif self.fact(role, "node", "") not in self._heartbeats.known:
                 need.append(f"/diagnostics of {role}")
         if self.publisher_fault:
             need.append(self.publisher_fault)
@@ -152,11 +152,11 @@ class Supervisor:
 
     def silent(self, wall_s: float) -> Stop | None:
         """The node that gives no sign of life any more; it is lost once."""
-        silent = self._roll.lost(wall_s)
+        silent = self._heartbeats.lost(wall_s)
         if silent is None:
             return None
         self.lost, silent_s = silent
-        self._roll.dismiss()
+        self._heartbeats.dismiss()
         detail = f"{self.lost} has given no /diagnostics for {silent_s:.1f} s: it has ended or hangs"
         return Stop(NODE_LOST, detail)
 
@@ -180,7 +180,7 @@ class Supervisor:
 
 # What follows from something else: the arm is stopped by then, and whoever looks a moment longer may see from what.
 SYMPTOMS = (LOCKSTEP_LOST, SIMULATOR_STOPPED, STALE_CAMERA, STALE_CHUNK, STALE_JOINTS, DEADMAN)
-# A world that is put elsewhere: somebody's reset, or somebody else's publisher, which discovery shows a little later.
+# A world that is teleported: somebody's reset, or somebody else's publisher, which discovery shows a little later.
 ELSEWHERE = (SCENE_RESET, CLOCK_JUMPED_BACK)
 _PATIENCE_S = 0.5  # wall time in which a cause is seen that was there before its symptom
 

@@ -21,7 +21,7 @@ class Policy(Protocol):
     def predict(self, observation: Observation, decision: int) -> PolicyOutput:
         """Chunks for an observation; `decision` counts from 0 in the episode."""
 
-    def facts(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Provenance: hashes, sizes, device, versions."""
 
 

@@ -29,6 +29,6 @@ class HoldPolicy:
             self._target = observation.state
         return PolicyOutput(np.tile(self._target, (1, 1, self.chunk_length, 1)))
 
-    def facts(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Nothing but the name."""
         return {"policy": self.source}

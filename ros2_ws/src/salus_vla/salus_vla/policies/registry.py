@@ -52,9 +52,9 @@ def make_policy(
         if scene is None:
             raise ModelError("policy 'expert' needs the scene: its poses, sizes and rates")
         # A graph with another policy does without mujoco here.
-        from salus_vla.policies.scripted.scripted_policy import ExpertPolicy
+        from salus_vla.policies.scripted.scripted_policy import ScriptedPolicy
 
-        return ExpertPolicy(scene)
+        return ScriptedPolicy(scene)
     if name != "ensemble":
         raise ModelError(f"policy '{name}' is not known; expected one of {', '.join(POLICIES)}")
     # torch and lerobot take seconds to import; a graph without the ensemble does without them.

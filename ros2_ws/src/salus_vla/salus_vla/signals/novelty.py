@@ -176,7 +176,7 @@ def load_reference(folder: Path) -> StoredReference | None:
         raise ModelError(f"{file}: metadata '{_METADATA}': {key}: {first['msg']}") from error
     # What numpy makes of a type it does not have is an AttributeError or a TypeError.
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise ModelError(f"{file}: is no reference, or is damaged ({error})") from error
+        raise ModelError(f"{file}: is not a reference, or is damaged ({error})") from error
     if info.version != VERSION:
         raise ModelError(f"{file}: version is {info.version}, this version of SALUS reads {VERSION}")
     _check_numbers(file, mean, precision)
@@ -225,4 +225,4 @@ def _check_numbers(file: Path, mean: FloatArray, precision: FloatArray) -> None:
             raise np.linalg.LinAlgError("not symmetric")
         np.linalg.cholesky(precision)
     except np.linalg.LinAlgError as error:
-        raise ModelError(f"{file}: 'precision' is no inverse of a covariance ({error})") from error
+        raise ModelError(f"{file}: 'precision' is not an inverse of a covariance ({error})") from error

@@ -73,7 +73,7 @@ def random_stream(seed: int, stream: Stream, index: int = 0) -> np.random.Genera
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, index)))
 
 
-def draw_cube_pose(scene: Scene, profile: Profile, seed: int) -> Pose:
+def sample_cube_pose(scene: Scene, profile: Profile, seed: int) -> Pose:
     """Where the cube starts: flat on the table.
 
     Place and yaw come from `default_rng(seed)` itself and not from a stream: that is what a seed meant before there
@@ -92,7 +92,7 @@ def start_poses(scene: Scene, profile: Profile, seed: int, poses: Mapping[str, P
     Raises:
         SimulatorError: an unknown entity, or a pose that is not finite or has no orientation.
     """
-    chosen = {CUBE: draw_cube_pose(scene, profile, seed), BIN: scene.objects.blue_bin.pose()}
+    chosen = {CUBE: sample_cube_pose(scene, profile, seed), BIN: scene.objects.blue_bin.pose()}
     for name, pose in poses.items():
         chosen[name] = _checked(name, pose)
     return chosen
@@ -108,7 +108,7 @@ def _checked(name: str, pose: Pose) -> Pose:
     return Pose(position, quaternion / norm)
 
 
-def draw_variation(scene: Scene, profile: Profile, seed: int, poses: Mapping[str, Pose]) -> Variation:
+def sample_variation(scene: Scene, profile: Profile, seed: int, poses: Mapping[str, Pose]) -> Variation:
     """Everything but the cube's pose.
 
     Args:
@@ -126,7 +126,7 @@ def draw_variation(scene: Scene, profile: Profile, seed: int, poses: Mapping[str
         friction=_uniform(seed, Stream.FRICTION, cube.friction),
         mass=_uniform(seed, Stream.MASS, cube.mass),
         color=None if cube.colors is None else _choice(cube.colors, random_stream(seed, Stream.COLOR)),
-        views=_draw_views(scene, profile, seed),
+        views=_sample_views(scene, profile, seed),
         distractors=() if profile.distractors is None else _place(scene, profile.distractors, seed, poses),
     )
 
@@ -145,7 +145,7 @@ def _upright(x: float, y: float, height: float, yaw_deg: float) -> Pose:
     return Pose(np.array([x, y, height / 2.0]), np.array([0.0, 0.0, np.sin(half), np.cos(half)]))
 
 
-def _draw_views(scene: Scene, profile: Profile, seed: int) -> dict[str, View]:
+def _sample_views(scene: Scene, profile: Profile, seed: int) -> dict[str, View]:
     cameras = profile.cameras
     if cameras.position is None and cameras.target is None:
         return {}

@@ -136,15 +136,15 @@ class GraphMonitor:
         name = STATES[state] if 0 <= state < len(STATES) else f"state {state}"
         self._roles[role] = RoleLine(role, name, reason, detail)
 
-    def episode(self, notice: EpisodeEvent) -> None:
+    def episode(self, event: EpisodeEvent) -> None:
         """Notes a message on /salus/episode; an episode that starts begins new histories of the signals."""
-        if notice.kind is EventKind.STARTED:
+        if event.kind is EventKind.STARTED:
             for values in self._signals.values():
                 values.clear()
             self._decision = None
-        elif notice.kind is EventKind.ENDED:
-            self._outcomes[notice.outcome] += 1
-        self._episode = notice
+        elif event.kind is EventKind.ENDED:
+            self._outcomes[event.outcome] += 1
+        self._episode = event
 
     def decision(self, number: int, inference_ms: float, signals: Sequence[float]) -> None:
         """Notes a message on /salus/safety_signals; the twelve in the order of `signals.NAMES`."""

@@ -42,7 +42,7 @@ def nothing_heard(domain: str, silent_s: float) -> str:
     )
 
 
-def draw(snapshot: Snapshot, domain: str, width: int) -> RenderableType:
+def render(snapshot: Snapshot, domain: str, width: int) -> RenderableType:
     """The whole screen, `width` characters wide."""
     parts: list[RenderableType] = [_head(snapshot, domain)]
     if not snapshot.heard or snapshot.silent_s > _NOTHING_S:
@@ -63,11 +63,11 @@ def _head(snapshot: Snapshot, domain: str) -> Text:
 
 
 def _episode(snapshot: Snapshot) -> Text:
-    notice = snapshot.episode
-    if notice is None:
+    event = snapshot.episode
+    if event is None:
         return Text("episode: none yet")
-    text = Text.assemble(("episode: ", "bold"), f"{notice.episode} of run {notice.run_id}, seed {notice.seed}, ")
-    text.append_text(_progress(notice, snapshot.decision))
+    text = Text.assemble(("episode: ", "bold"), f"{event.episode} of run {event.run_id}, seed {event.seed}, ")
+    text.append_text(_progress(event, snapshot.decision))
     if snapshot.inference_ms is not None:
         text.append(f", {snapshot.inference_ms:.0f} ms")
     for name, count in snapshot.outcomes.items():
@@ -75,13 +75,13 @@ def _episode(snapshot: Snapshot) -> Text:
     return text
 
 
-def _progress(notice: EpisodeEvent, decision: int | None) -> Text:
-    if notice.kind is EventKind.ENDED:
-        words = f"{notice.outcome} after {notice.decisions} decisions"
-        detail = f": {notice.detail}" if notice.detail else ""
-        return Text(words + detail, OUTCOME_STYLES.get(notice.outcome, ""))
-    event = f" after {notice.event}" if notice.kind is EventKind.EVENT else ""
-    return Text(f"running{event}, " + ("no decision yet" if decision is None else f"decision {decision}"))
+def _progress(event: EpisodeEvent, decision: int | None) -> Text:
+    if event.kind is EventKind.ENDED:
+        words = f"{event.outcome} after {event.decisions} decisions"
+        detail = f": {event.detail}" if event.detail else ""
+        return Text(words + detail, OUTCOME_STYLES.get(event.outcome, ""))
+    after = f" after {event.event}" if event.kind is EventKind.EVENT else ""
+    return Text(f"running{after}, " + ("no decision yet" if decision is None else f"decision {decision}"))
 
 
 def _recording(roles: Sequence[RoleLine]) -> Text:

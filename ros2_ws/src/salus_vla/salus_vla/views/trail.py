@@ -100,8 +100,8 @@ def status_text(snapshot: Snapshot, signal: str, unit: str) -> str:
     return "\n".join(lines)
 
 
-def _episode(notice: EpisodeEvent, decision: int | None) -> str:
-    name = f"episode {notice.episode}, seed {notice.seed}"
-    if notice.kind is EventKind.ENDED:
-        return f"{name}: {notice.outcome} after {notice.decisions} decisions"
+def _episode(event: EpisodeEvent, decision: int | None) -> str:
+    name = f"episode {event.episode}, seed {event.seed}"
+    if event.kind is EventKind.ENDED:
+        return f"{name}: {event.outcome} after {event.decisions} decisions"
     return f"{name}: " + ("no decision yet" if decision is None else f"decision {decision}")

@@ -18,7 +18,7 @@ from salus_msgs.msg import Episode
 from salus_vla import contract
 from salus_vla.contract.errors import SalusError
 from salus_vla.contract.messages import stamp_of, to_ns
-from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.clients.connection import Connection
 
 RECORDER, SIMULATOR, POLICY, GATE, EPISODE = "bag_recorder", "mujoco_sim", "vla_ensemble", "command_gate", "episode"
@@ -55,8 +55,8 @@ class Watch(Connection):
         self.seen = Seen()
         self._received = False
         clock, episode = contract.CLOCK, contract.EPISODE
-        self.node.create_subscription(Clock, clock.name, self._on_clock, profile(clock.qos))
-        self.node.create_subscription(Episode, episode.name, self._on_episode, profile(episode.qos))
+        self.node.create_subscription(Clock, clock.name, self._on_clock, qos_profile(clock.qos))
+        self.node.create_subscription(Episode, episode.name, self._on_episode, qos_profile(episode.qos))
 
     def forget(self) -> None:
         """Be ready for the next graph: what is still in the queues is of the one before."""

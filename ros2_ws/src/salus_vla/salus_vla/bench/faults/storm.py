@@ -72,7 +72,7 @@ class Observer:
         """Subscribes."""
         from sensor_msgs.msg import JointState
 
-        from salus_vla.ros.adapters.qos_profiles import profile
+        from salus_vla.ros.adapters.qos_profiles import qos_profile
 
         self._watch = watch
         self.events: list[Seen] = []
@@ -82,7 +82,7 @@ class Observer:
             (contract.JOINT_STATES, lambda message, info: self._take(Kind.JOINTS, message, info)),
         )
         for topic, take in takers:
-            watch.node.create_subscription(JointState, topic.name, take, profile(topic.qos, depth=1000))
+            watch.node.create_subscription(JointState, topic.name, take, qos_profile(topic.qos, depth=1000))
 
     def _take(self, kind: Kind, message: Any, info: Mapping[str, Any]) -> None:
         by_name = dict(zip(message.name, message.position, strict=False))
@@ -237,9 +237,9 @@ _ENDS_WITHIN_S: dict[Fault, float] = {_kill: 20.0, _pause: 4.0, _delay: 3.0, _fl
 def _publish(watch: Watch, topic: Topic, make: Callable[[], Any], seconds: float, rate_hz: float) -> None:
     from rclpy.impl.implementation_singleton import rclpy_implementation
 
-    from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+    from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 
-    publisher = watch.node.create_publisher(interface_class(topic), topic.name, profile(topic.qos, depth=100))
+    publisher = watch.node.create_publisher(interface_class(topic), topic.name, qos_profile(topic.qos, depth=100))
     try:
         watch.spin(1.0, lambda: bool(publisher.get_subscription_count()))
         began, sent = time.monotonic(), 0

@@ -27,7 +27,7 @@ from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import SalusError
 from salus_vla.ros.adapters.image_messages import to_message
 from salus_vla.ros.adapters.messages import header, to_time
-from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 
 WIDTH, HEIGHT, HZ = 640, 480, 30
 STARTS_WITHIN_S = 60.0
@@ -77,7 +77,7 @@ class _Cameras:
         self._node = rclpy.create_node("salus_load")
         topics = [contract.CLOCK, contract.EPISODE, *(contract.image_topic(camera) for camera in CAMERAS)]
         self._publishers = {
-            topic.name: self._node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
+            topic.name: self._node.create_publisher(interface_class(topic), topic.name, qos_profile(topic.qos))
             for topic in topics
         }
         self._start = self._node.create_client(StartRecording, contract.RECORDER_START.name)

@@ -39,7 +39,7 @@ def from_yaml(text: str) -> Any:
     """The data of a YAML text that anybody may have written.
 
     Raises:
-        yaml.YAMLError: it is no YAML, or is larger than any bag's once its aliases are followed.
+        yaml.YAMLError: it is not YAML, or is larger than any bag's once its aliases are followed.
     """
     try:
         data = yaml.safe_load(text)

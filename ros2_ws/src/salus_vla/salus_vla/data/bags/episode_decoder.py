@@ -17,7 +17,7 @@ class EpisodeDecoder:
         """Take the definition text of the type.
 
         Raises:
-            RecordingError: the text is no message definition.
+            RecordingError: the text is not a message definition.
         """
         self._store = get_typestore(Stores.EMPTY)
         try:

@@ -29,7 +29,7 @@ def read_records(path: Path) -> Iterator[McapRecord]:
     A chunk that is whole but damaged is left out; of one that is cut off, the whole messages at its start are read.
 
     Raises:
-        RecordingError: the file cannot be read or is no mcap file.
+        RecordingError: the file cannot be read or is not an mcap file.
     """
     try:
         size = path.stat().st_size

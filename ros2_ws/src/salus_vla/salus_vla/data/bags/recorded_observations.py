@@ -145,7 +145,7 @@ class BagReader(AnyReader):
             yield
         except Exception as error:  # a damaged bag fails anywhere in rosbags, numpy or yaml
             raise RecordingError(
-                f"{self._bag}: is no finished bag, or is damaged ({type(error).__name__}: {error})"
+                f"{self._bag}: is not a finished bag, or is damaged ({type(error).__name__}: {error})"
             ) from error
 
 

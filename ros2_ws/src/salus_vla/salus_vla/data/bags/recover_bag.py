@@ -153,17 +153,17 @@ class _Content:
         self.first_ns = min(self.first_ns, message.log_time)
         self.last_ns = max(self.last_ns, message.log_time)
 
-    def notice(self, notice: EpisodeEvent) -> None:
-        self.decisions = max(self.decisions, notice.decisions)
-        if notice.kind is EventKind.STARTED:
-            self.started_ns = notice.stamp_ns
-        elif notice.kind is EventKind.ENDED:
-            self.ended = notice
+    def event(self, event: EpisodeEvent) -> None:
+        self.decisions = max(self.decisions, event.decisions)
+        if event.kind is EventKind.STARTED:
+            self.started_ns = event.stamp_ns
+        elif event.kind is EventKind.ENDED:
+            self.ended = event
 
 
 def _bag_folder(path: Path) -> Path:
     if not path.is_dir():
-        raise RecordingError(f"{path}: is no folder; expected a run or an interrupted bag")
+        raise RecordingError(f"{path}: is not a folder; expected a run or an interrupted bag")
     inner = [folder for folder in path.iterdir() if folder.is_dir()]
     return inner[0] if not list(path.glob("*.mcap")) and len(inner) == 1 else path
 
@@ -187,7 +187,7 @@ def _scan(bag: Path) -> _Content:
         elif isinstance(record, Message) and record.channel_id in content.channels:
             content.message(record)
             if record.channel_id in decoders:
-                content.notice(decoders[record.channel_id].decode(record.data))
+                content.event(decoders[record.channel_id].decode(record.data))
     return content
 
 

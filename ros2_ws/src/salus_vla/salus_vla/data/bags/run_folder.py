@@ -127,7 +127,7 @@ class RunFolder:
         """Start a new run in `out_dir/run_id`.
 
         Raises:
-            RecordingError: the folder exists, cannot be written, or the name is no folder name.
+            RecordingError: the folder exists, cannot be written, or the name is not a folder name.
         """
         if not _RUN_ID.fullmatch(run_id):
             raise RecordingError(f"run id {run_id!r}: expected letters, digits and . _ - only")
@@ -148,7 +148,7 @@ class RunFolder:
         """Continue a run: finished bags that run.json misses are added, interrupted ones stay where they are.
 
         Raises:
-            RecordingError: `path` is no run, cannot be written, or is in use by another process.
+            RecordingError: `path` is not a run, cannot be written, or is in use by another process.
         """
         if not (path / RUN_FILE).is_file():
             raise RecordingError(f"{path}: is not a run: it has no {RUN_FILE}")

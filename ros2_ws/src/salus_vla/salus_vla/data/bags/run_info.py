@@ -89,7 +89,7 @@ def read_bag(path: Path) -> BagInfo:
     """Read a finished bag.
 
     Raises:
-        RecordingError: `path` is no finished bag, or a file in it is wrong; names the file.
+        RecordingError: `path` is not a finished bag, or a file in it is wrong; names the file.
     """
     file = path / METADATA_FILE
     if not file.is_file():

@@ -28,7 +28,7 @@ class StampLayout:
         """Stamp of a serialized message [ns], or None when its sequence is empty.
 
         Raises:
-            MessageError: the message is no CDR, too short, or its stamp is no time; names the topic.
+            MessageError: the message is not CDR, too short, or its stamp is not a time; names the topic.
         """
         order = _ENDIANNESS.get(cdr[:2])
         offset = _HEADER
@@ -44,7 +44,9 @@ class StampLayout:
         except struct.error as error:
             raise MessageError(f"{topic}: a message of {len(cdr)} bytes is too short for its type") from error
         if seconds < 0 or nanoseconds >= _NS:
-            raise MessageError(f"{topic}: a message with the stamp {seconds} s and {nanoseconds} ns, which is no time")
+            raise MessageError(
+                f"{topic}: a message with the stamp {seconds} s and {nanoseconds} ns, which is not a time"
+            )
         return int(seconds) * _NS + int(nanoseconds)
 
 

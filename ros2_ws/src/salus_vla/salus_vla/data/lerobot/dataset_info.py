@@ -83,7 +83,7 @@ def read_info(path: Path) -> DatasetInfo:
     try:
         info = _Info.model_validate_json(file.read_bytes())
     except OSError as error:
-        raise DatasetError(f"{path}: is no LeRobotDataset: {file} cannot be read ({error.strerror})") from error
+        raise DatasetError(f"{path}: is not a LeRobotDataset: {file} cannot be read ({error.strerror})") from error
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "(top level)"
@@ -115,7 +115,7 @@ def _read(file: Path) -> list[DatasetEpisode]:
             wanted = [name for name in ("length", "tasks", OUTCOME, SEED, PROFILE) if name in present]
             rows: list[dict[str, Any]] = opened.read(columns=wanted).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise DatasetError(f"{file}: is damaged, or is no parquet file ({error!s:.200})") from error
+        raise DatasetError(f"{file}: is damaged, or is not a parquet file ({error!s:.200})") from error
     try:
         return [
             DatasetEpisode(

@@ -30,7 +30,7 @@ def find_sources(runs: Sequence[Path], outcomes: Collection[Outcome]) -> Sources
 
     Raises:
         DatasetError: RUNNING or ABORTED is wanted, or a run is given twice.
-        RecordingError: a folder is no run, or a file of it cannot be read.
+        RecordingError: a folder is not a run, or a file of it cannot be read.
     """
     refused = [outcome.name for outcome in (Outcome.RUNNING, Outcome.ABORTED) if outcome in outcomes]
     if refused:

@@ -30,7 +30,7 @@ _LENGTH = 8  # bytes of the number before the header
 _LONGEST_HEADER = 1 << 20  # a length above it is damage
 
 
-def seal(facts: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> bytes:
+def pack(facts: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> bytes:
     """The bytes of a file.
 
     Args:
@@ -66,11 +66,11 @@ def seal(facts: Mapping[str, Any], arrays: Mapping[str, AnyArray]) -> bytes:
     return head[:begin] + hashlib.sha256(head).hexdigest().encode() + head[end:] + body
 
 
-def unseal(data: bytes, where: str) -> tuple[dict[str, Any], dict[str, AnyArray]]:
+def unpack(data: bytes, where: str) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     """Facts and arrays of a file's bytes; the arrays are views that cannot be written.
 
     Raises:
-        RecordingError: the bytes are not what `seal` gave; `where` names them.
+        RecordingError: the bytes are not what `pack` gave; `where` names them.
     """
     header = _checked(data, len(data), where)
     body = memoryview(data)[header.size :]
@@ -88,7 +88,7 @@ def unseal(data: bytes, where: str) -> tuple[dict[str, Any], dict[str, AnyArray]
     return header.facts, arrays
 
 
-def read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, AnyArray]]:
+def read_checked(path: Path) -> tuple[dict[str, Any], dict[str, AnyArray]]:
     """Facts and arrays of a file.
 
     Raises:
@@ -98,7 +98,7 @@ def read_sealed(path: Path) -> tuple[dict[str, Any], dict[str, AnyArray]]:
         data = path.read_bytes()
     except OSError as error:
         raise RecordingError(f"{path}: cannot be read ({error.strerror or error})") from error
-    return unseal(data, str(path))
+    return unpack(data, str(path))
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _checked(data: bytes, size: int, where: str) -> _Header:
     head = data[: _LENGTH + min(length, _LONGEST_HEADER)]
     begin, end = _place_of_digest(head)
     if len(head) != _LENGTH + length or not begin:
-        raise RecordingError(f"{where}: is no file of SALUS, or its header is damaged")
+        raise RecordingError(f"{where}: is not a file of SALUS, or its header is damaged")
     if hashlib.sha256(head[:begin] + _ZEROS + head[end:]).hexdigest().encode() != head[begin:end]:
         raise RecordingError(f"{where}: is damaged: the header does not have the SHA-256 that it was written with")
     try:

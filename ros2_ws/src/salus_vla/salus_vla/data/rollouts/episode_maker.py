@@ -13,10 +13,10 @@ import salus_vla
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.bodies import CUBE
-from salus_vla.contract.types import ACTION_DIM, FloatArray, Frame, Observation
+from salus_vla.contract.types import ACTION_DIM, FloatArray, Observation, SimStep
 from salus_vla.control.build_controller import build_controller
 from salus_vla.control.controller import Decision
-from salus_vla.data.rollouts.image_codec import PictureCompressor
+from salus_vla.data.rollouts.image_codec import ImageCompressor
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
 from salus_vla.data.rollouts.rollout_store import StoredEpisode
 from salus_vla.episode.run_episode import EpisodeResult, run_episode
@@ -34,7 +34,7 @@ class EpisodeMaker:
         """Builds everything; for the ensemble this takes seconds.
 
         Raises:
-            SalusError: the scene, its profile, the simulator or the policy cannot be had.
+            SalusError: the scene, its profile, the simulator or the policy is not available.
         """
         self._settings = settings
         self._scene = load_scene()
@@ -42,10 +42,10 @@ class EpisodeMaker:
         self._images_needed = settings.images or policy.needs_images
         self._simulator = Simulator(self._scene, profile=settings.profile)
 
-    def facts(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """What decides about the episodes besides the settings: workers that differ in it must not make one run."""
         scene = hashlib.sha256(self._scene.model_dump_json().encode()).hexdigest()[:16]
-        policy = {f"policy.{key}": value for key, value in self._controller.policy.facts().items()}
+        policy = {f"policy.{key}": value for key, value in self._controller.policy.provenance().items()}
         versions = {
             "salus": salus_vla.__version__,
             "version.mujoco": mujoco.__version__,
@@ -60,7 +60,7 @@ class EpisodeMaker:
             SimulatorError: the physics diverged, or nothing can be drawn here.
         """
         observations: list[Observation] = []
-        pictures = {camera: PictureCompressor() for camera in CAMERAS if self._settings.images}
+        pictures = {camera: ImageCompressor() for camera in CAMERAS if self._settings.images}
 
         def keep(observation: Observation, decision: Decision) -> None:
             for camera, compressor in pictures.items():
@@ -96,7 +96,7 @@ class EpisodeMaker:
         self.close()
 
     def _stored(
-        self, result: EpisodeResult, observations: list[Observation], pictures: dict[str, PictureCompressor]
+        self, result: EpisodeResult, observations: list[Observation], pictures: dict[str, ImageCompressor]
     ) -> StoredEpisode:
         start_ns = observations[0].stamp_ns
         event = result.event
@@ -142,6 +142,6 @@ def _first_row(decision: Decision) -> FloatArray:
     return np.full(ACTION_DIM, np.nan) if decision.chunk is None else decision.chunk[0]
 
 
-def _cube_pose(frame: Frame) -> FloatArray:
+def _cube_pose(frame: SimStep) -> FloatArray:
     pose = frame.poses[CUBE]
     return np.concatenate([pose.position, pose.quaternion])

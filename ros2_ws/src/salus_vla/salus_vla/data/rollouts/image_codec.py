@@ -1,4 +1,4 @@
-"""Pictures of one camera over an episode, compressed without loss and decoded one by one.
+"""CompressedImages of one camera over an episode, compressed without loss and decoded one by one.
 
 zstandard with the episode's first picture as dictionary: the camera does not move during an episode, so much of a
 picture is in the first one already. On rendered episodes this is smaller than PNG and than zstandard alone, and takes a
@@ -19,7 +19,7 @@ from salus_vla.contract.types import ImageArray
 LEVEL = 3  # higher ones cost three times the time and save a tenth
 
 
-class PictureCompressor:
+class ImageCompressor:
     """Takes the pictures of one camera as they are rendered; holds them compressed."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class PictureCompressor:
             dictionary.precompute_compress(level=LEVEL)
             self._compressor = zstandard.ZstdCompressor(dict_data=dictionary)
 
-    def finish(self) -> Pictures:
+    def finish(self) -> CompressedImages:
         """The pictures taken so far.
 
         Raises:
@@ -58,14 +58,14 @@ class PictureCompressor:
         """
         if self._shape is None:
             raise RecordingError("a camera without any picture cannot be stored")
-        return Pictures(self._shape, self._blobs)
+        return CompressedImages(self._shape, self._blobs)
 
 
-class Pictures(Sequence[ImageArray]):
+class CompressedImages(Sequence[ImageArray]):
     """Compressed pictures; each access decodes and gives a fresh uint8 array of shape (height, width, 3)."""
 
     def __init__(self, shape: tuple[int, int, int], blobs: Sequence[bytes | memoryview], where: str = "") -> None:
-        """Takes what a `PictureCompressor` made.
+        """Takes what a `ImageCompressor` made.
 
         Args:
             shape: of each picture.
@@ -98,8 +98,8 @@ class Pictures(Sequence[ImageArray]):
             return [self._decode(number) for number in range(*index.indices(len(self)))]
         return self._decode(range(len(self))[index])
 
-    def __reduce__(self) -> tuple[type[Pictures], tuple[object, ...]]:
-        return Pictures, (self.shape, [bytes(blob) for blob in self.blobs], self._where)
+    def __reduce__(self) -> tuple[type[CompressedImages], tuple[object, ...]]:
+        return CompressedImages, (self.shape, [bytes(blob) for blob in self.blobs], self._where)
 
     def _decode(self, number: int) -> ImageArray:
         try:
@@ -118,15 +118,15 @@ class Pictures(Sequence[ImageArray]):
         return self._others
 
 
-def compress(pictures: Iterable[ImageArray]) -> Pictures:
+def compress(pictures: Iterable[ImageArray]) -> CompressedImages:
     """Compresses the pictures of one camera; those that are compressed already stay as they are.
 
     Raises:
         RecordingError: none, or they differ in shape or type.
     """
-    if isinstance(pictures, Pictures):
+    if isinstance(pictures, CompressedImages):
         return pictures
-    compressor = PictureCompressor()
+    compressor = ImageCompressor()
     for picture in pictures:
         compressor.add(picture)
     return compressor.finish()

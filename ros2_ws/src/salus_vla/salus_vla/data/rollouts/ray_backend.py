@@ -58,7 +58,7 @@ class RayWorker:
             self._maker = EpisodeMaker(self._settings)
         except SalusError as error:
             return Broken(f"{platform.node()}: {error}")
-        return Ready(self._maker.facts(), os.getpid(), platform.node())
+        return Ready(self._maker.provenance(), os.getpid(), platform.node())
 
     def make(self, seed: int) -> Finished | Failed:
         """Makes one episode."""

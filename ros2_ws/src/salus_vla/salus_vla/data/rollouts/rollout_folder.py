@@ -59,7 +59,7 @@ class RolloutFolder:
         """Starts a new run in `out/run_id`.
 
         Raises:
-            RecordingError: the folder exists, cannot be written, or the name is no folder name.
+            RecordingError: the folder exists, cannot be written, or the name is not a folder name.
         """
         arguments = {"seed": str(first), **settings.to_arguments()}
         run = RunFolder.create(out, run_id, provenance=machine_facts(), arguments=arguments)
@@ -75,7 +75,7 @@ class RolloutFolder:
         """Continues a run; finished episodes stay.
 
         Raises:
-            RecordingError: `path` is no run of `salus rollout`, cannot be written, or is in use by another process.
+            RecordingError: `path` is not a run of `salus rollout`, cannot be written, or is in use by another process.
         """
         if not is_rollout_run(path):
             raise RecordingError(f"{path}: is not a run of `salus rollout`")

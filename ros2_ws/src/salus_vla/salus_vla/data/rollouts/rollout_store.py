@@ -21,8 +21,8 @@ from salus_vla.contract.errors import RecordingError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import ACTION_DIM, FloatArray, ImageArray
 from salus_vla.data.bags.run_records import RUN_FILE, RunRecord, read_record, write_atomically
-from salus_vla.data.rollouts.checksummed import AnyArray, read_facts, read_sealed, seal, unseal
-from salus_vla.data.rollouts.image_codec import Pictures, compress
+from salus_vla.data.rollouts.checksummed import AnyArray, pack, read_checked, read_facts, unpack
+from salus_vla.data.rollouts.image_codec import CompressedImages, compress
 from salus_vla.signals.safety_signals import NAMES
 
 FORMAT = "salus-episode-1"
@@ -155,7 +155,7 @@ def read_run(path: Path) -> StoredRun:
     """Reads which episodes a run has; looks into none of them.
 
     Raises:
-        RecordingError: `path` is no run of `salus rollout`, or its run.json is wrong; names it.
+        RecordingError: `path` is not a run of `salus rollout`, or its run.json is wrong; names it.
     """
     if not is_rollout_run(path):
         raise RecordingError(f"{path}: is not a run of `salus rollout`: expected {RUN_FILE} and {EPISODES}/ in it")
@@ -177,9 +177,9 @@ def read_episode(path: Path) -> StoredEpisode:
     """Reads an episode; its pictures stay compressed until they are asked for.
 
     Raises:
-        RecordingError: the file cannot be read, is damaged, or is no episode; names it.
+        RecordingError: the file cannot be read, is damaged, or is not an episode; names it.
     """
-    return _episode(*read_sealed(path), str(path))
+    return _episode(*read_checked(path), str(path))
 
 
 def read_summary(path: Path) -> EpisodeSummary:
@@ -207,7 +207,7 @@ def encode(episode: StoredEpisode, where: str) -> bytes:
         arrays[f"images.{name}.ends"] = np.cumsum([len(blob) for blob in pictures.blobs], dtype=np.int64)
         arrays[f"images.{name}.zstd"] = np.frombuffer(b"".join(pictures.blobs), dtype=np.uint8)
     shapes = {name: pictures.shape for name, pictures in images.items()}
-    return seal({"format": FORMAT, "summary": asdict(episode.summary), "pictures": shapes}, arrays)
+    return pack({"format": FORMAT, "summary": asdict(episode.summary), "pictures": shapes}, arrays)
 
 
 def decode(data: bytes, where: str) -> StoredEpisode:
@@ -216,7 +216,7 @@ def decode(data: bytes, where: str) -> StoredEpisode:
     Raises:
         RecordingError: they are damaged, or no episode; `where` names them.
     """
-    return _episode(*unseal(data, where), where)
+    return _episode(*unpack(data, where), where)
 
 
 def _episode(facts: dict[str, Any], stored: dict[str, AnyArray], where: str) -> StoredEpisode:
@@ -246,14 +246,14 @@ def _fields(summary: EpisodeSummary) -> dict[str, Any]:
     return {item.name: getattr(summary, item.name) for item in fields(EpisodeSummary)}
 
 
-def _pictures(stored: Mapping[str, AnyArray], name: str, shape: tuple[int, int, int], where: str) -> Pictures:
+def _pictures(stored: Mapping[str, AnyArray], name: str, shape: tuple[int, int, int], where: str) -> CompressedImages:
     ends = stored[f"images.{name}.ends"].tolist()
     data = memoryview(stored[f"images.{name}.zstd"])
     blobs = [data[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
-    return Pictures(shape, blobs, f"{where}: camera {name!r}")
+    return CompressedImages(shape, blobs, f"{where}: camera {name!r}")
 
 
-def _check(arrays: Mapping[str, AnyArray], images: Mapping[str, Pictures], where: str) -> None:
+def _check(arrays: Mapping[str, AnyArray], images: Mapping[str, CompressedImages], where: str) -> None:
     """Compares with `_ARRAYS`: a letter must stand for the same number everywhere."""
     sizes: dict[str | int, int] = {}
     for name, (kind, expected) in _ARRAYS.items():

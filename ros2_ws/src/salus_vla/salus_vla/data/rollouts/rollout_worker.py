@@ -27,7 +27,7 @@ def work(connection: Connection) -> None:
         connection.send(Broken(str(error)))
         return
     with maker:
-        connection.send(Ready(maker.facts(), os.getpid(), platform.node()))
+        connection.send(Ready(maker.provenance(), os.getpid(), platform.node()))
         while True:
             seed = connection.recv()
             try:

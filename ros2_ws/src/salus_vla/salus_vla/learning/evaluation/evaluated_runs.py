@@ -21,7 +21,7 @@ def open_runs(paths: Sequence[Path], *, acceptance: bool) -> list[Run]:
 
     Raises:
         ConfigError: a run is given twice, or has reserved seeds and `acceptance` is false.
-        RecordingError: a folder is no run, or a file of it is wrong or has no finished episode; names it.
+        RecordingError: a folder is not a run, or a file of it is wrong or has no finished episode; names it.
     """
     runs: list[Run] = []
     seen: set[Path] = set()

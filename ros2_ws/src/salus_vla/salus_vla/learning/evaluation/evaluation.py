@@ -16,7 +16,7 @@ from salus_vla.learning.evaluation.outcome_rates import MemberRates, Outcomes, m
 from salus_vla.learning.evaluation.run_commands import command_of
 from salus_vla.learning.evaluation.shift import Disagreement, ShiftDetection, detect, disagreement
 from salus_vla.learning.evaluation.signal_prediction import FailurePrediction, predict
-from salus_vla.learning.evaluation.subjects import Subject, group
+from salus_vla.learning.evaluation.subjects import PolicyUnderTest, group
 
 FIRST_DECISIONS = 10
 
@@ -26,7 +26,7 @@ class Options:
     """What to evaluate and how.
 
     Attributes:
-        reference: profile that shifts are told from.
+        reference: profile that shifts are distinguished from.
         first: decisions at the begin of an episode that one of the windows has.
         acceptance: whether runs with reserved seeds may be evaluated.
     """
@@ -149,7 +149,7 @@ def _facts(run: Run, subject: str) -> RunFacts:
     )
 
 
-def _notes(subject: Subject) -> list[str]:
+def _notes(subject: PolicyUnderTest) -> list[str]:
     notes = []
     if subject.in_distribution is None and len(subject.conditions) > 1:
         notes.append(f"{subject.label}: has no run of profile {subject.reference}, so shift detection has no reference")

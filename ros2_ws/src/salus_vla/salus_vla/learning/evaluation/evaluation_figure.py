@@ -37,7 +37,7 @@ _ROW, _CELL = 0.27, 0.36
 _LABEL = 34  # characters of a label
 
 
-def draw(path: Path, evaluation: Evaluation) -> None:
+def plot_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Draws bars of outcomes with Wilson intervals, and for each subject a heat map of AUROC by signal and profile.
 
     Args:
@@ -54,9 +54,9 @@ def draw(path: Path, evaluation: Evaluation) -> None:
     heights = [1.0 + _ROW * len(rows), *(2.0 + _CELL * len(NAMES) for _ in subjects)]
     figure = Figure(figsize=(_WIDTH, sum(heights)), layout="constrained", facecolor="white")
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
-    _draw_outcomes(parts[0], rows)
+    _plot_outcomes(parts[0], rows)
     for part, subject in zip(parts[1:], subjects, strict=True):
-        _draw_shift(part, evaluation, subject)
+        _plot_shift(part, evaluation, subject)
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=110, format="png")
     write_atomically(path, buffer.getvalue())
@@ -77,7 +77,7 @@ def _seen(evaluation: Evaluation, subject: str) -> bool:
     return any(auroc.value is not None for item in own for auroc in item.signals.values())
 
 
-def _draw_outcomes(part: SubFigure, rows: Sequence[str | Outcomes]) -> None:
+def _plot_outcomes(part: SubFigure, rows: Sequence[str | Outcomes]) -> None:
     part.suptitle("How episodes ended, with 95 % Wilson intervals", fontsize=13)
     panels = part.subplots(1, len(_COLOURS), sharey=True)
     for axes, (name, colour) in zip(panels, _COLOURS.items(), strict=True):
@@ -91,7 +91,7 @@ def _draw_outcomes(part: SubFigure, rows: Sequence[str | Outcomes]) -> None:
         for height, row in enumerate(rows):
             if not isinstance(row, str):
                 share = row.physical_failures if name == "physical failures" else row.shares[name]
-                _draw_share(axes, height, share, colour)
+                _plot_share(axes, height, share, colour)
     panels[0].set_yticks(
         range(len(rows)), [_short(row) if isinstance(row, str) else f"{row.profile} ({row.episodes})" for row in rows]
     )
@@ -104,7 +104,7 @@ def _short(label: str) -> str:
     return label if len(label) <= _LABEL else "..." + label[3 - _LABEL :]
 
 
-def _draw_share(axes: Axes, height: int, share: Share, colour: str) -> None:
+def _plot_share(axes: Axes, height: int, share: Share, colour: str) -> None:
     if share.share is None:
         return
     axes.barh(height, share.share, height=0.72, color=colour)
@@ -113,19 +113,19 @@ def _draw_share(axes: Axes, height: int, share: Share, colour: str) -> None:
     axes.text(max(share.share, share.high) + 0.04, height, f"{100 * share.share:.3g} %", fontsize=8, va="center")
 
 
-def _draw_shift(part: SubFigure, evaluation: Evaluation, subject: str) -> None:
+def _plot_shift(part: SubFigure, evaluation: Evaluation, subject: str) -> None:
     part.suptitle(f"Which signal sees which shift: AUROC, {subject}", fontsize=13)
     panels = part.subplots(1, 2, sharey=True)
     for axes, window in zip(panels, (FIRST, WHOLE), strict=True):
         columns = [item for item in evaluation.shift if (item.subject, item.window) == (subject, window)]
-        image = _draw_map(axes, columns)
+        image = _plot_map(axes, columns)
         axes.set_title(f"mean over the {decisions_text(window, evaluation)}".replace("the decisions", "all decisions"))
     panels[0].set_yticks(range(len(NAMES)), NAMES, fontsize=9)
     bar = part.colorbar(image, ax=panels, shrink=0.8, pad=0.01)
     bar.set_label(f"larger in {columns[0].reference}  <   0.5   >  larger under shift", fontsize=9)
 
 
-def _draw_map(axes: Axes, columns: Sequence[ShiftDetection]) -> AxesImage:
+def _plot_map(axes: Axes, columns: Sequence[ShiftDetection]) -> AxesImage:
     """Bold where the interval does not hold 0.5."""
     values = np.array(
         [[np.nan if (value := item.signals[name].value) is None else value for item in columns] for name in NAMES]

@@ -8,7 +8,7 @@ from statistics import median
 
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.learning.evaluation.intervals import Share
-from salus_vla.learning.evaluation.subjects import Condition, Subject, member_of
+from salus_vla.learning.evaluation.subjects import Condition, PolicyUnderTest, member_of
 
 OUTCOMES = (Outcome.SUCCESS, Outcome.COLLISION, Outcome.DROP, Outcome.MISS, Outcome.TIMEOUT)
 PHYSICAL_FAILURES = (Outcome.COLLISION, Outcome.DROP, Outcome.MISS)  # TIMEOUT is censoring, not an event
@@ -92,13 +92,13 @@ def summarise(subject: str, condition: Condition) -> Outcomes:
     )
 
 
-def outcomes_of(subject: Subject) -> list[Outcomes]:
+def outcomes_of(subject: PolicyUnderTest) -> list[Outcomes]:
     """Of every condition of a subject, and of the shifted profiles together."""
     conditions = [*subject.conditions, *([subject.pooled] if subject.pooled else [])]
     return [summarise(subject.label, condition) for condition in conditions]
 
 
-def member_rates(subjects: Sequence[Subject]) -> list[MemberRates]:
+def member_rates(subjects: Sequence[PolicyUnderTest]) -> list[MemberRates]:
     """For each ensemble and profile with runs of single members."""
     rates = []
     for ensemble in subjects:

@@ -8,7 +8,7 @@ import numpy as np
 
 from salus_vla.contract.types import FloatArray
 from salus_vla.learning.evaluation.auroc import Auroc, Group, compare
-from salus_vla.learning.evaluation.subjects import Condition, Subject
+from salus_vla.learning.evaluation.subjects import Condition, PolicyUnderTest
 from salus_vla.learning.evaluation.windows import Window, first, means, medians, whole
 from salus_vla.signals.safety_signals import NAMES
 
@@ -23,7 +23,7 @@ class ShiftDetection:
     Attributes:
         subject: whose signals.
         profile: the shifted one.
-        reference: the one that it is told from.
+        reference: the one that it is distinguished from.
         window: `FIRST` or `WHOLE`, the decisions whose mean is an episode's value.
         reference_episodes, episodes: how many there are of each; those without a valid value are left out by signal.
         common_seeds: seeds that both have; with equal seeds scene and noise are equal but for the shift.
@@ -65,7 +65,7 @@ class Disagreement:
     signals: dict[str, Level]
 
 
-def detect(subject: Subject, decisions: int) -> list[ShiftDetection]:
+def detect(subject: PolicyUnderTest, decisions: int) -> list[ShiftDetection]:
     """Compares every profile with the reference, and the shifted ones together; empty without a reference.
 
     Args:
@@ -83,7 +83,7 @@ def detect(subject: Subject, decisions: int) -> list[ShiftDetection]:
     ]
 
 
-def disagreement(subject: Subject, decisions: int) -> list[Disagreement]:
+def disagreement(subject: PolicyUnderTest, decisions: int) -> list[Disagreement]:
     """How far the members of a subject disagree in every profile; empty for one without members to disagree."""
     result = []
     for name, window in _windows(decisions):
@@ -105,12 +105,12 @@ def _windows(decisions: int) -> tuple[tuple[str, Window], ...]:
     return (FIRST, first(decisions)), (WHOLE, whole)
 
 
-def _conditions(subject: Subject) -> list[Condition]:
+def _conditions(subject: PolicyUnderTest) -> list[Condition]:
     return [*subject.conditions, *([subject.pooled] if subject.pooled else [])]
 
 
 def _detected(
-    subject: Subject, reference: Condition, condition: Condition, name: str, window: Window
+    subject: PolicyUnderTest, reference: Condition, condition: Condition, name: str, window: Window
 ) -> ShiftDetection:
     usual, shifted = means(reference.episodes, window), means(condition.episodes, window)
     return ShiftDetection(

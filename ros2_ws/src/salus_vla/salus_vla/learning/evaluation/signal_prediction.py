@@ -10,7 +10,7 @@ from salus_vla.contract.outcomes import Outcome
 from salus_vla.learning.evaluation.auroc import Auroc, Group, compare
 from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode
 from salus_vla.learning.evaluation.outcome_rates import PHYSICAL_FAILURES
-from salus_vla.learning.evaluation.subjects import Condition, Subject
+from salus_vla.learning.evaluation.subjects import Condition, PolicyUnderTest
 from salus_vla.learning.evaluation.windows import means, until
 from salus_vla.signals.safety_signals import NAMES
 
@@ -38,7 +38,7 @@ class FailurePrediction:
     time_alone: Auroc
 
 
-def predict(subject: Subject) -> list[FailurePrediction]:
+def predict(subject: PolicyUnderTest) -> list[FailurePrediction]:
     """For every condition of a subject."""
     return [_predicted(subject.label, condition) for condition in subject.conditions]
 

@@ -41,14 +41,14 @@ class Condition:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class PolicyUnderTest:
     """A policy as it was run.
 
     Attributes:
         label: unique among the subjects.
-        settings: what it is told from others by.
+        settings: what it is distinguished from others by.
         members: hashes of the ensemble's members; empty for a policy without any.
-        reference: profile that shifts are told from.
+        reference: profile that shifts are distinguished from.
         conditions: one for each profile, the reference first.
     """
 
@@ -77,7 +77,7 @@ class Subject:
         )
 
 
-def group(runs: Iterable[tuple[Run, Sequence[EvaluatedEpisode]]], reference: str) -> list[Subject]:
+def group(runs: Iterable[tuple[Run, Sequence[EvaluatedEpisode]]], reference: str) -> list[PolicyUnderTest]:
     """Subjects in the order in which they first appear.
 
     Runs are of one subject when they agree in the weights of every member (by hash; by name where the hashes are not
@@ -85,7 +85,7 @@ def group(runs: Iterable[tuple[Run, Sequence[EvaluatedEpisode]]], reference: str
 
     Args:
         runs: each with its episodes.
-        reference: profile that shifts are told from.
+        reference: profile that shifts are distinguished from.
 
     Raises:
         ConfigError: two runs of one subject and profile have a seed in common; names them.
@@ -95,12 +95,12 @@ def group(runs: Iterable[tuple[Run, Sequence[EvaluatedEpisode]]], reference: str
         found.setdefault(_key(run), []).append((run, episodes))
     labels = _labels([group[0][0] for group in found.values()])
     return [
-        Subject(label, _settings(items[0][0]), items[0][0].members, reference, _conditions(items, reference))
+        PolicyUnderTest(label, _settings(items[0][0]), items[0][0].members, reference, _conditions(items, reference))
         for label, items in zip(labels, found.values(), strict=True)
     ]
 
 
-def member_of(single: Subject, ensemble: Subject) -> int | None:
+def member_of(single: PolicyUnderTest, ensemble: PolicyUnderTest) -> int | None:
     """Which member of an ensemble a subject is by itself, run in the same way; None when it is not one."""
     if len(single.members) != 1 or len(ensemble.members) < 2 or single.members[0] not in ensemble.members:
         return None

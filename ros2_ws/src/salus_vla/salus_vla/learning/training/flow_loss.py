@@ -121,7 +121,7 @@ def masked_mean(losses: Tensor, action_dim: int, padded: Tensor, weights: Tensor
     return total / (counts.sum() * losses.shape[1] * action_dim).clamp_min(1.0)
 
 
-def draw(shape: Sequence[int], draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def sample_noise(shape: Sequence[int], draws: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Noise (B, R, H, P) and times (B, R) as SmolVLA draws them: time = 0.999 Beta(1.5, 1) + 0.001.
 
     Drawn on the CPU, so that the same seed gives the same on every device. Beta(1.5, 1) is U^(1 / 1.5).

@@ -12,7 +12,7 @@ def read_metrics(path: Path) -> list[dict[str, float]]:
     """Lines of metrics.jsonl; steps that were done again after an interruption are there once, as they went last.
 
     Raises:
-        TrainingError: a line is no JSON object with a step; names file and line.
+        TrainingError: a line is not a JSON object with a step; names file and line.
     """
     lines: dict[int, dict[str, float]] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):

@@ -35,12 +35,12 @@ from salus_vla.policies.smolvla.loading.weights import not_finite
 _COPIED = (".json", ".txt", ".model", ".jinja")  # configuration and tokenizer; an index of weights is left out
 
 
-def keep_model(
+def save_ensemble(
     folder: Path,
     policies: Sequence[SmolVLAPolicy],
     stats: dict[str, dict[str, Tensor]],
     vlm_folder: Path | None,
-    told: Mapping[str, object],
+    metadata: Mapping[str, object],
 ) -> None:
     """Writes a model folder, the same bytes for the same arguments.
 
@@ -49,7 +49,7 @@ def keep_model(
         policies: the members, which have the same VLM; on any device and in any precision. They are not changed.
         stats: `mean` and `std` of `observation.state` and `action`, with which the members were trained.
         vlm_folder: has the configuration and the tokenizer of the VLM; None takes the policies' own.
-        told: goes into the manifest, beside `members` and `trained`.
+        metadata: goes into the manifest, beside `members` and `trained`.
 
     Raises:
         ModelError: no policies, different VLMs, values that are not finite, a VLM folder that does not fit the
@@ -58,7 +58,7 @@ def keep_model(
     if not policies:
         raise ModelError(f"{folder}: no policies to keep, expected at least one")
     _check_replaceable(folder)
-    manifest = _manifest(told, len(policies), folder)
+    manifest = _manifest(metadata, len(policies), folder)
     vlm, experts = _split(policies)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -111,11 +111,11 @@ def _check_replaceable(folder: Path) -> None:
             return
     elif not folder.exists() and not folder.is_symlink():
         return
-    raise ModelError(f"{folder} exists and is no model folder ({MANIFEST} with 'members'); it is left alone")
+    raise ModelError(f"{folder} exists and is not a model folder ({MANIFEST} with 'members'); it is left alone")
 
 
-def _manifest(told: Mapping[str, object], members: int, folder: Path) -> str:
-    content = {**told, "members": member_names(members), "trained": True}
+def _manifest(metadata: Mapping[str, object], members: int, folder: Path) -> str:
+    content = {**metadata, "members": member_names(members), "trained": True}
     try:
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:

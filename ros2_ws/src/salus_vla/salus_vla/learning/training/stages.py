@@ -15,10 +15,10 @@ from salus_vla.learning.training.batches import Batch
 from salus_vla.learning.training.flow_loss import (
     Prefix,
     check_trainable,
-    draw,
     embed_images_and_language,
     flow_losses,
     masked_mean,
+    sample_noise,
 )
 from salus_vla.policies.smolvla.init.model_init import own_linears
 
@@ -129,7 +129,7 @@ def _member_losses(
     generator: torch.Generator,
 ) -> Tensor:
     actions = pad_vector(batch.actions, config.max_action_dim)
-    noise, time = draw(actions.shape, draws, generator)
+    noise, time = sample_noise(actions.shape, draws, generator)
     state = pad_vector(batch.state, config.max_state_dim)
     return flow_losses(model, prefix, state, actions, noise.to(actions.device), time.to(actions.device))
 

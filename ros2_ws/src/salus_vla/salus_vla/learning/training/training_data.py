@@ -33,7 +33,7 @@ def open_dataset(folder: Path) -> LeRobotDataset:
         TrainingError: no LeRobotDataset v3, or not one of this robot; names the folder and the key.
     """
     if not (folder / "meta" / "info.json").is_file():
-        raise TrainingError(f"--data {folder}: is no LeRobotDataset (meta/info.json is missing)")
+        raise TrainingError(f"--data {folder}: is not a LeRobotDataset (meta/info.json is missing)")
     try:
         dataset = LeRobotDataset(f"local/{folder.name}", root=folder)
     except Exception as error:  # LeRobot, datasets and pyarrow raise what they like on damaged files
@@ -144,9 +144,9 @@ def _cube(poses: Tensor) -> Tensor:
     """Poses x y z qx qy qz qw (N, 7) -> position and the yaw of a shape with four equal sides, normalised (N, 5)."""
     x, y, z, w = poses[:, 3:].double().unbind(1)
     yaw = torch.atan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
-    told = torch.stack([*poses[:, :3].double().unbind(1), torch.cos(4 * yaw), torch.sin(4 * yaw)], dim=1)
-    assert told.shape[1] == CUBE_DIM
-    return ((told - told.mean(0)) / told.std(0).clamp_min(1e-6)).float()
+    described = torch.stack([*poses[:, :3].double().unbind(1), torch.cos(4 * yaw), torch.sin(4 * yaw)], dim=1)
+    assert described.shape[1] == CUBE_DIM
+    return ((described - described.mean(0)) / described.std(0).clamp_min(1e-6)).float()
 
 
 def describe(dataset: LeRobotDataset) -> dict[str, object]:
@@ -155,7 +155,7 @@ def describe(dataset: LeRobotDataset) -> dict[str, object]:
     Raises:
         TrainingError: an episode's seed is reserved.
     """
-    told: dict[str, object] = {"episodes": dataset.num_episodes, "frames": dataset.num_frames}
+    described: dict[str, object] = {"episodes": dataset.num_episodes, "frames": dataset.num_frames}
     rows = dataset.meta.episodes
     if rows is not None and {SEED, PROFILE} <= set(rows.column_names):
         seeds = [int(seed) for seed in rows[SEED]]
@@ -164,5 +164,5 @@ def describe(dataset: LeRobotDataset) -> dict[str, object]:
                 f"--data {dataset.root}: has an episode of seed {max(seeds)}; seeds from {RESERVED_FROM} on are "
                 "reserved for acceptance, nothing may learn from them"
             )
-        told |= {"seeds": [min(seeds), max(seeds)], "profiles": sorted(set(rows[PROFILE]))}
-    return told
+        described |= {"seeds": [min(seeds), max(seeds)], "profiles": sorted(set(rows[PROFILE]))}
+    return described

@@ -14,7 +14,7 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from salus_vla.config.scene import load_scene
 from salus_vla.contract.errors import TrainingError
 from salus_vla.learning.training.batches import Batches, Frames, bootstrap, split
-from salus_vla.learning.training.save_ensemble import keep_model, load_trained
+from salus_vla.learning.training.save_ensemble import load_trained, save_ensemble
 from salus_vla.learning.training.stages import ExpertsStage, VlmStage
 from salus_vla.learning.training.trainer import Metrics, Trainer
 from salus_vla.learning.training.training_data import Statistics
@@ -125,14 +125,21 @@ def run_stage(
     held_out_loss = trainer.measure()
     trainer.use_average()
     if accelerator.is_main_process:
-        told = {**card, "stage": settings.model_dump(), "held_out_loss": held_out_loss, "held_out_episodes": kept_back}
+        settings_of_run = {
+            **card,
+            "stage": settings.model_dump(),
+            "held_out_loss": held_out_loss,
+            "held_out_episodes": kept_back,
+        }
         vlm = place.out / VLM_FOLDER  # only of a training that began with new weights
-        keep_model(place.model(settings.stage), stage.policies(), stats, vlm if vlm.is_dir() else None, told)
+        save_ensemble(
+            place.model(settings.stage), stage.policies(), stats, vlm if vlm.is_dir() else None, settings_of_run
+        )
     accelerator.wait_for_everyone()
     return True
 
 
-def check_continues(out: Path, told: dict[str, object], *, resume: bool) -> None:
+def check_continues(out: Path, settings_of_run: dict[str, object], *, resume: bool) -> None:
     """Writes what a training is made with, or compares it with what OUT was begun with.
 
     Raises:
@@ -148,13 +155,13 @@ def check_continues(out: Path, told: dict[str, object], *, resume: bool) -> None
             before = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise TrainingError(f"{path}: cannot be read ({error}); {out} holds no training") from error
-        for name, value in told.items():
+        for name, value in settings_of_run.items():
             if before.get(name) != value:
                 raise TrainingError(f"{path}: was begun with --{name} {before.get(name)}, asked for now is {value}")
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(settings_of_run, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
         raise TrainingError(f"--out {out}: cannot be written ({error})") from error
 

@@ -55,7 +55,7 @@ def read_state(path: Path, settings: TrainSettings) -> tuple[dict[str, Tensor], 
         before = TrainSettings.model_validate_json(metadata["settings"])
         step = int(metadata["step"])
     except (OSError, SafetensorError, KeyError, ValueError, ValidationError, json.JSONDecodeError) as error:
-        raise TrainingError(f"{path}: is no checkpoint of a training, or is damaged ({error})") from error
+        raise TrainingError(f"{path}: is not a checkpoint of a training, or is damaged ({error})") from error
     for name, value in settings.model_dump(exclude=_FREE).items():
         if (stored := getattr(before, name)) != value:
             option = name.replace("_", "-")

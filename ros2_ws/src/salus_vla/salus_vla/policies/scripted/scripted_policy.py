@@ -24,7 +24,7 @@ _SERVO_LAG_S = 0.1
 _DAMPING, _PULL, _ITERATIONS = 0.005, 0.6, 10  # of the inverse kinematics: one solution for a tool pose, in few steps
 
 
-class ExpertPolicy:
+class ScriptedPolicy:
     """Follows its own action field through a simple model of the next 1.6 s.
 
     A chunk is a function of the present joints and poses alone.
@@ -84,7 +84,7 @@ class ExpertPolicy:
         """
         return act(self._world(observation), self._layout, self._motion).phase
 
-    def facts(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Name and speed."""
         return {"policy": self.source, "speed_m_s": f"{self._motion.speed:g}", "chunk_size": str(self.chunk_length)}
 

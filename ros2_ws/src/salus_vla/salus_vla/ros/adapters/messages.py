@@ -12,7 +12,7 @@ from salus_msgs.msg import Episode, Status
 from salus_vla.contract import JOINTS, Topic
 from salus_vla.contract.errors import MessageError
 from salus_vla.contract.messages import NS, joint_positions, to_contacts, to_ns, to_pose
-from salus_vla.contract.types import FloatArray, Frame
+from salus_vla.contract.types import FloatArray, SimStep
 from salus_vla.ros.adapters.qos_profiles import interface_class
 from salus_vla.ros.adapters.standard_messages import contact_array, header, key_values, pose_stamped, to_time
 
@@ -87,7 +87,7 @@ def _check_number(topic: Topic, name: str, value: int, largest: int) -> None:
 # -- joints ------------------------------------------------------------------------------------------------------------
 
 
-def joint_state(frame: Frame) -> JointState:
+def joint_state(frame: SimStep) -> JointState:
     """/joint_states of a frame."""
     return JointState(
         header=header(frame.stamp_ns),

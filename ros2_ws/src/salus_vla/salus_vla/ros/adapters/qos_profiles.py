@@ -18,7 +18,7 @@ class Interface(Protocol):
         """ROS type, `package/msg/Name`."""
 
 
-def profile(qos: Qos, *, depth: int | None = None) -> QoSProfile:
+def qos_profile(qos: Qos, *, depth: int | None = None) -> QoSProfile:
     """Rclpy's profile; `depth` overrides the contract's where a reader needs a longer queue (the recorder)."""
     return QoSProfile(
         history=HistoryPolicy.KEEP_LAST,

@@ -19,7 +19,7 @@ from rclpy.signals import SignalHandlerOptions
 from salus_msgs.msg import Status
 from salus_vla.contract import DISCOVERY_S, STATUS_TOPIC
 from salus_vla.contract.errors import SalusError
-from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.qos_profiles import qos_profile
 
 ENDS_WITHIN_S = 15.0  # wall time in which a process that could not start is gone, whatever the middleware does
 TELLS_WITHIN_S = DISCOVERY_S + 1.0  # wall time for the episode node to hear why a node does not start
@@ -61,7 +61,7 @@ def run_node(
     except SalusError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         if node is None:
-            # Fast DDS was seen to hang for ever while a participant was torn down as others came up. Whoever waits for
+            # Fast DDS was seen to hang forever while a participant was torn down as others came up. Whoever waits for
             # a process that could not start must not; no thread of Python's can be relied on then. A node that ran has
             # bags to close, and takes the time that it needs.
             faulthandler.dump_traceback_later(ENDS_WITHIN_S, exit=True, file=os.open(os.devnull, os.O_WRONLY))
@@ -81,7 +81,7 @@ def _say_failed(role: str, error: SalusError) -> None:
     """Tells the graph why this node ends; nobody else would know, and it would be missed only later."""
     try:
         node = rclpy.create_node(f"{role}_failed")
-        publisher = node.create_publisher(Status, STATUS_TOPIC.name, profile(STATUS_TOPIC.qos))
+        publisher = node.create_publisher(Status, STATUS_TOPIC.name, qos_profile(STATUS_TOPIC.qos))
         publisher.publish(Status(role=role, state=Status.FAILED, reason=Status.REASON_NOT_STARTED, detail=str(error)))
         until = time.monotonic() + TELLS_WITHIN_S
         while not publisher.get_subscription_count() and time.monotonic() < until:

@@ -14,9 +14,9 @@ from rclpy.node import Node
 from salus_msgs.msg import Status
 from salus_vla.config.parameters import PARAMETER_FORMAT, parameter_texts
 from salus_vla.contract import DIAGNOSTICS, STATUS_TOPIC
-from salus_vla.health.meters import Level, Part, resources
+from salus_vla.health.meters import DiagnosticPart, Level, resources
 from salus_vla.ros.adapters.messages import header, key_values
-from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.adapters.subscribe import refused_messages
 
 _DIAGNOSTICS_PERIOD_NS = 1_000_000_000
@@ -42,9 +42,9 @@ class DiagnosticsPublisher:
         self._next_ns = 0
         self._wall = time.monotonic()
         self._shown: dict[str, str] = {}  # part -> what was wrong with it in the last array
-        self._publisher = node.create_publisher(DiagnosticArray, DIAGNOSTICS.name, profile(DIAGNOSTICS.qos))
+        self._publisher = node.create_publisher(DiagnosticArray, DIAGNOSTICS.name, qos_profile(DIAGNOSTICS.qos))
 
-    def diagnose(self, stamp_ns: int, collect: Callable[[], Sequence[Part]]) -> None:
+    def diagnose(self, stamp_ns: int, collect: Callable[[], Sequence[DiagnosticPart]]) -> None:
         """Publishes diagnostics if a second of sim time or `SILENT_S` have passed since the last; cheap otherwise.
 
         Also when the clock jumped back.
@@ -62,7 +62,7 @@ class DiagnosticsPublisher:
         statuses = [self._status(part) for part in parts if part is not None]
         self._publisher.publish(DiagnosticArray(header=header(stamp_ns), status=statuses))
 
-    def _status(self, part: Part) -> DiagnosticStatus:
+    def _status(self, part: DiagnosticPart) -> DiagnosticStatus:
         wrong = "" if part.level is Level.OK else part.message
         before = self._shown.get(part.name, "")
         # Only whether something is wrong counts, because the words may carry numbers that change each second. A part
@@ -103,7 +103,7 @@ class StatusPublisher(DiagnosticsPublisher):
         self._facts = dict(self._process)
         self._last: tuple[int, str] | None = None
         self.holds: Counter[str] = Counter()
-        self.publisher = node.create_publisher(Status, STATUS_TOPIC.name, profile(STATUS_TOPIC.qos))
+        self.publisher = node.create_publisher(Status, STATUS_TOPIC.name, qos_profile(STATUS_TOPIC.qos))
 
     def add_facts(self, facts: Mapping[str, str]) -> None:
         """Adds provenance to every later status."""

@@ -19,10 +19,10 @@ from rclpy.subscription import Subscription
 
 from salus_vla.contract import CLOCK, Topic
 from salus_vla.contract.errors import MessageError
-from salus_vla.health.meters import Part
+from salus_vla.health.meters import DiagnosticPart
 from salus_vla.health.refusals import Refusals
 from salus_vla.ros.adapters import messages
-from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 
 # Longer than any publisher's queue: the middleware's threads receive while Python is busy, so a pause loses nothing.
 _DEPTH = 1000
@@ -40,7 +40,7 @@ class ClockGuardedNode(Node):
     def create_subscription(
         self, msg_type: Any, topic: str, callback: Callable[[Any], None], *args: Any, **options: Any
     ) -> Subscription:
-        """As rclpy does it; what is no time never reaches rclpy's callback for /clock."""
+        """As rclpy does it; what is not a time never reaches rclpy's callback for /clock."""
 
         def guarded(message: Any) -> None:
             try:
@@ -104,7 +104,7 @@ def subscribe(
     # With two parameters rclpy gives the middleware's information too; its annotations know of one.
     taker: Callable[..., None] = take_all if keep_all else take
     subscription = node.create_subscription(
-        interface_class(topic), topic.name, taker, profile(topic.qos, depth=depth), raw=True
+        interface_class(topic), topic.name, taker, qos_profile(topic.qos, depth=depth), raw=True
     )
     return subscription
 
@@ -117,7 +117,7 @@ def take_waiting(subscription: Subscription) -> None:
         subscription.callback(*taken)
 
 
-def refused_messages(node: Node) -> Part | None:
+def refused_messages(node: Node) -> DiagnosticPart | None:
     """Diagnostics of the messages that a node refused; None for a node without subscriptions."""
     refusals = _REFUSALS.get(node)
     return None if refusals is None else refusals.part(time.monotonic())

@@ -13,7 +13,7 @@ from salus_vla.config.scene import Scene
 from salus_vla.contract import CAMERAS, WORLD_FRAME
 from salus_vla.contract.types import Pose
 from salus_vla.ros.adapters.messages import header
-from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.simulation.mujoco.simulator import Simulator
 
 
@@ -25,15 +25,17 @@ class TransformPublisher:
     """
 
     def __init__(self, node: Node, scene: Scene) -> None:
-        """Creates the publishers, or does nothing for ever without tf2_msgs."""
+        """Creates the publishers, or does nothing forever without tf2_msgs."""
         try:
             self._message = importlib.import_module("tf2_msgs.msg").TFMessage
         except ImportError:
             self._message = None
             node.get_logger().info(f"tf2_msgs is not installed: no {contract.TF.name}")
             return
-        self._tf = node.create_publisher(self._message, contract.TF.name, profile(contract.TF.qos))
-        self._static = node.create_publisher(self._message, contract.TF_STATIC.name, profile(contract.TF_STATIC.qos))
+        self._tf = node.create_publisher(self._message, contract.TF.name, qos_profile(contract.TF.qos))
+        self._static = node.create_publisher(
+            self._message, contract.TF_STATIC.name, qos_profile(contract.TF_STATIC.qos)
+        )
         poses = {contract.camera_frame(camera): scene.cameras.views[camera].optical_pose() for camera in CAMERAS}
         self._static.publish(self._message(transforms=list(transforms(0, poses))))
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from salus_msgs.msg import Episode, SafetySignals, Status
 from salus_vla import contract
 from salus_vla.contract.outcomes import Outcome
-from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.clients.connection import Connection
 from salus_vla.views.terminal_styles import OUTCOME_STYLES
 
@@ -60,7 +60,7 @@ class RunProgress:
                 (contract.STATUS_TOPIC, Status, self._on_status),
             ):
                 depth = max(topic.qos.depth, _DEPTH)
-                connection.node.create_subscription(kind, topic.name, take, profile(topic.qos, depth=depth))
+                connection.node.create_subscription(kind, topic.name, take, qos_profile(topic.qos, depth=depth))
             with Live(self, console=self._console, refresh_per_second=4, transient=not self._console.is_terminal):
                 while graph.poll() is None:
                     connection.spin(0.1)

@@ -50,7 +50,7 @@ class Spin(Protocol):
         """See above."""
 
 
-class Peers:
+class LifecycleManager:
     """Brings lifecycle nodes up, and takes down those that it brought up."""
 
     def __init__(self, node: Node, names: Sequence[str], spin: Spin, check: Callable[[], None]) -> None:

@@ -24,7 +24,7 @@ from salus_vla.ros.adapters.lifecycle import destroy
 from salus_vla.ros.adapters.publisher_watch import PublisherWatch
 from salus_vla.ros.adapters.qos_profiles import interface_class
 from salus_vla.ros.adapters.subscribe import subscribe
-from salus_vla.ros.clients.lifecycle_manager import GraphError, Peers
+from salus_vla.ros.clients.lifecycle_manager import GraphError, LifecycleManager
 
 DIAGNOSTICS_PREFIX = "salus/"  # of the names in /diagnostics of the project's own nodes
 _CALLED = (contract.SIM_RESET, contract.SIM_SET_PARAMETERS, contract.RECORDER_START, contract.RECORDER_STOP)
@@ -40,7 +40,7 @@ class DeactivatedError(GraphError):
         super().__init__(Status.REASON_INACTIVE, "the episode node was deactivated by a lifecycle transition")
 
 
-class Graph:
+class NodeSupervisor:
     """Hears and calls the other nodes.
 
     Attributes:
@@ -83,12 +83,12 @@ class Graph:
             subscribe(node, contract.STATUS_TOPIC, self._on_status, keep_all=True),
             subscribe(node, contract.DIAGNOSTICS, self._on_diagnostics, keep_all=True),
         ]
-        self.peers = Peers(node, managed, self.spin, self.check)
+        self.lifecycle = LifecycleManager(node, managed, self.spin, self.check)
 
     def close(self) -> None:
         """Disconnects."""
         destroy(self._node, [*self._made, *self._clients.values()])
-        self.peers.close()
+        self.lifecycle.close()
 
     # -- what the nodes say --------------------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class Graph:
         if stop is None:
             return
         if self.supervisor.lost:
-            self.peers.forget(self.supervisor.lost.removeprefix("/"))
+            self.lifecycle.forget(self.supervisor.lost.removeprefix("/"))
         raise GraphError(stop.reason, stop.detail)
 
     def _on_status(self, message: Status) -> None:
@@ -207,11 +207,11 @@ class Graph:
 
     def take_down(self) -> None:
         """Takes the managed nodes down in reverse; what goes wrong is logged."""
-        self._report(self.peers.take_down(_DOWN_S))
+        self._report(self.lifecycle.take_down(_DOWN_S))
 
     def hold(self) -> None:
         """Deactivates the managed nodes in reverse: the arm is held, and nothing is freed."""
-        self._report(self.peers.hold(_DOWN_S))
+        self._report(self.lifecycle.hold(_DOWN_S))
 
     def _report(self, problems: Sequence[str]) -> None:
         self.supervisor.dismiss()

@@ -37,7 +37,7 @@ from salus_vla.data.replay.comparison import RecordedDecision
 from salus_vla.data.replay.recorded_inputs import INPUTS, InputFrame, read_frames, read_story
 from salus_vla.processes import start_with_parent
 from salus_vla.ros.adapters.messages import to_ns
-from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 from salus_vla.ros.adapters.subscribe import subscribe
 from salus_vla.ros.clients.connection import Connection
 from salus_vla.ros.environment.domains import private_graph
@@ -116,7 +116,9 @@ def recorded_parameters(provenance: Mapping[str, str], model: str | None) -> dic
             try:
                 value = json.loads(text) if as_json else _literal(text, field.default)
             except (ValueError, SyntaxError) as error:
-                raise RecordingError(f"{_PARAMETERS}{name} is recorded as {text!r:.80}, which is no value") from error
+                raise RecordingError(
+                    f"{_PARAMETERS}{name} is recorded as {text!r:.80}, which is not a value"
+                ) from error
         values[name] = [item for item in value if item] if isinstance(value, tuple | list) else value
     if model is not None:
         values |= {"policy": "ensemble", "model.members": [model]}
@@ -256,7 +258,7 @@ class _Feeder(Connection):
             raise ModelError(f"{NODE}: {self._status.reason}: {self._status.detail}")
 
     def _publisher(self, topic: Topic) -> Any:
-        return self.node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
+        return self.node.create_publisher(interface_class(topic), topic.name, qos_profile(topic.qos))
 
     def _on_status(self, message: Status) -> None:
         if message.role == "policy":

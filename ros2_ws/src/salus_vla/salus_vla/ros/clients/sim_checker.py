@@ -19,7 +19,7 @@ from salus_vla.contract import CAMERAS, DISCOVERY_S, ENTITIES, FRAME_HZ, JOINT_S
 from salus_vla.contract.bodies import CUBE
 from salus_vla.contract.types import FloatArray, ImageArray
 from salus_vla.ros.adapters.messages import header
-from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 from salus_vla.ros.clients.sim_listener import SimListener
 from salus_vla.simulation.conformance.behaviour_rules import newest_went
 from salus_vla.simulation.conformance.experiments import (
@@ -50,12 +50,12 @@ class SimChecker:
 
     def __init__(self, listener: SimListener, scene: Scene) -> None:
         """Takes a listener; `scene` says where home is."""
-        self._hears = listener
+        self._listener = listener
         self._home = dict(zip(contract.JOINTS, scene.robot.home_position.tolist(), strict=True))
         command = contract.JOINT_COMMAND
         # Deeper than the contract's, so that it is the simulator's queue that decides which commands count.
         self._commands = listener.node.create_publisher(
-            JointState, command.name, profile(command.qos, depth=_LATER_FRAMES)
+            JointState, command.name, qos_profile(command.qos, depth=_LATER_FRAMES)
         )
         self._services: dict[Service, Client] = {
             service: listener.node.create_client(interface_class(service), service.name)
@@ -67,25 +67,25 @@ class SimChecker:
 
     def heard(self) -> bool:
         """Whether /clock or /joint_states came."""
-        return any(self._hears.counts.get(name) for name in _FIRST)
+        return any(self._listener.counts.get(name) for name in _FIRST)
 
     def observe(self) -> Observed:
         """Everything the rules need; about twenty seconds with a simulator in real time."""
-        hears = self._hears
+        listener = self._listener
         due = {topic.name for topic in SIMULATOR_TOPICS if topic.rate_hz is not None and not topic.optional}
-        hears.spin(_PICTURES_S, lambda: due <= hears.counts.keys())
-        hears.forget()
+        listener.spin(_PICTURES_S, lambda: due <= listener.counts.keys())
+        listener.forget()
         self._pass(_WINDOW_FRAMES)
-        stamps, counts, joints = hears.stamps, hears.counts, hears.joints
-        pictures, lenses, poses = hears.pictures, hears.lenses, hears.poses
-        hears.forget()  # begins new containers
+        stamps, counts, joints = listener.stamps, listener.counts, listener.joints
+        images, camera_infos, poses = listener.images, listener.camera_infos, listener.poses
+        listener.forget()  # begins new containers
         self._heard = frozenset(counts)
-        hears.spin(DISCOVERY_S, self._everything_known)
-        publishers, readers, services = hears.publishers(), hears.command_readers(), hears.services()
+        listener.spin(DISCOVERY_S, self._everything_known)
+        publishers, readers, services = listener.publishers(), listener.command_readers(), listener.services()
         (seed, pose), *others = RESETS
         resets = [self._reset(seed, pose)]
         home = self._look()
-        cube = hears.poses[CUBE][-1].position if hears.poses[CUBE] else None
+        cube = listener.poses[CUBE][-1].position if listener.poses[CUBE] else None
         moves, moved = {}, {}
         for experiment in EXPERIMENTS:
             moves[experiment.name] = self._try_newest() if experiment is NEWEST else self._try(experiment)
@@ -95,15 +95,15 @@ class SimChecker:
         self._answer = None
         return Observed(
             publishers=publishers,
-            publishers_later=hears.publishers(),
+            publishers_later=listener.publishers(),
             command_readers=readers,
             services=services,
-            installed=hears.installed,
+            installed=listener.installed,
             stamps=stamps,
-            all_stamps=hears.all_stamps,
+            all_stamps=listener.all_stamps,
             joints=joints,
-            pictures=pictures,
-            lenses=lenses,
+            images=images,
+            camera_infos=camera_infos,
             poses=poses,
             resets=resets,
             moves=moves,
@@ -123,10 +123,10 @@ class SimChecker:
 
     def _pass(self, frames: int) -> bool:
         """Waits until this many frames have passed."""
-        hears = self._hears
-        begin_ns = hears.newest.get(JOINT_STATES.name, 0)
+        listener = self._listener
+        begin_ns = listener.newest.get(JOINT_STATES.name, 0)
         end_ns = begin_ns + (frames - 0.5) * _FRAME_NS
-        return hears.spin(_LIMIT_S, lambda: hears.newest.get(JOINT_STATES.name, 0) >= end_ns)
+        return listener.spin(_LIMIT_S, lambda: listener.newest.get(JOINT_STATES.name, 0) >= end_ns)
 
     def _idle(self) -> tuple[tuple[str, float], ...]:
         """A command that changes nothing of the experiments."""
@@ -137,10 +137,10 @@ class SimChecker:
     def _call(self, service: Service, request: Any) -> Any:
         """The answer, or None."""
         client = self._services[service]
-        if not self._hears.spin(_LIMIT_S, client.service_is_ready):
+        if not self._listener.spin(_LIMIT_S, client.service_is_ready):
             return None
         future = client.call_async(request)
-        return future.result() if self._hears.spin(_LIMIT_S, future.done) else None
+        return future.result() if self._listener.spin(_LIMIT_S, future.done) else None
 
     def _set(self, values: dict[str, Any]) -> str:
         """Why the parameters of the next reset were refused, empty when they were taken."""
@@ -151,18 +151,20 @@ class SimChecker:
         return next((result.reason or "refused" for result in answer.results if not result.successful), "")
 
     def _reset(self, seed: int, cube: tuple[float, ...] | None) -> ResetSeen:
-        hears = self._hears
+        listener = self._listener
         self._answer = None
         refusal = self._set({"seed": seed} | ({} if cube is None else {f"{CUBE}.pose": [*cube, *_IDENTITY]}))
-        before_ns = hears.newest.get(contract.CLOCK.name, 0)
-        hears.forget()
+        before_ns = listener.newest.get(contract.CLOCK.name, 0)
+        listener.forget()
         answer = self._call(contract.SIM_RESET, Trigger.Request())
         words = answer.message if answer is not None else f"{contract.SIM_RESET.name} gave no answer"
         first_ns = _first_stamp(words)
         near = _near(first_ns)
         expected = [e for e in ENTITIES if contract.pose_topic(e).name in self._heard]
-        hears.spin(_LIMIT_S, lambda: _find(hears.joints, near) and all(_find(hears.poses[e], near) for e in expected))
-        joints, poses = _find(hears.joints, near), {e: _find(hears.poses[e], near) for e in ENTITIES}
+        listener.spin(
+            _LIMIT_S, lambda: _find(listener.joints, near) and all(_find(listener.poses[e], near) for e in expected)
+        )
+        joints, poses = _find(listener.joints, near), {e: _find(listener.poses[e], near) for e in ENTITIES}
         self._answer = self._idle()
         if joints is not None:  # nobody answered that frame yet; it waits in lockstep
             self._answer_frame(joints)
@@ -175,20 +177,20 @@ class SimChecker:
             before_ns=before_ns,
             first_ns=first_ns,
             joints=joints,
-            later=hears.joints[-1] if hears.joints else None,
+            later=listener.joints[-1] if listener.joints else None,
             poses={entity: pose for entity, pose in poses.items() if pose is not None},
-            contacts=_find(hears.contacts, near),
+            contacts=_find(listener.contacts, near),
         )
 
     # -- arm and cameras -----------------------------------------------------------------------------------------------
 
     def _try(self, experiment: Experiment) -> Move:
         """Sends the commands of an experiment and answers frames with the last of them."""
-        hears = self._hears
+        listener = self._listener
         self._answer = None  # in lockstep the next frame waits
-        hears.forget()
-        hears.spin(_LIMIT_S / _LATER_FRAMES, lambda: hears.joints)
-        stamp_ns, before = hears.newest.get(JOINT_STATES.name, 0), self._position()
+        listener.forget()
+        listener.spin(_LIMIT_S / _LATER_FRAMES, lambda: listener.joints)
+        stamp_ns, before = listener.newest.get(JOINT_STATES.name, 0), self._position()
         # Made before the first is sent: a simulator that waits for one should find all of them.
         for message in [_to_message(stamp_ns, command) for command in experiment.commands]:
             self._commands.publish(message)
@@ -201,9 +203,13 @@ class SimChecker:
             self._send(stamp_ns, self._answer)
         if before is None or not experiment.goes:
             return Move(before, self._position() if self._pass(experiment.frames) else None)
-        gone = lambda: next((f.position for f in hears.joints if _apart(f.position, before) >= experiment.goes), None)  # noqa: E731
+
+        def gone() -> FloatArray | None:
+            far = (f.position for f in listener.joints if _apart(f.position, before) >= experiment.goes)
+            return next(far, None)
+
         last_ns = stamp_ns + experiment.frames * _FRAME_NS
-        hears.spin(_LIMIT_S, lambda: gone() is not None or hears.newest.get(JOINT_STATES.name, 0) > last_ns)
+        listener.spin(_LIMIT_S, lambda: gone() is not None or listener.newest.get(JOINT_STATES.name, 0) > last_ns)
         after = gone()
         return Move(before, self._position() if after is None else after)
 
@@ -219,21 +225,21 @@ class SimChecker:
         return move
 
     def _position(self) -> FloatArray | None:
-        return self._hears.joints[-1].position if self._hears.joints else None
+        return self._listener.joints[-1].position if self._listener.joints else None
 
     def _look(self) -> dict[str, ImageArray]:
         """The next picture of each camera, while frames are answered."""
-        hears = self._hears
-        since_ns = hears.newest.get(JOINT_STATES.name, 0)
-        cameras = [camera for camera in CAMERAS if camera in hears.pixels]  # the others sent nothing readable so far
-        hears.spin(_LIMIT_S, lambda: all(hears.pixels[camera][0] >= since_ns for camera in cameras))
-        return {camera: hears.pixels[camera][1] for camera in cameras if hears.pixels[camera][0] >= since_ns}
+        listener = self._listener
+        since_ns = listener.newest.get(JOINT_STATES.name, 0)
+        cameras = [camera for camera in CAMERAS if camera in listener.pixels]  # the others sent nothing readable so far
+        listener.spin(_LIMIT_S, lambda: all(listener.pixels[camera][0] >= since_ns for camera in cameras))
+        return {camera: listener.pixels[camera][1] for camera in cameras if listener.pixels[camera][0] >= since_ns}
 
     def _everything_known(self) -> bool:
-        publishers = self._hears.publishers()
+        publishers = self._listener.publishers()
         found = all(publishers[topic.name] for topic in SIMULATOR_TOPICS if not topic.optional)
-        offered = all(service.name in self._hears.services() for service in self._services)
-        return found and offered and bool(self._hears.command_readers())
+        offered = all(service.name in self._listener.services() for service in self._services)
+        return found and offered and bool(self._listener.command_readers())
 
 
 def _first_stamp(answer: str) -> int | None:

@@ -16,9 +16,16 @@ from salus_vla.contract.errors import MessageError
 from salus_vla.contract.types import ImageArray
 from salus_vla.ros.adapters.image_messages import to_array
 from salus_vla.ros.adapters.messages import to_contacts, to_ns
-from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 from salus_vla.ros.clients.connection import Connection
-from salus_vla.simulation.conformance.observed import Endpoint, Joints, Lens, Picture, Placed, Touched
+from salus_vla.simulation.conformance.observed import (
+    ContactReport,
+    Endpoint,
+    Joints,
+    ObservedCameraInfo,
+    ObservedImage,
+    ObservedPose,
+)
 
 _DEPTH = 200  # the simulator's queue decides what is lost, not ours
 
@@ -30,7 +37,7 @@ class SimListener(Connection):
         stamps: topic -> stamps since the last `forget` [ns].
         all_stamps: the same since the beginning.
         counts: topic -> messages since the last `forget`.
-        joints, pictures, lenses, poses, contacts: messages since the last `forget`.
+        joints, images, camera_infos, poses, contacts: messages since the last `forget`.
         pixels: camera -> stamp and pixels of the newest image that could be read.
         on_joints: called with each message on /joint_states.
     """
@@ -50,10 +57,10 @@ class SimListener(Connection):
         self.stamps: dict[str, list[int]] = {name: [] for name in self.all_stamps}
         self.counts: dict[str, int] = {}
         self.joints: list[Joints] = []
-        self.pictures: dict[str, list[Picture]] = {camera: [] for camera in CAMERAS}
-        self.lenses: dict[str, list[Lens]] = {camera: [] for camera in CAMERAS}
-        self.poses: dict[str, list[Placed]] = {entity: [] for entity in ENTITIES}
-        self.contacts: list[Touched] = []
+        self.images: dict[str, list[ObservedImage]] = {camera: [] for camera in CAMERAS}
+        self.camera_infos: dict[str, list[ObservedCameraInfo]] = {camera: [] for camera in CAMERAS}
+        self.poses: dict[str, list[ObservedPose]] = {entity: [] for entity in ENTITIES}
+        self.contacts: list[ContactReport] = []
 
     # -- graph ---------------------------------------------------------------------------------------------------------
 
@@ -79,19 +86,19 @@ class SimListener(Connection):
             if topic.optional:
                 return False
             raise
-        self.node.create_subscription(kind, topic.name, self._reader(topic), profile(topic.qos, depth=_DEPTH))
+        self.node.create_subscription(kind, topic.name, self._reader(topic), qos_profile(topic.qos, depth=_DEPTH))
         return True
 
     def _reader(self, topic: Topic) -> Callable[[Any], None]:
         takes: dict[str, Callable[[Any], None]] = {
             contract.JOINT_STATES.name: self._take_joints,
-            contract.CONTACT.name: lambda message: self.contacts.append(_touched(message)),
+            contract.CONTACT.name: lambda message: self.contacts.append(_contact_report(message)),
         }
         for entity in ENTITIES:
             takes[contract.pose_topic(entity).name] = partial(self._take_pose, entity)
         for camera in CAMERAS:
             takes[contract.image_topic(camera).name] = partial(self._take_image, camera)
-            takes[contract.camera_info_topic(camera).name] = partial(self._take_lens, camera)
+            takes[contract.camera_info_topic(camera).name] = partial(self._take_camera_info, camera)
         take = takes.get(topic.name)
 
         def read(message: Any) -> None:
@@ -123,13 +130,13 @@ class SimListener(Connection):
     def _take_pose(self, entity: str, message: Any) -> None:
         self.poses[entity].append(_placed(message))
 
-    def _take_lens(self, camera: str, message: Any) -> None:
-        self.lenses[camera].append(_lens(message))
+    def _take_camera_info(self, camera: str, message: Any) -> None:
+        self.camera_infos[camera].append(_lens(message))
 
     def _take_image(self, camera: str, message: Any) -> None:
         stamp_ns = to_ns(message.header.stamp)
-        self.pictures[camera].append(
-            Picture(
+        self.images[camera].append(
+            ObservedImage(
                 stamp_ns,
                 message.header.frame_id,
                 message.encoding,
@@ -154,15 +161,15 @@ def _endpoint(info: Any) -> Endpoint:
     )
 
 
-def _lens(message: Any) -> Lens:
+def _lens(message: Any) -> ObservedCameraInfo:
     arrays = (np.array(getattr(message, name)) for name in ("d", "k", "r", "p"))
     stamp_ns, frame = to_ns(message.header.stamp), message.header.frame_id
-    return Lens(stamp_ns, frame, message.width, message.height, message.distortion_model, *arrays)
+    return ObservedCameraInfo(stamp_ns, frame, message.width, message.height, message.distortion_model, *arrays)
 
 
-def _placed(message: Any) -> Placed:
+def _placed(message: Any) -> ObservedPose:
     point, turn = message.pose.position, message.pose.orientation
-    return Placed(
+    return ObservedPose(
         to_ns(message.header.stamp),
         message.header.frame_id,
         np.array([point.x, point.y, point.z]),
@@ -170,9 +177,9 @@ def _placed(message: Any) -> Placed:
     )
 
 
-def _touched(message: Any) -> Touched:
+def _contact_report(message: Any) -> ContactReport:
     try:
         contacts = to_contacts(message)
     except MessageError:
         contacts = None
-    return Touched(to_ns(message.header.stamp), message.header.frame_id, contacts)
+    return ContactReport(to_ns(message.header.stamp), message.header.frame_id, contacts)

@@ -67,7 +67,7 @@ class ParameterFiles:
 
 
 def _yaml(text: str, *, strict: bool = False) -> object:
-    """Read YAML; text that is no YAML stays text (such as '@x'), unless `strict`."""
+    """Read YAML; text that is not YAML stays text (such as '@x'), unless `strict`."""
     if not text:
         return text
     try:

@@ -14,11 +14,11 @@ from salus_vla import contract
 from salus_vla.control.authority_types import Job, Log, Observed, Output, Refuse, Report, Say, Send, Submit
 from salus_vla.control.controller import Decision
 from salus_vla.ros.adapters import messages
-from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.adapters.signal_messages import safety_signals
 from salus_vla.ros.adapters.status import StatusPublisher
 from salus_vla.ros.adapters.worker import Worker
-from salus_vla.ros.nodes.ensemble_diagnostics import EnsembleWatch
+from salus_vla.ros.nodes.ensemble_diagnostics import EnsembleDiagnostics
 
 
 class AuthorityOutput:
@@ -32,14 +32,14 @@ class AuthorityOutput:
         self,
         node: Node,
         status: StatusPublisher,
-        watch: EnsembleWatch,
+        watch: EnsembleDiagnostics,
         worker: Worker[Job, tuple[Job, Decision]],
     ) -> None:
         """Creates the publishers."""
         self._node, self._status, self._watch, self._worker = node, status, watch, worker
         target, signals = contract.JOINT_TARGET, contract.SAFETY_SIGNALS
-        self._targets = node.create_publisher(JointState, target.name, profile(target.qos))
-        self._signals = node.create_publisher(SafetySignals, signals.name, profile(signals.qos))
+        self._targets = node.create_publisher(JointState, target.name, qos_profile(target.qos))
+        self._signals = node.create_publisher(SafetySignals, signals.name, qos_profile(signals.qos))
         self.made: tuple[Any, ...] = (self._targets, self._signals)
 
     def carry(self, outputs: Iterable[Output]) -> None:

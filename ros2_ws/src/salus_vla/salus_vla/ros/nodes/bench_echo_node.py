@@ -12,7 +12,7 @@ from salus_vla.contract import CAMERAS
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.image_messages import to_array
 from salus_vla.ros.adapters.node_parameters import make_node
-from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.adapters.run_node import run_node
 
 
@@ -24,11 +24,11 @@ class EchoNode:
         self.node = make_node("salus_bench_echo")
         self._images: dict[str, int] = {}
         command, states = contract.JOINT_COMMAND, contract.JOINT_STATES
-        self._commands = self.node.create_publisher(JointState, command.name, profile(command.qos))
-        self.node.create_subscription(JointState, states.name, self._on_joints, profile(states.qos))
+        self._commands = self.node.create_publisher(JointState, command.name, qos_profile(command.qos))
+        self.node.create_subscription(JointState, states.name, self._on_joints, qos_profile(states.qos))
         for camera in CAMERAS:
             topic = contract.image_topic(camera)
-            self.node.create_subscription(Image, topic.name, partial(self._on_image, camera), profile(topic.qos))
+            self.node.create_subscription(Image, topic.name, partial(self._on_image, camera), qos_profile(topic.qos))
         self._waiting: JointState | None = None
 
     def run(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rclpy.clock import Clock, ClockType
@@ -21,11 +22,11 @@ from salus_vla.config.parameters import parameter
 from salus_vla.contract import FRAME_HZ, JOINTS, LOCKSTEP, REALTIME
 from salus_vla.contract.errors import MessageError
 from salus_vla.gate.gate import Gate, OwnCommand, Refused, State
-from salus_vla.health.meters import LatencyMeter, Level, Part, RateMeter
+from salus_vla.health.meters import DiagnosticPart, LatencyMeter, Level, RateMeter
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
 from salus_vla.ros.adapters.publisher_watch import PublisherWatch
-from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.adapters.run_node import run_node
 from salus_vla.ros.adapters.status import StatusPublisher
 from salus_vla.ros.adapters.subscribe import subscribe, take_waiting
@@ -84,7 +85,7 @@ class CommandGateNode:
         self._frames_rate, self._judging = RateMeter(FRAME_HZ), LatencyMeter()
         self._frame_wall = time.monotonic()
         command = contract.JOINT_COMMAND
-        self._commands = self.node.create_publisher(JointState, command.name, profile(command.qos))
+        self._commands = self.node.create_publisher(JointState, command.name, qos_profile(command.qos))
         # The gate judges targets itself, so that each refusal has its reason and its answer.
         # Joints first: the executor takes subscriptions in this order, and a command needs the frame that it answers.
         self._joints = subscribe(self.node, contract.JOINT_STATES, self._on_joints, keep_all=True)
@@ -146,7 +147,7 @@ class CommandGateNode:
             if self._gate.keep_early(stamp_ns, message):
                 return
         began = time.perf_counter()
-        refused = self._gate.offer(
+        refused = self._gate.judge(
             stamp_ns,
             message.name,
             message.position,
@@ -226,7 +227,7 @@ class CommandGateNode:
         """Whether a first command would arrive and reach the arm."""
         return bool(self._commands.get_subscription_count() and self._targets.get_publisher_count())
 
-    def _diagnostics(self) -> list[Part]:
+    def _diagnostics(self) -> list[DiagnosticPart]:
         gate = self._gate
         total = sum(gate.refused.values())
         lately, self._refusals_reported = total - self._refusals_reported, total
@@ -240,10 +241,8 @@ class CommandGateNode:
         }
         return [
             self._frames_rate.part("joints", gate.newest_ns or 0),
-            Part("commands", commands, Level.WARN, f"{lately} refused") if lately else Part("commands", commands),
-            Part("arm", arm, Level.WARN, gate.blocked or "the gate holds it")
-            if self._holds or gate.blocked
-            else Part("arm", arm),
+            _warned("commands", commands, f"{lately} refused" if lately else ""),
+            _warned("arm", arm, gate.blocked or ("the gate holds it" if self._holds else "")),
         ]
 
 
@@ -262,6 +261,11 @@ def _measured(message: JointState) -> tuple[list[float], list[float]]:
         return position, message.velocity
     by_name = dict(zip(message.name, message.velocity, strict=True))
     return position, [by_name[joint] for joint in JOINTS]
+
+
+def _warned(name: str, values: Mapping[str, float], warning: str) -> DiagnosticPart:
+    """A part that warns where there is something to warn of."""
+    return DiagnosticPart(name, values, Level.WARN, warning) if warning else DiagnosticPart(name, values)
 
 
 def main(args: list[str] | None = None) -> int:

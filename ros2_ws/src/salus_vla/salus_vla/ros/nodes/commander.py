@@ -26,7 +26,7 @@ from salus_vla.ros.adapters.status import StatusPublisher
 from salus_vla.ros.adapters.subscribe import subscribe
 from salus_vla.ros.adapters.worker import Worker
 from salus_vla.ros.nodes.authority_output import AuthorityOutput
-from salus_vla.ros.nodes.ensemble_diagnostics import EnsembleWatch
+from salus_vla.ros.nodes.ensemble_diagnostics import EnsembleDiagnostics
 from salus_vla.ros.nodes.ensemble_parameters import EnsembleParameters
 
 _WALL_PERIOD_S = 0.1
@@ -47,7 +47,7 @@ class Commander:
             frame_ns=self._frame_ns, period_ns=scene.rates.decision_dt_ns, lockstep=self._lockstep,
             limits=parameters.watch_limits, wall_s=time.monotonic(), entities=entities,
         )  # fmt: skip
-        self._watch = EnsembleWatch(node, self._authority)
+        self._watch = EnsembleDiagnostics(node, self._authority)
         self._epoch = -1  # of the newest decision, in the worker's thread
         self._worker: Worker[Job, tuple[Job, Decision]] = Worker(
             node, self._decide, lambda result: self._do(self._authority.decided(*result)), self._on_failed_decision

@@ -13,14 +13,14 @@ from salus_vla.control.authority import Authority
 from salus_vla.control.authority_types import Refuse
 from salus_vla.control.controller import Decision
 from salus_vla.control.watchdog import JOINTS, Refusal
-from salus_vla.health.camera_health import PictureWatch
-from salus_vla.health.meters import LatencyMeter, Level, Part, RateMeter
+from salus_vla.health.camera_health import CameraHealth
+from salus_vla.health.meters import DiagnosticPart, LatencyMeter, Level, RateMeter
 from salus_vla.health.refusals import Refusals
 
 _CLOCK, _DECISIONS, _COMMANDS = "clock", "decisions", "commands"
 
 
-class EnsembleWatch:
+class EnsembleDiagnostics:
     """Feeds the images' watch and the meters, and shows what an authority counts.
 
     Attributes:
@@ -32,7 +32,7 @@ class EnsembleWatch:
         """Nothing came yet."""
         self._node, self._authority = node, authority
         self.stages = {stage: LatencyMeter() for stage in ("receive", "decide", "publish")}
-        self._pictures = PictureWatch()
+        self._pictures = CameraHealth()
         self._rates = {camera: RateMeter(DECISION_HZ) for camera in CAMERAS}
         self._rates |= {name: RateMeter(FRAME_HZ) for name in (JOINTS, _CLOCK, _COMMANDS)}
         self._rates[_DECISIONS] = RateMeter(DECISION_HZ)
@@ -90,7 +90,7 @@ class EnsembleWatch:
 
     # -- diagnostics ---------------------------------------------------------------------------------------------------
 
-    def parts(self, now_ns: int, overtaken: int, holds: Mapping[str, int]) -> list[Part]:
+    def parts(self, now_ns: int, overtaken: int, holds: Mapping[str, int]) -> list[DiagnosticPart]:
         """Everything to show at ROS time `now_ns` [ns]; rates that only an episode has are judged within one.
 
         Args:
@@ -122,19 +122,19 @@ class EnsembleWatch:
             stages = ("receive", "decide") if name == _DECISIONS else ("publish",)
             latencies = [self.stages[stage].values(stage) for stage in stages]
             shown = {**part.values, **values, **{key: v for stage in latencies for key, v in stage.items()}}
-            judged = part if judged_now else Part(name)
-            parts.append(Part(name, shown, judged.level, judged.message))
+            judged = part if judged_now else DiagnosticPart(name)
+            parts.append(DiagnosticPart(name, shown, judged.level, judged.message))
         return [*parts, self._watchdog()]
 
-    def _camera(self, camera: str, now_ns: int) -> Part:
+    def _camera(self, camera: str, now_ns: int) -> DiagnosticPart:
         part = self._rates[camera].part(f"camera {camera}", now_ns)
         fault = self._pictures.fault(camera)
         values = {**part.values, "pictures_faulty": float(fault is not None)}
         if fault is not None and part.level is not Level.WARN:
-            return Part(part.name, values, Level.ERROR, f"camera {camera}: the pictures are {fault}")
-        return Part(part.name, values, part.level, part.message)
+            return DiagnosticPart(part.name, values, Level.ERROR, f"camera {camera}: the pictures are {fault}")
+        return DiagnosticPart(part.name, values, part.level, part.message)
 
-    def _watchdog(self) -> Part:
+    def _watchdog(self) -> DiagnosticPart:
         dog = self._authority.watchdog
         values: dict[str, float] = {"clock_jumps_back": dog.jumps}
         values |= {f"refused_{reason}": count for reason, count in dog.refused.items()}
@@ -144,5 +144,5 @@ class EnsembleWatch:
                 values[f"age_{source}_s"] = round(age_ns * 1e-9, 4)
         values |= {f"trips_{reason}": count for reason, count in dog.trips.items()}
         if dog.trip is None:
-            return Part("watchdog", values)
-        return Part("watchdog", values, Level.ERROR, f"{dog.trip.reason}: {dog.trip.detail}")
+            return DiagnosticPart("watchdog", values)
+        return DiagnosticPart("watchdog", values, Level.ERROR, f"{dog.trip.reason}: {dog.trip.detail}")

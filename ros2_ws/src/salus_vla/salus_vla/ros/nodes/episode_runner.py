@@ -31,15 +31,15 @@ from salus_vla.config.scene import Scene
 from salus_vla.contract import ENTITIES, FRAME_HZ
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.episode.course import EpisodeCourse
-from salus_vla.health.meters import Level, Part, RateMeter
+from salus_vla.health.meters import DiagnosticPart, Level, RateMeter
 from salus_vla.health.supervision import LEASE_S, FirstCause, Stop
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.lifecycle import destroy
-from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.adapters.status import StatusPublisher
 from salus_vla.ros.adapters.subscribe import subscribe, take_waiting
 from salus_vla.ros.clients.lifecycle_manager import GraphError
-from salus_vla.ros.clients.node_supervisor import DeactivatedError, Graph
+from salus_vla.ros.clients.node_supervisor import DeactivatedError, NodeSupervisor
 from salus_vla.ros.nodes.episode_parameters import EpisodeParameters
 
 
@@ -69,7 +69,7 @@ class EpisodeRunner:
         self._cause = FirstCause()
         self._ending = False
         self._idle: Future | None = None  # done when the run that goes on is over
-        self._graph = Graph(
+        self._graph = NodeSupervisor(
             node,
             executor,
             [name for name in p.managed_nodes if name],
@@ -79,7 +79,7 @@ class EpisodeRunner:
             on_turn=lambda: self._status.diagnose(self._sim_ns, self._diagnostics),
         )
         topic = contract.EPISODE
-        self._episodes = node.create_publisher(Episode, topic.name, profile(topic.qos))
+        self._episodes = node.create_publisher(Episode, topic.name, qos_profile(topic.qos))
         self._contacts = subscribe(node, contract.CONTACT, self._on_contact, keep_all=True)
         # Every frame counts for the task monitor.
         self._made = [
@@ -118,7 +118,7 @@ class EpisodeRunner:
         p, graph = self._parameters, self._graph
         try:
             self._status.say(Status.STARTING, detail="bringing the other nodes up", stamp_ns=self._sim_ns)
-            graph.peers.bring_up(p.appear_timeout_s, p.startup_timeout_s)
+            graph.lifecycle.bring_up(p.appear_timeout_s, p.startup_timeout_s)
             self._wait_for_graph()
             self._status.say(Status.RUNNING, stamp_ns=self._sim_ns)
             while self._run_episode():
@@ -180,7 +180,7 @@ class EpisodeRunner:
                 self._running.event = event.kind
                 self._running.event_stamp = messages.to_time(event.stamp_ns)
                 self._running.detail = event.detail
-            if event.outcome is not Outcome.TIMEOUT:  # censoring is no event
+            if event.outcome is not Outcome.TIMEOUT:  # censoring is not an event
                 self._publish(Episode.EVENT, event.stamp_ns)
         wall = time.monotonic()
         # Where there is a reason, or was one, a second publisher that it follows from is looked for now.
@@ -301,16 +301,20 @@ class EpisodeRunner:
         self._course.joints(stamp_ns, position)
         self._rates[contract.JOINT_STATES.name].add(stamp_ns)
 
-    def _diagnostics(self) -> list[Part]:
+    def _diagnostics(self) -> list[DiagnosticPart]:
         course = self._course
         lost, self._lost_shown = course.frames_lost - self._lost_shown, course.frames_lost
         late, incomplete = course.frames.late, course.frames.incomplete
         frames = {"frames_lost": course.frames_lost, "frames_incomplete": incomplete, "messages_late": late}
-        frame_part = Part("frames", frames, Level.WARN, f"{lost} frames were lost") if lost else Part("frames", frames)
+        frame_part = (
+            DiagnosticPart("frames", frames, Level.WARN, f"{lost} frames were lost")
+            if lost
+            else DiagnosticPart("frames", frames)
+        )
         outcomes = {f"outcome_{name}": count for name, count in course.counts.items()}
         running = float(self._running is not None)
         rates = [meter.part(name, self._sim_ns) for name, meter in self._rates.items()]
-        return [*rates, frame_part, Part("outcomes", {"episode_running": running, **outcomes})]
+        return [*rates, frame_part, DiagnosticPart("outcomes", {"episode_running": running, **outcomes})]
 
     def _on_pose(self, entity: str, message: PoseStamped) -> None:
         self._course.frames.add_pose(entity, messages.to_ns(message.header.stamp), messages.to_pose(message))

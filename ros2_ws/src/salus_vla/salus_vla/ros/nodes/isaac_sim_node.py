@@ -33,14 +33,14 @@ from salus_vla.contract.messages import to_ns
 from salus_vla.health.meters import RateMeter
 from salus_vla.processes import start_with_parent
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
-from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 from salus_vla.ros.adapters.run_node import run_node
 from salus_vla.ros.adapters.status import DiagnosticsPublisher
 from salus_vla.ros.adapters.subscribe import subscribe
 from salus_vla.ros.nodes.sim_parameters import SimParameters
 from salus_vla.simulation.isaac.channel import serve
 from salus_vla.simulation.isaac.host import installation
-from salus_vla.simulation.isaac.host.scene_spec_builder import Planner
+from salus_vla.simulation.isaac.host.scene_spec_builder import SceneSpecBuilder
 from salus_vla.simulation.isaac.isaac_environment import isaac_environment
 from salus_vla.simulation.isaac.scene_spec import as_json
 
@@ -72,7 +72,7 @@ class IsaacSimNode:
         self.node = make_node("isaac_sim")
         self._parameters = p = read_parameters(self.node, IsaacParameters)
         scene = load_scene(Path(p.scene_file) if p.scene_file else None)
-        self._planner = Planner(scene, p.profile)
+        self._builder = SceneSpecBuilder(scene, p.profile)
         self._install = installation.find_install(os.environ)
         installation.check_gpu(os.environ)
         self._environment = isaac_environment(os.environ, self._install.release, self._install.folder, Path(sys.prefix))
@@ -126,20 +126,24 @@ class IsaacSimNode:
             except OSError as error:
                 ours.close()
                 raise SimulatorError(f"{self._install.python}: cannot be started ({error.strerror})") from error
-        answers = {"plan": self._answer_plan, "draw": self._planner.answer_draw, "failed": self._hear_failure}
+        answers = {
+            "scene_spec": self._answer_scene_spec,
+            "reset_sample": self._builder.answer_reset_sample,
+            "failed": self._hear_failure,
+        }
         threading.Thread(target=_serve, args=(ours, answers), daemon=True).start()
         return self._process
 
-    def _answer_plan(self, _: Mapping[str, Any]) -> dict[str, Any]:
+    def _answer_scene_spec(self, _: Mapping[str, Any]) -> dict[str, Any]:
         p = self._parameters
-        plan = self._planner.plan(
+        spec = self._builder.scene_spec(
             version=self._install.version,
             folder=str(self._install.folder),
             seed=p.seed,
             pacing=p.pacing,
             lockstep_timeout_s=p.lockstep_timeout_s,
         )
-        return as_json(plan)
+        return as_json(spec)
 
     def _hear_failure(self, values: Mapping[str, Any]) -> None:
         self._failure = str(values["error"])
@@ -195,7 +199,9 @@ class IsaacSimNode:
             if subscription is not None:
                 self.node.destroy_subscription(subscription)
 
-        return self.node.create_subscription(interface_class(topic), topic.name, heard, profile(topic.qos), raw=True)
+        return self.node.create_subscription(
+            interface_class(topic), topic.name, heard, qos_profile(topic.qos), raw=True
+        )
 
 
 def _serve(connection: socket.socket, answers: Mapping[str, Any]) -> None:

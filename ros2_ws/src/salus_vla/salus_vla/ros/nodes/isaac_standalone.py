@@ -45,7 +45,7 @@ from salus_vla.contract.errors import SalusError, SimulatorError  # noqa: E402  
 from salus_vla.simulation.isaac.channel import Channel  # noqa: E402
 from salus_vla.simulation.isaac.isaac_environment import bundled_libraries, check_environment, export_line  # noqa: E402
 from salus_vla.simulation.isaac.isaac_versions import Release, release_of  # noqa: E402
-from salus_vla.simulation.isaac.scene_spec import Plan, plan_from_json  # noqa: E402
+from salus_vla.simulation.isaac.scene_spec import SceneSpec, scene_spec_from_json  # noqa: E402
 
 
 class _Stop:
@@ -86,18 +86,18 @@ def _tell(channel: Channel, error: str) -> None:
 
 
 def _simulate(channel: Channel) -> int:
-    plan = plan_from_json(channel.ask("plan"))
-    release = release_of(plan.version)
-    check_environment(os.environ, release, Path(plan.folder))
-    app = _start_app(plan, release)
+    spec = scene_spec_from_json(channel.ask("scene_spec"))
+    release = release_of(spec.version)
+    check_environment(os.environ, release, Path(spec.folder))
+    app = _start_app(spec, release)
     from salus_vla.simulation.isaac.runtime.stage import IsaacStage
     from salus_vla.simulation.isaac.runtime.world import World
 
     stop = _Stop()  # after SimulationApp, which sets handlers of its own
     try:
-        stage = IsaacStage(app, plan, release)
-        run = _ros_side(plan, release)
-        run(World(stage, plan), plan, channel, lambda: stop() or channel.alone or not app.is_running())
+        stage = IsaacStage(app, spec, release)
+        run = _ros_side(spec, release)
+        run(World(stage, spec), spec, channel, lambda: stop() or channel.alone or not app.is_running())
         stage.stop()
     except SalusError as error:
         _tell(channel, str(error))
@@ -108,28 +108,33 @@ def _simulate(channel: Channel) -> int:
     return 0
 
 
-def _start_app(plan: Plan, release: Release) -> Any:
+def _start_app(spec: SceneSpec, release: Release) -> Any:
     try:
         simulation_app = importlib.import_module("isaacsim").SimulationApp
     except ImportError as error:
         raise SimulatorError(f"{sys.executable}: has no Isaac Sim ({error})") from error
     experience = ""
-    if plan.pacing == "lockstep":
+    if spec.pacing == "lockstep":
         # A frame waits for the answer to its picture, which must not come a frame later.
         experience = os.path.join(os.environ.get("EXP_PATH", ""), ZERO_DELAY)
         if not os.path.isfile(experience):
             raise SimulatorError(
                 f"{experience}: missing; expected the experience that comes with Isaac Sim, in $EXP_PATH"
             )
-    config = {"headless": True, "renderer": release.renderer, "width": plan.lens.width, "height": plan.lens.height}
+    config = {
+        "headless": True,
+        "renderer": release.renderer,
+        "width": spec.camera_model.width,
+        "height": spec.camera_model.height,
+    }
     return simulation_app(config, experience=experience)
 
 
-def _ros_side(plan: Plan, release: Release) -> Any:
+def _ros_side(spec: SceneSpec, release: Release) -> Any:
     try:
         from salus_vla.ros.nodes.isaac_world_node import run
     except ImportError as error:
-        line = export_line(bundled_libraries(release, Path(plan.folder)))
+        line = export_line(bundled_libraries(release, Path(spec.folder)))
         raise SimulatorError(f"Isaac Sim's bridge did not load rclpy ({error}); before the start: {line}") from error
     return run
 

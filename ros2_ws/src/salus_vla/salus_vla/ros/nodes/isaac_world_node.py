@@ -20,12 +20,12 @@ from salus_vla.contract.errors import SimulatorError
 from salus_vla.contract.messages import to_ns
 from salus_vla.contract.types import Pose
 from salus_vla.ros.adapters import standard_messages as messages
-from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 from salus_vla.ros.adapters.reset_services import ResetServices
 from salus_vla.simulation.frame_pacing import FramePacer
 from salus_vla.simulation.isaac.channel import Channel
 from salus_vla.simulation.isaac.runtime.world import GroundTruth, World
-from salus_vla.simulation.isaac.scene_spec import Draw, Plan, draw_from_json
+from salus_vla.simulation.isaac.scene_spec import ResetSample, SceneSpec, reset_sample_from_json
 from salus_vla.simulation.isaac.spec_poses import numbers_of
 
 NODE = "isaac_world"
@@ -34,7 +34,7 @@ _CALLBACKS_PER_FRAME = 5  # command, picture and services are served also when a
 _PICTURES = contract.camera_info_topic(CAMERAS[0])
 
 
-def run(world: World, plan: Plan, channel: Channel, stop: Callable[[], bool]) -> None:
+def run(world: World, spec: SceneSpec, channel: Channel, stop: Callable[[], bool]) -> None:
     """Steps the world and publishes it until `stop` is true.
 
     Raises:
@@ -42,7 +42,7 @@ def run(world: World, plan: Plan, channel: Channel, stop: Callable[[], bool]) ->
     """
     # Kit and isaac_standalone.py handle the signals.
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    node = IsaacWorldNode(world, plan, channel, stop)
+    node = IsaacWorldNode(world, spec, channel, stop)
     try:
         node.run()
     finally:
@@ -53,33 +53,33 @@ def run(world: World, plan: Plan, channel: Channel, stop: Callable[[], bool]) ->
 class IsaacWorldNode:
     """Publishes each frame and waits, in lockstep, for the command that answers it."""
 
-    def __init__(self, world: World, plan: Plan, channel: Channel, stop: Callable[[], bool]) -> None:
+    def __init__(self, world: World, spec: SceneSpec, channel: Channel, stop: Callable[[], bool]) -> None:
         """Creates publishers and subscriptions, and puts the scene of the first seed in place."""
         self._world = world
-        self._plan = plan
+        self._spec = spec
         self._channel = channel
         self._stop = stop
         self.node = rclpy.create_node(NODE)
         topics = (contract.CONTACT, *map(contract.pose_topic, ENTITIES))
         self._publishers = {
-            topic.name: self.node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
+            topic.name: self.node.create_publisher(interface_class(topic), topic.name, qos_profile(topic.qos))
             for topic in topics
         }
         command = contract.JOINT_COMMAND
-        self.node.create_subscription(JointState, command.name, self._on_command, profile(command.qos))
+        self.node.create_subscription(JointState, command.name, self._on_command, qos_profile(command.qos))
         # A subscriber of our own says when the cameras publish; without any, Isaac Sim's publishers are silent.
-        self.node.create_subscription(CameraInfo, _PICTURES.name, self._on_picture, profile(_PICTURES.qos))
+        self.node.create_subscription(CameraInfo, _PICTURES.name, self._on_picture, qos_profile(_PICTURES.qos))
         self._services: ResetServices | None = None
         self._pacer = FramePacer(
-            frame_dt_ns=plan.frame_dt_ns,
-            lockstep=plan.pacing == contract.LOCKSTEP,
-            timeout_s=plan.lockstep_timeout_s,
+            frame_dt_ns=spec.frame_dt_ns,
+            lockstep=spec.pacing == contract.LOCKSTEP,
+            timeout_s=spec.lockstep_timeout_s,
             wall_s=time.monotonic(),
         )
         self._rejection = ""
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
-        world.begin(self._draw(plan.seed, {}))
+        world.begin(self._reset_sample(spec.seed, {}))
 
     def run(self) -> None:
         """Publishes frames until the end.
@@ -90,9 +90,9 @@ class IsaacWorldNode:
         while not self._stop():
             if self._services is None and self._world.knows_cameras:
                 # A reset ends on a camera frame, so none is offered before.
-                plan = self._plan
-                self._services = ResetServices(self.node, seed=plan.seed, profile=plan.profile, reset=self._reset)
-                self._start_over(plan.seed, {})
+                spec = self._spec
+                self._services = ResetServices(self.node, seed=spec.seed, profile=spec.profile, reset=self._reset)
+                self._start_over(spec.seed, {})
             else:
                 self._publish(self._world.step())
             self._wait()
@@ -111,7 +111,7 @@ class IsaacWorldNode:
         if unanswered_ns is not None:
             self.node.get_logger().info(
                 f"no {contract.JOINT_COMMAND.name} answered stamp {unanswered_ns * 1e-9:.2f} s within "
-                f"{self._plan.lockstep_timeout_s:g} s: running in real time until the next reset"
+                f"{self._spec.lockstep_timeout_s:g} s: running in real time until the next reset"
             )
 
     # -- from the graph ------------------------------------------------------------------------------------------------
@@ -135,11 +135,11 @@ class IsaacWorldNode:
         return self._start_over(seed, poses)  # its last frame, published by now, is the one that waits
 
     def _start_over(self, seed: int, poses: Mapping[str, Pose]) -> int:
-        return self._world.reset(self._draw(seed, poses), self._publish).stamp_ns
+        return self._world.reset(self._reset_sample(seed, poses), self._publish).stamp_ns
 
-    def _draw(self, seed: int, poses: Mapping[str, Pose]) -> Draw:
+    def _reset_sample(self, seed: int, poses: Mapping[str, Pose]) -> ResetSample:
         given = {name: numbers_of(pose) for name, pose in poses.items()}
-        return draw_from_json(self._channel.ask("draw", seed=seed, poses=given))
+        return reset_sample_from_json(self._channel.ask("reset_sample", seed=seed, poses=given))
 
     # -- to the graph --------------------------------------------------------------------------------------------------
 

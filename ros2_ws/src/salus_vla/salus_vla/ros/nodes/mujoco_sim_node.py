@@ -18,12 +18,12 @@ from salus_vla import contract
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS, LOCKSTEP, REALTIME, Topic
 from salus_vla.contract.errors import SimulatorError
-from salus_vla.contract.types import Frame, Pose
-from salus_vla.health.meters import SLOW, LatencyMeter, Level, Part
+from salus_vla.contract.types import Pose, SimStep
+from salus_vla.health.meters import SLOW, DiagnosticPart, LatencyMeter, Level
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.image_messages import to_message
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
-from salus_vla.ros.adapters.qos_profiles import interface_class, profile
+from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 from salus_vla.ros.adapters.reset_services import ResetServices
 from salus_vla.ros.adapters.run_node import run_node
 from salus_vla.ros.adapters.status import DiagnosticsPublisher
@@ -52,7 +52,7 @@ class MujocoSimNode:
         self._scene = load_scene(Path(path) if path else None)
         self._simulator = Simulator(self._scene, profile=self._parameters.profile, seed=self._parameters.seed)
         self._publishers = {
-            topic.name: self.node.create_publisher(interface_class(topic), topic.name, profile(topic.qos))
+            topic.name: self.node.create_publisher(interface_class(topic), topic.name, qos_profile(topic.qos))
             for topic in contract.SIMULATOR_TOPICS
             if not topic.optional
         }
@@ -78,7 +78,7 @@ class MujocoSimNode:
         self._executor.add_node(self.node)
 
     def run(self) -> None:
-        """Publishes frames for ever; ends when rclpy shuts down."""
+        """Publishes frames forever; ends when rclpy shuts down."""
         frame = self._simulator.frame
         while self.node.context.ok():
             self._was_reset = False
@@ -136,7 +136,7 @@ class MujocoSimNode:
 
     # -- to the graph --------------------------------------------------------------------------------------------------
 
-    def _publish(self, frame: Frame) -> None:
+    def _publish(self, frame: SimStep) -> None:
         self._frames += 1
         # In lockstep this node waits for the answer to the joints next, so they go first; the pictures, which take long
         # to render, go last, and meanwhile the other nodes take the rest. No reader may depend on the order.
@@ -150,7 +150,7 @@ class MujocoSimNode:
         if frame.camera_due:
             self._publish_cameras(frame)
 
-    def _publish_cameras(self, frame: Frame) -> None:
+    def _publish_cameras(self, frame: SimStep) -> None:
         cameras = self._scene.cameras
         focal = float(cameras.intrinsics()[0, 0])
         for camera in CAMERAS:
@@ -165,7 +165,7 @@ class MujocoSimNode:
                 self._send(contract.image_topic(camera), to_message(pixels, stamp, contract.camera_frame(camera)))
             self._stages["render"].add((time.perf_counter() - began) * 1e3)
 
-    def _parts(self) -> list[Part]:
+    def _parts(self) -> list[DiagnosticPart]:
         wall = time.monotonic()
         span_s, self._diagnosed_wall = wall - self._diagnosed_wall, wall
         frames, rejected, timeouts = (now - shown for now, shown in zip(self._counts(), self._shown, strict=True))
@@ -178,11 +178,11 @@ class MujocoSimNode:
         # In lockstep it is as fast as the policy; only in real time is there a speed to keep.
         slow = self._parameters.pacing == REALTIME and span_s * expected >= 3.0 and rate < SLOW * expected
         message = f"{rate:.1f} frames per second of wall time, expected {expected:g}" if slow else "ok"
-        frame_part = Part("frames", values, Level.WARN if slow else Level.OK, message)
+        frame_part = DiagnosticPart("frames", values, Level.WARN if slow else Level.OK, message)
         counts = {"received": self._commands, "rejected": self._rejected, "lockstep_timeouts": self._pacer.timeouts}
         wrong = [f"{rejected} rejected"] * (rejected > 0) + ["the lockstep was given up"] * (timeouts > 0)
         level = Level.WARN if wrong else Level.OK
-        return [frame_part, Part("commands", counts, level, ", ".join(wrong) or "ok")]
+        return [frame_part, DiagnosticPart("commands", counts, level, ", ".join(wrong) or "ok")]
 
     def _counts(self) -> tuple[int, int, int]:
         return self._frames, self._rejected, self._pacer.timeouts

@@ -24,7 +24,7 @@ from salus_vla.contract.errors import ConfigError
 from salus_vla.contract.messages import EpisodeEvent, EventKind
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
-from salus_vla.ros.adapters.qos_profiles import profile
+from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.adapters.run_node import run_node
 from salus_vla.ros.adapters.subscribe import subscribe
 from salus_vla.ros.clients.live_listener import note
@@ -74,7 +74,7 @@ class SalusMarkersNode:
         self._monitor = GraphMonitor(time.monotonic())
         self._trail = Trail(p.longest)
         self._stamp_ns = 0
-        self._publisher = self.node.create_publisher(MarkerArray, MARKERS.name, profile(MARKERS.qos))
+        self._publisher = self.node.create_publisher(MarkerArray, MARKERS.name, qos_profile(MARKERS.qos))
         subscribe(self.node, contract.JOINT_STATES, self._on_joints, keep_all=True)
         subscribe(self.node, contract.EPISODE, self._on_episode, keep_all=True)
         subscribe(self.node, contract.SAFETY_SIGNALS, self._on_signals, keep_all=True)

@@ -34,7 +34,7 @@ from salus_vla.data.bags.open_episode import EpisodeMeta
 from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.provenance import machine_facts
 from salus_vla.data.bags.run_folder import RunFolder
-from salus_vla.health.meters import LatencyMeter, Part, RateMeter, disk
+from salus_vla.health.meters import DiagnosticPart, LatencyMeter, RateMeter, disk
 from salus_vla.health.publishers import SOLE
 from salus_vla.ros.adapters.lifecycle import destroy
 from salus_vla.ros.adapters.publisher_watch import PublisherWatch
@@ -300,7 +300,7 @@ class TopicRecorder:
         self._status.say(Status.FAILED, Status.REASON_RECORDING_FAILED, str(error), self._recorder.sim_time_ns or 0)
         self._answer(error)
 
-    def _diagnostics(self) -> list[Part]:
+    def _diagnostics(self) -> list[DiagnosticPart]:
         now_ns = self._recorder.sim_time_ns or 0
         state = self._recorder.state
         values: dict[str, float] = {
@@ -309,7 +309,7 @@ class TopicRecorder:
             "messages": self._messages,
             "megabytes": round(self._bytes / 1e6, 3),
         }
-        parts = [Part("write", {**values, **self._writing.values("write")}, message=state.value)]
+        parts = [DiagnosticPart("write", {**values, **self._writing.values("write")}, message=state.value)]
         parts += [meter.part(name, now_ns) for name, meter in self._rates.items()]
         return [*parts, disk(shutil.disk_usage(self._run.path).free, self._parameters.disk_warn_gb)]
 
@@ -331,7 +331,7 @@ def open_run(p: RecorderParameters, made: Path | None = None) -> RunFolder:
     try:
         arguments = {key: str(value) for key, value in json.loads(p.arguments or "{}").items()}
     except (ValueError, AttributeError) as error:
-        raise RecordingError(f"parameter 'arguments' is no JSON object: {p.arguments!r}") from error
+        raise RecordingError(f"parameter 'arguments' is not a JSON object: {p.arguments!r}") from error
     return RunFolder.create(out, run_id, provenance=machine_facts(), arguments=arguments)
 
 

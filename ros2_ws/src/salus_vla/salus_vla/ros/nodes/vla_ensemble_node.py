@@ -73,7 +73,7 @@ class VlaEnsembleNode:
         self._status.say(Status.STARTING, detail="loading the policy")
         scene = load_scene(Path(p.scene_file) if p.scene_file else None)
         controller, policy = build_controller(p, scene)
-        self._status.add_facts(policy.facts())
+        self._status.add_facts(policy.provenance())
         entities = ENTITIES if policy.needs_poses else ()
         self._commander = Commander(self.node, self._parameters, scene, controller, self._status, entities)
         self._status.say(Status.HOLDING, Status.REASON_INACTIVE, "the policy is loaded and waits to be activated")

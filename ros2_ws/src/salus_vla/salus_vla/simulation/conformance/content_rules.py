@@ -1,4 +1,4 @@
-"""Rules of what is in messages: joints, images, lenses, ground truth."""
+"""Rules of what is in messages: joints, images, camera_infos, ground truth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from salus_vla.config.scene import Scene
 from salus_vla.contract import CAMERAS, ENTITIES, JOINTS, WORLD_FRAME
 from salus_vla.contract.types import FloatArray
 from salus_vla.simulation.conformance.interface_rules import NOTHING
-from salus_vla.simulation.conformance.observed import Lens, Observed, Picture
+from salus_vla.simulation.conformance.observed import Observed, ObservedCameraInfo, ObservedImage
 from salus_vla.simulation.conformance.verdict import Verdict
 
 ENCODING, LENS_MODEL = "rgb8", "plumb_bob"
@@ -40,13 +40,18 @@ def camera_verdicts(seen: Observed, scene: Scene) -> Iterator[Verdict]:
     width, height = scene.cameras.width, scene.cameras.height
     for camera in CAMERAS:
         frame = contract.camera_frame(camera)
-        picture = _picture_text(Picture(0, frame, ENCODING, width, height, 3 * width, False, 3 * width * height))
-        pictures = sorted({_picture_text(found) for found in seen.pictures.get(camera, ())})
-        yield _all(f"image {camera}", picture, pictures, pictures == [picture])
-        lens = _lens_of(scene, frame)
-        lenses = seen.lenses.get(camera, ())
-        texts = sorted({_lens_text(found) for found in lenses})
-        yield _all(f"camera_info {camera}", _lens_text(lens), texts, all(_same_lens(found, lens) for found in lenses))
+        expected = _image_text(ObservedImage(0, frame, ENCODING, width, height, 3 * width, False, 3 * width * height))
+        texts = sorted({_image_text(found) for found in seen.images.get(camera, ())})
+        yield _all(f"image {camera}", expected, texts, texts == [expected])
+        wanted = _camera_info_of(scene, frame)
+        camera_infos = seen.camera_infos.get(camera, ())
+        texts = sorted({_camera_info_text(found) for found in camera_infos})
+        yield _all(
+            f"camera_info {camera}",
+            _camera_info_text(wanted),
+            texts,
+            all(_same_camera_info(found, wanted) for found in camera_infos),
+        )
 
 
 def pose_verdicts(seen: Observed) -> Iterator[Verdict]:
@@ -68,27 +73,27 @@ def pose_verdicts(seen: Observed) -> Iterator[Verdict]:
         )
 
 
-def _all(rule: str, expected: str, seen: list[str], kept: bool) -> Verdict:
-    return Verdict(rule, expected, "; ".join(seen) or NOTHING, bool(seen) and kept)
+def _all(rule: str, expected: str, seen: list[str], passed: bool) -> Verdict:
+    return Verdict(rule, expected, "; ".join(seen) or NOTHING, bool(seen) and passed)
 
 
-def _picture_text(picture: Picture) -> str:
-    order = "big" if picture.big_endian else "little"
+def _image_text(image: ObservedImage) -> str:
+    order = "big" if image.big_endian else "little"
     return (
-        f"{picture.encoding} {picture.width}x{picture.height}, step {picture.step}, {picture.size} bytes, {order} "
-        f"endian, {picture.frame_id}"
+        f"{image.encoding} {image.width}x{image.height}, step {image.step}, {image.size} bytes, {order} "
+        f"endian, {image.frame_id}"
     )
 
 
-def _lens_of(scene: Scene, frame: str) -> Lens:
+def _camera_info_of(scene: Scene, frame: str) -> ObservedCameraInfo:
     cameras, k = scene.cameras, scene.cameras.intrinsics()
     p = np.hstack([k, np.zeros((3, 1))])
-    return Lens(
+    return ObservedCameraInfo(
         0, frame, cameras.width, cameras.height, LENS_MODEL, np.zeros(5), k.ravel(), np.eye(3).ravel(), p.ravel()
     )
 
 
-def _lens_text(lens: Lens) -> str:
+def _camera_info_text(lens: ObservedCameraInfo) -> str:
     if len(lens.k) != 9:
         return f"K of {len(lens.k)} numbers"
     fx, _, cx, _, fy, cy = lens.k[:6]
@@ -99,7 +104,7 @@ def _lens_text(lens: Lens) -> str:
     )
 
 
-def _same_lens(found: Lens, wanted: Lens) -> bool:
+def _same_camera_info(found: ObservedCameraInfo, wanted: ObservedCameraInfo) -> bool:
     arrays = [(getattr(found, name), getattr(wanted, name)) for name in ("d", "k", "r", "p")]
     same = all(a.shape == b.shape and np.allclose(a, b, atol=K_TOLERANCE) for a, b in arrays)
     return same and (found.frame_id, found.width, found.height, found.model) == (

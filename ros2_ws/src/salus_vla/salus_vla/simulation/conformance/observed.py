@@ -31,7 +31,7 @@ class Joints:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ObservedImage:
     """One message of a camera, without its pixels."""
 
     stamp_ns: int
@@ -45,7 +45,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Lens:
+class ObservedCameraInfo:
     """One message on a camera_info topic; `d`, `k`, `r`, `p` flat, as they came."""
 
     stamp_ns: int
@@ -60,7 +60,7 @@ class Lens:
 
 
 @dataclass(frozen=True)
-class Placed:
+class ObservedPose:
     """One ground-truth pose: position [m], shape (3,), quaternion x, y, z, w, shape (4,), both as they came."""
 
     stamp_ns: int
@@ -70,7 +70,7 @@ class Placed:
 
 
 @dataclass(frozen=True)
-class Touched:
+class ContactReport:
     """One message on /ground_truth/contact; None for contacts that cannot be read."""
 
     stamp_ns: int
@@ -103,8 +103,8 @@ class ResetSeen:
     first_ns: int | None
     joints: Joints | None
     later: Joints | None
-    poses: Mapping[str, Placed]
-    contacts: Touched | None
+    poses: Mapping[str, ObservedPose]
+    contacts: ContactReport | None
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Observed:
         stamps: topic -> stamps of the first listening, in which nothing was commanded or reset, in order of arrival
             [ns].
         all_stamps: the same from the first to the last message, resets included [ns].
-        joints, pictures, lenses, poses: messages of the first listening, the latter by camera and entity.
+        joints, images, camera_infos, poses: messages of the first listening, the latter by camera and entity.
         resets: in order.
         moves: name of an experiment -> what the arm did.
         home: pictures of the scene with the arm at home, by camera, shape (height, width, 3).
@@ -144,9 +144,9 @@ class Observed:
     stamps: Mapping[str, Sequence[int]]
     all_stamps: Mapping[str, Sequence[int]]
     joints: Sequence[Joints]
-    pictures: Mapping[str, Sequence[Picture]]
-    lenses: Mapping[str, Sequence[Lens]]
-    poses: Mapping[str, Sequence[Placed]]
+    images: Mapping[str, Sequence[ObservedImage]]
+    camera_infos: Mapping[str, Sequence[ObservedCameraInfo]]
+    poses: Mapping[str, Sequence[ObservedPose]]
     resets: Sequence[ResetSeen]
     moves: Mapping[str, Move]
     home: Mapping[str, ImageArray]

@@ -13,10 +13,10 @@ class Verdict:
         rule: short name, unique in a table.
         expected: what the contract says.
         seen: what came instead, or as well.
-        kept: None where it cannot be judged here.
+        passed: None where it cannot be judged here.
     """
 
     rule: str
     expected: str
     seen: str
-    kept: bool | None
+    passed: bool | None

@@ -55,7 +55,7 @@ class Drive:
 
 
 @dataclass(frozen=True)
-class Lens:
+class CameraModel:
     """What all cameras share: picture size [px] and vertical field of view [deg]."""
 
     width: int
@@ -64,7 +64,7 @@ class Lens:
 
 
 @dataclass(frozen=True)
-class Draw:
+class ResetSample:
     """The whole state of the scene after a reset, also what the profile leaves as the scene says.
 
     Attributes:
@@ -85,7 +85,7 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SceneSpec:
     """Everything that the process in Isaac's Python is told.
 
     Attributes:
@@ -99,7 +99,7 @@ class Plan:
         bodies: everything but the robot.
         floor_z: height of the floor [m].
         floor_rgba: its colour.
-        lens: of the cameras.
+        camera_model: of the cameras.
         views: camera -> pose, looking along -z with +y up.
         frames: camera -> pose of its optical frame.
         sun: pose of the directional light, which shines along -z.
@@ -120,7 +120,7 @@ class Plan:
     bodies: Sequence[Body]
     floor_z: float
     floor_rgba: Numbers
-    lens: Lens
+    camera_model: CameraModel
     views: Mapping[str, Numbers]
     frames: Mapping[str, Numbers]
     sun: Numbers
@@ -138,18 +138,20 @@ class Plan:
         return 1.0 / (self.frame_dt * self.frames_per_decision)
 
 
-def plan_from_json(data: Mapping[str, Any]) -> Plan:
+def scene_spec_from_json(data: Mapping[str, Any]) -> SceneSpec:
     """Back from `as_json`."""
     bodies = [Body(**{**body, "shapes": [Shape(**shape) for shape in body["shapes"]]}) for body in data["bodies"]]
     drives = [Drive(**drive) for drive in data["drives"]]
-    return Plan(**{**data, "bodies": bodies, "drives": drives, "lens": Lens(**data["lens"])})
+    return SceneSpec(
+        **{**data, "bodies": bodies, "drives": drives, "camera_model": CameraModel(**data["camera_model"])}
+    )
 
 
-def draw_from_json(data: Mapping[str, Any]) -> Draw:
+def reset_sample_from_json(data: Mapping[str, Any]) -> ResetSample:
     """Back from `as_json`."""
-    return Draw(**data)
+    return ResetSample(**data)
 
 
-def as_json(value: Plan | Draw) -> dict[str, Any]:
+def as_json(value: SceneSpec | ResetSample) -> dict[str, Any]:
     """Plain data."""
     return asdict(value)

@@ -1,4 +1,4 @@
-"""Poses as the seven numbers of `plan`: x, y, z, qx, qy, qz, qw."""
+"""Poses as the seven numbers of `spec`: x, y, z, qx, qy, qz, qw."""
 
 from __future__ import annotations
 

@@ -18,12 +18,12 @@ from salus_vla.contract import CAMERAS, ENTITIES, JOINTS
 from salus_vla.contract.bodies import BIN, CUBE
 from salus_vla.contract.errors import SimulatorError
 from salus_vla.contract.joint_command import read_command
-from salus_vla.contract.types import FloatArray, Frame, ImageArray, Pose
+from salus_vla.contract.types import FloatArray, ImageArray, Pose, SimStep
 from salus_vla.simulation.mujoco.mujoco_contacts import ContactTracker
 from salus_vla.simulation.mujoco.mujoco_model import build_model
 from salus_vla.simulation.mujoco.randomise import Randomiser
 from salus_vla.simulation.mujoco.render import CameraRenderer, SegmentArray
-from salus_vla.simulation.variation import draw_variation, start_poses
+from salus_vla.simulation.variation import sample_variation, start_poses
 
 # MuJoCo's own handler writes MUJOCO_LOG.TXT into the working folder; a divergence is an exception here.
 mujoco.set_mju_user_warning(lambda message: None)
@@ -90,7 +90,7 @@ class Simulator:
 
     # -- stepping ------------------------------------------------------------------------------------------------------
 
-    def reset(self, seed: int, *, poses: Mapping[str, Pose] | None = None) -> Frame:
+    def reset(self, seed: int, *, poses: Mapping[str, Pose] | None = None) -> SimStep:
         """Start over in place: home pose, open fingers, what the profile draws from the seed, cube settled.
 
         The clock goes on by one frame. Nothing depends on earlier resets.
@@ -104,7 +104,7 @@ class Simulator:
                 distractor; nothing has changed then.
         """
         chosen = start_poses(self.scene, self._profile, seed, poses or {})
-        self.variation = draw_variation(self.scene, self._profile, seed, chosen)
+        self.variation = sample_variation(self.scene, self._profile, seed, chosen)
         self._randomiser.apply(self.variation, self.data)
         if self._renderer is not None and self.variation.light is not None:
             self._renderer.forget_textures()
@@ -135,7 +135,7 @@ class Simulator:
         for name, value in read_command(names, positions).items():
             self.data.ctrl[self._actuator[name]] = value
 
-    def step(self) -> Frame:
+    def step(self) -> SimStep:
         """Simulate one frame and return it.
 
         Raises:
@@ -143,7 +143,7 @@ class Simulator:
         """
         return self._advance()
 
-    def _advance(self) -> Frame:
+    def _advance(self) -> SimStep:
         for _ in range(self._steps):
             mujoco.mj_step(self.model, self.data)
             self._contacts.add_step(self.data)
@@ -156,10 +156,10 @@ class Simulator:
         self._frame = self._observe()
         return self._frame
 
-    def _observe(self) -> Frame:
+    def _observe(self) -> SimStep:
         contacts = self._contacts.end_frame()
         poses = {name: self._pose(body) for name, body in self._entities}
-        return Frame(
+        return SimStep(
             stamp_ns=self._stamp_ns,
             camera_due=self._frames_since_reset % self.scene.rates.frames_per_decision == 0,
             joint_position=_rounded(self.data.qpos[self._qpos]),
@@ -172,7 +172,7 @@ class Simulator:
     # -- what there is to see ------------------------------------------------------------------------------------------
 
     @property
-    def frame(self) -> Frame:
+    def frame(self) -> SimStep:
         """The last frame, of a step or a reset."""
         return self._frame
 

@@ -42,7 +42,7 @@ class _Episode:
     signals: list[list[float]] = field(default_factory=list)
 
 
-def draw_episode(bag: Path, output: Path) -> None:
+def plot_episode(bag: Path, output: Path) -> None:
     """Draws the episode of a bag.
 
     Args:
@@ -106,7 +106,7 @@ def _read(bag: Path) -> _Episode:
         with AnyReader([bag]) as reader:
             _take_messages(reader, episode)
     except (AnyReaderError, OSError) as error:
-        raise RecordingError(f"{bag}: is no finished bag ({error})") from error
+        raise RecordingError(f"{bag}: is not a finished bag ({error})") from error
     return episode
 
 

@@ -37,7 +37,7 @@ def render(script: str, title: str, data: Json) -> bytes:
         data=_embedded(data),
         scripts="\n".join(f"<script>{script}</script>" for script in scripts),
     )
-    # The text of a task may hold what is no character: half of a surrogate pair.
+    # The text of a task may hold what is not a character: half of a surrogate pair.
     return text.encode("utf-8", "backslashreplace")
 
 

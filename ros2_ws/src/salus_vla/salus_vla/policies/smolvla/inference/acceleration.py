@@ -45,7 +45,7 @@ class Chosen:
     seconds: float = 0.0
     error: float = 0.0
 
-    def facts(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """For the episode's record."""
         facts = {"mode": self.mode, "mode_reason": self.reason}
         if self.mode != "eager":

@@ -50,9 +50,9 @@ class EngineGroup:
             expert_state=_mean([part.expert_state.to(first) for part in parts], shares),
         )
 
-    def facts(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """How the engines run; where they differ, every engine's."""
-        each = [engine.chosen.facts() for engine in self._engines]
+        each = [engine.chosen.provenance() for engine in self._engines]
         names = dict.fromkeys(name for facts in each for name in facts)
         joined = {name: list(dict.fromkeys(facts.get(name, "none") for facts in each)) for name in names}
         placed = {"members_per_device": ", ".join(str(engine.members) for engine in self._engines)}

@@ -76,7 +76,7 @@ class EnsemblePolicy:
         self._inputs = ObservationInputs(first, self._engines)
         self._postprocessor = first.postprocessor
         self._samples = noise_samples
-        self._facts = _facts_of(loaded, noise_samples) | {"load_s": f"{load_s:.2f}"} | self._engines.facts()
+        self._facts = _facts_of(loaded, noise_samples) | {"load_s": f"{load_s:.2f}"} | self._engines.provenance()
         self.reference, found = find_reference(model_folder, self._facts, self._engines.expert_width)
         self._facts |= found
         self._seed = 0
@@ -104,7 +104,7 @@ class EnsemblePolicy:
             expert_state=output.expert_state.float().cpu().numpy().astype(np.float64),
         )
 
-    def facts(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """Names and hashes of the members, device, sizes and versions."""
         return dict(self._facts)
 

@@ -121,7 +121,7 @@ def member_folder(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
     except Exception as error:  # the hub client raises a different class for each way to fail
         raise ModelError(
-            f"model.members: '{name}' is no folder, and the Hub gave: {type(error).__name__}: {error}"
+            f"model.members: '{name}' is not a folder, and the Hub gave: {type(error).__name__}: {error}"
         ) from error
 
 

@@ -45,7 +45,7 @@ def place_parameters(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def move_buffers(module: nn.Module, device: torch.device) -> None:
-    """Moves what is no parameter to a device."""
+    """Moves what is not a parameter to a device."""
     for part in module.modules():
         for name, buffer in part._buffers.items():
             if buffer is not None:

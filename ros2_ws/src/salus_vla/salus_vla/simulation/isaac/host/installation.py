@@ -55,7 +55,7 @@ def find_install(environment: Mapping[str, str]) -> Install:
     """The Isaac Sim that $ISAAC_PYTHON belongs to.
 
     Raises:
-        SimulatorError: it is not set, is no Python of an Isaac Sim, or has another Python than that release needs.
+        SimulatorError: it is not set, is not a Python of an Isaac Sim, or has another Python than that release needs.
     """
     named = environment.get(PYTHON_ENV)
     if not named:

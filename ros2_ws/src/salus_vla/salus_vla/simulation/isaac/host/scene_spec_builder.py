@@ -11,17 +11,17 @@ from salus_vla.config.scene_types import Rgba
 from salus_vla.contract import CAMERAS, JOINTS
 from salus_vla.contract.bodies import BIN, CUBE, TABLE, distractor_name
 from salus_vla.contract.types import Pose
-from salus_vla.simulation.isaac.scene_spec import Body, Draw, Drive, Lens, Plan, Shape, as_json
+from salus_vla.simulation.isaac.scene_spec import Body, CameraModel, Drive, ResetSample, SceneSpec, Shape, as_json
 from salus_vla.simulation.isaac.spec_poses import numbers_of, pose_of
 from salus_vla.simulation.mujoco.mujoco_model import DYNAMICS, parked_pose
 from salus_vla.simulation.shapes import FLOOR_RGBA, FLOOR_Z, SUN_DIRECTION, Box, bin_boxes, table_boxes
-from salus_vla.simulation.variation import draw_variation, start_poses
+from salus_vla.simulation.variation import sample_variation, start_poses
 
 _MIDDLE = (0.0, 0.0, 0.0)
 
 
-class Planner:
-    """The scene of one run: the plan, and what each seed draws; the same draws as the embedded simulator's."""
+class SceneSpecBuilder:
+    """The scene of one run: the spec, and what each seed draws; the same draws as the embedded simulator's."""
 
     def __init__(self, scene: Scene, profile: str) -> None:
         """Takes a profile of the scene.
@@ -33,12 +33,12 @@ class Planner:
         self._name = profile
         self._profile = scene.profile(profile)
 
-    def plan(self, *, version: str, folder: str, seed: int, pacing: str, lockstep_timeout_s: float) -> Plan:
-        """What does not change at a reset; arguments as of `Plan`."""
+    def scene_spec(self, *, version: str, folder: str, seed: int, pacing: str, lockstep_timeout_s: float) -> SceneSpec:
+        """What does not change at a reset; arguments as of `SceneSpec`."""
         scene, rates = self._scene, self._scene.rates
         cameras, light = scene.cameras, scene.light
         sun = View(position=(0.0, 0.0, 0.0), target=SUN_DIRECTION, up=(0.0, 1.0, 0.0))
-        return Plan(
+        return SceneSpec(
             version=version,
             folder=folder,
             seed=seed,
@@ -53,7 +53,7 @@ class Planner:
             bodies=self._bodies(),
             floor_z=FLOOR_Z,
             floor_rgba=FLOOR_RGBA,
-            lens=Lens(cameras.width, cameras.height, cameras.fovy_deg),
+            camera_model=CameraModel(cameras.width, cameras.height, cameras.fovy_deg),
             views={name: numbers_of(cameras.views[name].pose()) for name in CAMERAS},
             frames={name: numbers_of(cameras.views[name].optical_pose()) for name in CAMERAS},
             sun=numbers_of(sun.pose()),
@@ -61,7 +61,7 @@ class Planner:
             directional=light.directional_diffuse,
         )
 
-    def draw(self, seed: int, poses: Mapping[str, Pose]) -> Draw:
+    def reset_sample(self, seed: int, poses: Mapping[str, Pose]) -> ResetSample:
         """What a seed draws.
 
         Args:
@@ -73,13 +73,13 @@ class Planner:
         """
         scene, cube = self._scene, self._scene.objects.red_cube
         chosen = start_poses(scene, self._profile, seed, poses)
-        drawn = draw_variation(scene, self._profile, seed, chosen)
+        drawn = sample_variation(scene, self._profile, seed, chosen)
         views = {**scene.cameras.views, **drawn.views}
         bodies = {distractor_name(i): parked_pose(i, item) for i, item in enumerate(_distractors(self._profile))}
         bodies |= {distractor_name(i): placed.pose for i, placed in enumerate(drawn.distractors)}
         colors: dict[str, Rgba] = {CUBE: cube.rgba if drawn.color is None else drawn.color}
         colors |= {distractor_name(i): placed.color for i, placed in enumerate(drawn.distractors)}
-        return Draw(
+        return ResetSample(
             poses={name: numbers_of(pose) for name, pose in {**chosen, **bodies}.items()},
             views={name: numbers_of(views[name].pose()) for name in CAMERAS},
             colors=colors,
@@ -88,14 +88,14 @@ class Planner:
             light=1.0 if drawn.light is None else drawn.light,
         )
 
-    def answer_draw(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def answer_reset_sample(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """`draw` for the channel.
 
         Raises:
             SimulatorError: as `draw`.
         """
         poses = {name: pose_of(numbers) for name, numbers in values["poses"].items()}
-        return as_json(self.draw(values["seed"], poses))
+        return as_json(self.reset_sample(values["seed"], poses))
 
     def _bodies(self) -> list[Body]:
         objects = self._scene.objects

@@ -164,7 +164,7 @@ def _contract(spec: GraphSpec, frame_hz: float, camera_hz: float) -> Iterator[st
     for name, nodes in by_topic.items():
         for node in nodes:
             if name != contract.JOINT_COMMAND.name or not spec.nodes.get(node, "").endswith(".ROS2SubscribeJointState"):
-                yield f"{node}.inputs:topicName: {name} is no topic of the graph"
+                yield f"{node}.inputs:topicName: {name} is not a topic of the graph"
     for node, kind in spec.nodes.items():
         yield from _traps(spec, node, kind.rpartition(".")[2], frame_hz, camera_hz)
 

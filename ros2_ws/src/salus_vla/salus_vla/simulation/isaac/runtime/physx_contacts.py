@@ -37,7 +37,7 @@ class FrameForces:
         self._largest: PairForces = {}
 
     def clear(self) -> None:
-        """Forget everything: the bodies were put elsewhere."""
+        """Forget everything: the bodies were teleported."""
         self._touching.clear()
         self._largest.clear()
 

@@ -24,7 +24,7 @@ from salus_vla.simulation.isaac.runtime.omnigraph_check import check_graph
 from salus_vla.simulation.isaac.runtime.omnigraph_spec import SIMULATION_TIME, GraphSpec, graph_spec
 from salus_vla.simulation.isaac.runtime.physx_contacts import FrameForces, Report
 from salus_vla.simulation.isaac.runtime.stage_build import SKY_INTENSITY, SUN_INTENSITY, StageBuilder, split
-from salus_vla.simulation.isaac.scene_spec import Draw, Plan
+from salus_vla.simulation.isaac.scene_spec import ResetSample, SceneSpec
 
 BRIDGE = "isaacsim.ros2.bridge"
 # Isaac Sim's own timeline ends after a million frames, 20,000 s at 50 Hz; a night of episodes is longer.
@@ -44,32 +44,32 @@ _EXTENSIONS = {
 class IsaacStage:
     """One robot, one cube, one bin in Isaac Sim."""
 
-    def __init__(self, app: Any, plan: Plan, release: Release) -> None:
+    def __init__(self, app: Any, spec: SceneSpec, release: Release) -> None:
         """Enables the bridge, builds the stage and its graph, and plays.
 
         Args:
             app: the `SimulationApp`.
-            plan: the scene.
+            spec: the scene.
             release: of Isaac Sim.
 
         Raises:
             SimulatorError: an extension, the asset root or the robot's asset is missing.
         """
         self._app = app
-        self._plan = plan
-        self._forces = FrameForces(plan.physics_dt)
+        self._spec = spec
+        self._forces = FrameForces(spec.physics_dt)
         self._enable(_EXTENSIONS[release.major])
         self._usd_stage = import_module("omni.usd").get_context().get_stage()
         self._timeline = import_module("omni.timeline").get_timeline_interface()
         self._timeline.set_end_time(TIMELINE_END_S)
         self._set_time_steps(release.major)
-        StageBuilder(self._usd_stage, plan, release).build(_asset_root())
+        StageBuilder(self._usd_stage, spec, release).build(_asset_root())
         self._graph = import_module("omni.graph.core").Controller
         self._build_graph(release.major)
         experimental = import_module("isaacsim.core.experimental.prims")
         self._robot = experimental.Articulation(prims.ROBOT)
-        self._moving = [body.name for body in plan.bodies if body.motion != "fixed"]
-        self._free = [i for i, body in enumerate(self._moving) if _motion(plan, body) == "free"]
+        self._moving = [body.name for body in spec.bodies if body.motion != "fixed"]
+        self._free = [i for i, body in enumerate(self._moving) if _motion(spec, body) == "free"]
         self._bodies = experimental.RigidPrim([prims.body_path(name) for name in self._moving])
         self._cameras = experimental.XformPrim([prims.camera_path(name) for name in CAMERAS])
         self._subscription = self._subscribe_to_contacts(release.major)
@@ -88,24 +88,24 @@ class IsaacStage:
         """What the graph stamps its messages with [s]."""
         return float(self._graph.attribute(f"{prims.GRAPH}/{SIMULATION_TIME}").get())
 
-    def put(self, draw: Draw) -> None:
+    def put(self, sample: ResetSample) -> None:
         """Puts everything where it starts, at rest: no stop of the timeline, which would end every publisher."""
-        home = np.array([self._plan.home], dtype=np.float32)
+        home = np.array([self._spec.home], dtype=np.float32)
         self._robot.set_dof_positions(home)
         self._robot.set_dof_velocities(np.zeros_like(home))
         self._robot.set_dof_position_targets(home)
-        positions, orientations = split([draw.poses[name] for name in self._moving])
+        positions, orientations = split([sample.poses[name] for name in self._moving])
         self._bodies.set_world_poses(np.array(positions), np.array(orientations))
         still = np.zeros((len(self._free), 3))
         self._bodies.set_velocities(still, still, indices=self._free)
-        self._bodies.set_masses([[draw.mass]], indices=[self._moving.index(CUBE)])
-        positions, orientations = split([draw.views[name] for name in CAMERAS])
+        self._bodies.set_masses([[sample.mass]], indices=[self._moving.index(CUBE)])
+        positions, orientations = split([sample.views[name] for name in CAMERAS])
         self._cameras.set_world_poses(np.array(positions), np.array(orientations))
-        self._set(f"{prims.MATERIALS}/{CUBE}", "physics:staticFriction", draw.friction)
-        self._set(f"{prims.MATERIALS}/{CUBE}", "physics:dynamicFriction", draw.friction)
-        self._set(prims.SKY, "inputs:intensity", SKY_INTENSITY * self._plan.ambient * draw.light)
-        self._set(prims.SUN, "inputs:intensity", SUN_INTENSITY * self._plan.directional * draw.light)
-        for name, color in draw.colors.items():
+        self._set(f"{prims.MATERIALS}/{CUBE}", "physics:staticFriction", sample.friction)
+        self._set(f"{prims.MATERIALS}/{CUBE}", "physics:dynamicFriction", sample.friction)
+        self._set(prims.SKY, "inputs:intensity", SKY_INTENSITY * self._spec.ambient * sample.light)
+        self._set(prims.SUN, "inputs:intensity", SUN_INTENSITY * self._spec.directional * sample.light)
+        for name, color in sample.colors.items():
             self._set(f"{prims.body_path(name)}/shape_0", "primvars:displayColor", [tuple(color[:3])])
         self._forces.clear()
 
@@ -143,34 +143,34 @@ class IsaacStage:
 
     def _set_time_steps(self, major: int) -> None:
         """One update of the app is one frame, whatever the wall clock says."""
-        plan = self._plan
+        spec = self._spec
         if major == 5:
             context = import_module("isaacsim.core.api").SimulationContext(
-                physics_dt=plan.physics_dt, rendering_dt=plan.frame_dt, stage_units_in_meters=1.0, device="cpu"
+                physics_dt=spec.physics_dt, rendering_dt=spec.frame_dt, stage_units_in_meters=1.0, device="cpu"
             )
             context.initialize_physics()
         else:
             manager = import_module("isaacsim.core.simulation_manager").SimulationManager
-            manager.setup_simulation(dt=plan.physics_dt, device="cpu")
-            import_module("isaacsim.core.rendering_manager").RenderingManager.set_dt(plan.frame_dt)
+            manager.setup_simulation(dt=spec.physics_dt, device="cpu")
+            import_module("isaacsim.core.rendering_manager").RenderingManager.set_dt(spec.frame_dt)
 
     def _build_graph(self, major: int) -> None:
-        plan = self._plan
-        spec = graph_spec(
+        spec = self._spec
+        graph = graph_spec(
             major,
-            frame_dt=plan.frame_dt,
-            frames_per_decision=plan.frames_per_decision,
-            width=plan.lens.width,
-            height=plan.lens.height,
+            frame_dt=spec.frame_dt,
+            frames_per_decision=spec.frames_per_decision,
+            width=spec.camera_model.width,
+            height=spec.camera_model.height,
         )
-        check_graph(spec, major, frame_hz=1.0 / plan.frame_dt, camera_hz=plan.camera_hz)
+        check_graph(graph, major, frame_hz=1.0 / spec.frame_dt, camera_hz=spec.camera_hz)
         keys = self._graph.Keys
         self._graph.edit(
             {"graph_path": prims.GRAPH, "evaluator_name": "execution"},
             {
-                keys.CREATE_NODES: list(spec.nodes.items()),
-                keys.CONNECT: list(spec.connections),
-                keys.SET_VALUES: _values(spec),
+                keys.CREATE_NODES: list(graph.nodes.items()),
+                keys.CONNECT: list(graph.connections),
+                keys.SET_VALUES: _values(graph),
             },
         )
 
@@ -178,7 +178,7 @@ class IsaacStage:
         names = tuple(self._robot.dof_names)
         if names != JOINTS:
             raise SimulatorError(f"{prims.ROBOT}: has the joints {', '.join(names)}; expected {', '.join(JOINTS)}")
-        drives = self._plan.drives
+        drives = self._spec.drives
         stiffness, damping = [[d.stiffness for d in drives]], [[d.damping for d in drives]]
         self._robot.set_dof_gains(stiffness, damping)
         self._robot.set_dof_max_efforts([[d.limit for d in drives]])
@@ -213,8 +213,8 @@ def _report(header: Any, points: Any, lost: Any, to_path: Any) -> Report:
     return Report(str(to_path(header.actor0)), str(to_path(header.actor1)), size)
 
 
-def _motion(plan: Plan, name: str) -> str:
-    return next(body.motion for body in plan.bodies if body.name == name)
+def _motion(spec: SceneSpec, name: str) -> str:
+    return next(body.motion for body in spec.bodies if body.name == name)
 
 
 def _asset_root() -> str:

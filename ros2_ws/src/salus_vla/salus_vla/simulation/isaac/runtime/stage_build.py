@@ -14,7 +14,7 @@ from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import SimulatorError
 from salus_vla.simulation.isaac.isaac_versions import Release
 from salus_vla.simulation.isaac.runtime import prims
-from salus_vla.simulation.isaac.scene_spec import Body, Numbers, Plan, Shape
+from salus_vla.simulation.isaac.scene_spec import Body, Numbers, SceneSpec, Shape
 
 GROUND_FRICTION = 1.0
 FLOOR_SIZE = (8.0, 8.0, 0.1)
@@ -28,10 +28,10 @@ SUN_INTENSITY = 3000.0
 class StageBuilder:
     """Fills an empty stage."""
 
-    def __init__(self, stage: Any, plan: Plan, release: Release) -> None:
+    def __init__(self, stage: Any, spec: SceneSpec, release: Release) -> None:
         """Takes a `Usd.Stage`."""
         self._stage = stage
-        self._plan = plan
+        self._spec = spec
         self._release = release
         self._usd, self._gf = import_module("pxr.Usd"), import_module("pxr.Gf")
         self._geom, self._physics = import_module("pxr.UsdGeom"), import_module("pxr.UsdPhysics")
@@ -52,7 +52,7 @@ class StageBuilder:
         self._geom.SetStageUpAxis(self._stage, self._geom.Tokens.z)
         ground = self._material("ground", GROUND_FRICTION)
         self._add_floor(ground)
-        for body in self._plan.bodies:
+        for body in self._spec.bodies:
             self._add_body(body, ground)
         self._add_robot(asset_root + self._release.franka, ground)
         self._add_cameras()
@@ -61,8 +61,8 @@ class StageBuilder:
     # -- bodies --------------------------------------------------------------------------------------------------------
 
     def _add_floor(self, material: Any) -> None:
-        center = (0.0, 0.0, self._plan.floor_z - FLOOR_SIZE[2] / 2.0)
-        floor = self._add_shape(prims.FLOOR, Shape("box", FLOOR_SIZE, center, self._plan.floor_rgba))
+        center = (0.0, 0.0, self._spec.floor_z - FLOOR_SIZE[2] / 2.0)
+        floor = self._add_shape(prims.FLOOR, Shape("box", FLOOR_SIZE, center, self._spec.floor_rgba))
         self._bind(floor, material)
 
     def _add_body(self, body: Body, ground: Any) -> None:
@@ -135,27 +135,27 @@ class StageBuilder:
     # -- cameras and lights --------------------------------------------------------------------------------------------
 
     def _add_cameras(self) -> None:
-        lens = self._plan.lens
+        camera_model = self._spec.camera_model
         for name in CAMERAS:
             path = prims.camera_path(name)
             if self._release.major == 5:
                 camera = self._geom.Camera.Define(self._stage, path)
             else:
-                import_module("isaacsim.sensors.experimental.rtx").RtxCamera(path, tick_rate=self._plan.camera_hz)
+                import_module("isaacsim.sensors.experimental.rtx").RtxCamera(path, tick_rate=self._spec.camera_hz)
                 camera = self._geom.Camera(self._stage.GetPrimAtPath(path))
             camera.CreateVerticalApertureAttr(APERTURE)
-            camera.CreateHorizontalApertureAttr(APERTURE * lens.width / lens.height)
-            camera.CreateFocalLengthAttr(0.5 * APERTURE / math.tan(math.radians(lens.fovy_deg) / 2.0))
+            camera.CreateHorizontalApertureAttr(APERTURE * camera_model.width / camera_model.height)
+            camera.CreateFocalLengthAttr(0.5 * APERTURE / math.tan(math.radians(camera_model.fovy_deg) / 2.0))
             camera.CreateClippingRangeAttr(self._gf.Vec2f(*CLIPPING))
             self._geom.Xform.Define(self._stage, prims.frame_path(name))
-        self._place([prims.camera_path(name) for name in CAMERAS], [self._plan.views[name] for name in CAMERAS])
-        self._place([prims.frame_path(name) for name in CAMERAS], [self._plan.frames[name] for name in CAMERAS])
+        self._place([prims.camera_path(name) for name in CAMERAS], [self._spec.views[name] for name in CAMERAS])
+        self._place([prims.frame_path(name) for name in CAMERAS], [self._spec.frames[name] for name in CAMERAS])
 
     def _add_lights(self) -> None:
-        self._lux.DomeLight.Define(self._stage, prims.SKY).CreateIntensityAttr(SKY_INTENSITY * self._plan.ambient)
+        self._lux.DomeLight.Define(self._stage, prims.SKY).CreateIntensityAttr(SKY_INTENSITY * self._spec.ambient)
         sun = self._lux.DistantLight.Define(self._stage, prims.SUN)
-        sun.CreateIntensityAttr(SUN_INTENSITY * self._plan.directional)
-        self._place([prims.SUN], [self._plan.sun])
+        sun.CreateIntensityAttr(SUN_INTENSITY * self._spec.directional)
+        self._place([prims.SUN], [self._spec.sun])
 
     def _place(self, paths: list[str], poses: Sequence[Numbers]) -> None:
         positions, orientations = split(poses)

@@ -11,7 +11,7 @@ from salus_vla.contract.errors import SimulatorError
 from salus_vla.contract.joint_command import read_command
 from salus_vla.contract.types import Contact, Pose
 from salus_vla.simulation.contact_changes import ContactChanges, PairForces
-from salus_vla.simulation.isaac.scene_spec import Draw, Plan
+from salus_vla.simulation.isaac.scene_spec import ResetSample, SceneSpec
 
 SETTLE_FRAMES = 10  # after a reset, in which the cube comes to rest on the table; 0.2 s, as in MuJoCo
 
@@ -25,7 +25,7 @@ class Stage(Protocol):
     def sim_time(self) -> float:
         """Sim time of the last frame [s], as the graph publishes it."""
 
-    def put(self, draw: Draw) -> None:
+    def put(self, sample: ResetSample) -> None:
         """Puts arm, bodies, cameras and lights where they start, at rest, in place."""
 
     def set_targets(self, targets: Mapping[str, float]) -> None:
@@ -51,10 +51,10 @@ class GroundTruth:
 class World:
     """Steps the stage in frames of the topic contract."""
 
-    def __init__(self, stage: Stage, plan: Plan) -> None:
+    def __init__(self, stage: Stage, spec: SceneSpec) -> None:
         """Takes over a stage that plays."""
         self._stage = stage
-        self._plan = plan
+        self._spec = spec
         self._changes = ContactChanges()
         self._forces: PairForces = {}  # of the last frame
         self._stamp_ns = -1
@@ -79,21 +79,21 @@ class World:
         poses = self._stage.poses(ENTITIES)
         return GroundTruth(
             stamp_ns=stamp_ns,
-            camera_due=self._number(stamp_ns) % self._plan.frames_per_decision == self._phase,
+            camera_due=self._number(stamp_ns) % self._spec.frames_per_decision == self._phase,
             poses=poses,
             contacts=self._changes.update(forces),
         )
 
-    def begin(self, draw: Draw) -> None:
+    def begin(self, sample: ResetSample) -> None:
         """Puts everything where it starts; for the frames before the first reset, in which the cameras wake up."""
-        self._stage.put(draw)
+        self._stage.put(sample)
         self._changes.clear()
 
-    def reset(self, draw: Draw, publish: Callable[[GroundTruth], None]) -> GroundTruth:
+    def reset(self, sample: ResetSample, publish: Callable[[GroundTruth], None]) -> GroundTruth:
         """Starts over in place; the clock goes on.
 
         Args:
-            draw: the scene after the reset.
+            sample: the scene after the reset.
             publish: called with each frame until the cube rests.
 
         Returns:
@@ -105,7 +105,7 @@ class World:
         """
         if not self.knows_cameras:
             raise SimulatorError("the cameras have not published yet; expected a reset after the first pictures")
-        self.begin(draw)
+        self.begin(sample)
         for _ in range(SETTLE_FRAMES):
             publish(self.step())
         while not (frame := self.step()).camera_due:
@@ -131,7 +131,7 @@ class World:
 
     def saw_picture(self, stamp_ns: int) -> None:
         """Learns from a picture's stamp on which frames the cameras publish: the contract's 10 Hz, in Isaac's phase."""
-        self._phase = self._number(stamp_ns) % self._plan.frames_per_decision
+        self._phase = self._number(stamp_ns) % self._spec.frames_per_decision
 
     def _number(self, stamp_ns: int) -> int:
-        return round(stamp_ns / self._plan.frame_dt_ns)
+        return round(stamp_ns / self._spec.frame_dt_ns)

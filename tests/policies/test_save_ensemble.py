@@ -1,4 +1,4 @@
-"""`keep_model` writes a model folder whole or not at all: the VLM once, every member with what is its own."""
+"""`save_ensemble` writes a model folder whole or not at all: the VLM once, every member with what is its own."""
 
 import copy
 import json
@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from kept_models import (
+from lerobot.configs.policies import PreTrainedConfig
+from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+from safetensors.torch import load_file
+from saved_models import (
     OWN_KEY,
     STATS,
     VLM_KEY,
     digests,
 )
-from lerobot.configs.policies import PreTrainedConfig
-from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
-from safetensors.torch import load_file
 
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import ModelError
-from salus_vla.learning.training import save_ensemble
-from salus_vla.learning.training.save_ensemble import keep_model, load_trained
+from salus_vla.learning.training import save_ensemble as saving
+from salus_vla.learning.training.save_ensemble import load_trained, save_ensemble
 from salus_vla.policies.smolvla.init.vlm_folder import write_vlm_folder
 from salus_vla.policies.smolvla.init.vlm_sizes import VlmSize
 from salus_vla.policies.smolvla.loading.checkpoint import VLM_PREFIX, load_ensemble
@@ -51,7 +51,7 @@ def test_the_same_policies_give_the_same_bytes_wherever_they_are_kept(
 ) -> None:
     configs = [copy.deepcopy(policy.config) for policy in policies]
     before = {key: value.clone() for key, value in policies[0].state_dict().items()}
-    keep_model(tmp_path / "deep" / "again", policies, STATS, model / "vlm", {"size": "tiny", "seed": 3})
+    save_ensemble(tmp_path / "deep" / "again", policies, STATS, model / "vlm", {"size": "tiny", "seed": 3})
     assert digests(tmp_path / "deep" / "again") == digests(kept)
     assert [policy.config for policy in policies] == configs
     assert all(torch.equal(value, before[key]) for key, value in policies[0].state_dict().items())
@@ -71,8 +71,8 @@ def test_no_file_contains_a_path_of_this_machine(kept: Path, model: Path) -> Non
 def test_a_vlm_without_a_folder_is_kept_from_the_policies_themselves(
     kept: Path, policies: list[SmolVLAPolicy], tmp_path: Path
 ) -> None:
-    keep_model(tmp_path / "model", policies, STATS, None, {})
-    keep_model(tmp_path / "again", policies, STATS, None, {})
+    save_ensemble(tmp_path / "model", policies, STATS, None, {})
+    save_ensemble(tmp_path / "again", policies, STATS, None, {})
     assert digests(tmp_path / "model") == digests(tmp_path / "again")
     for path in (tmp_path / "model").rglob("*.json"):
         assert str(kept.parent.parent) not in path.read_text(encoding="utf-8"), path
@@ -100,7 +100,7 @@ def test_of_a_vlm_that_was_cut_the_layers_in_use_are_kept(tmp_path: Path) -> Non
     (tmp_path / "config.json").write_text(json.dumps(values), encoding="utf-8")
     policy = SmolVLAPolicy(PreTrainedConfig.from_pretrained(tmp_path))
     for vlm_folder in (tmp_path / "vlm", None):
-        keep_model(tmp_path / "model", [policy], STATS, vlm_folder, {})
+        save_ensemble(tmp_path / "model", [policy], STATS, vlm_folder, {})
         config = json.loads((tmp_path / "model" / "vlm" / "config.json").read_text(encoding="utf-8"))
         assert config["text_config"]["num_hidden_layers"] == 2
         loaded = load_trained(str(tmp_path / "model")).state_dict()
@@ -115,7 +115,7 @@ def test_of_a_vlm_that_was_cut_the_layers_in_use_are_kept(tmp_path: Path) -> Non
 
 def test_no_policies_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no policies"):
-        keep_model(tmp_path / "model", [], STATS, None, {})
+        save_ensemble(tmp_path / "model", [], STATS, None, {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -127,7 +127,7 @@ def test_policies_with_different_vlms_or_bad_values_are_refused(policies: list[S
         other = copy.deepcopy(policies[1])
         other.get_parameter(key).data[0, 0] += value
         with pytest.raises(ModelError, match=named) as caught:
-            keep_model(tmp_path / "model", [policies[0], other], STATS, None, {})
+            save_ensemble(tmp_path / "model", [policies[0], other], STATS, None, {})
         assert key in str(caught.value)
         assert list(tmp_path.iterdir()) == []
 
@@ -135,13 +135,13 @@ def test_policies_with_different_vlms_or_bad_values_are_refused(policies: list[S
 def test_a_vlm_folder_that_does_not_fit_is_named(policies: list[SmolVLAPolicy], tmp_path: Path) -> None:
     other = tmp_path / "vlm"
     with pytest.raises(ModelError, match=f"{other}/config.json is missing"):
-        keep_model(tmp_path / "model", policies, STATS, other, {})
+        save_ensemble(tmp_path / "model", policies, STATS, other, {})
     write_vlm_folder(other, VlmSize(64, 16, 2, 48, 2, 3, 64, 2, 4, 2, 64, 512))
     with pytest.raises(ModelError, match=f"{other}/config.json: 'text_config.intermediate_size' is 64, .* have 128"):
-        keep_model(tmp_path / "model", policies, STATS, other, {})
+        save_ensemble(tmp_path / "model", policies, STATS, other, {})
     (other / "config.json").write_text("{", encoding="utf-8")
     with pytest.raises(ModelError, match=f"{other}/config.json"):
-        keep_model(tmp_path / "model", policies, STATS, other, {})
+        save_ensemble(tmp_path / "model", policies, STATS, other, {})
     assert list(tmp_path.iterdir()) == [other]
 
 
@@ -150,40 +150,40 @@ def test_a_manifest_that_json_does_not_have_is_refused(
     policies: list[SmolVLAPolicy], tmp_path: Path, value: object
 ) -> None:
     with pytest.raises(ModelError, match=r"salus_model\.json: cannot be written as JSON"):
-        keep_model(tmp_path / "model", policies, STATS, None, {"told": value})
+        save_ensemble(tmp_path / "model", policies, STATS, None, {"told": value})
 
 
 def test_only_a_model_folder_is_replaced(policies: list[SmolVLAPolicy], tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
-    keep_model(folder, policies, STATS, None, {"seed": 1})  # an empty folder is filled
+    save_ensemble(folder, policies, STATS, None, {"seed": 1})  # an empty folder is filled
     (folder / "old").touch()
-    keep_model(folder, policies[:1], STATS, folder / "vlm", {"seed": 2})
+    save_ensemble(folder, policies[:1], STATS, folder / "vlm", {"seed": 2})
     assert sorted(path.name for path in folder.iterdir()) == ["member_0", "salus_model.json", "vlm"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     before = digests(folder)
     for content in ("{", "[]", '{"members": 3}', None):
         manifest = folder / "salus_model.json"
         manifest.unlink() if content is None else manifest.write_text(content, encoding="utf-8")
-        with pytest.raises(ModelError, match="is no model folder"):
-            keep_model(folder, policies, STATS, None, {})
+        with pytest.raises(ModelError, match="is not a model folder"):
+            save_ensemble(folder, policies, STATS, None, {})
     assert digests(folder).keys() == before.keys() - {"salus_model.json"}
-    with pytest.raises(ModelError, match="is no model folder"):
-        keep_model(folder / "vlm" / "config.json", policies, STATS, None, {})
+    with pytest.raises(ModelError, match="is not a model folder"):
+        save_ensemble(folder / "vlm" / "config.json", policies, STATS, None, {})
 
 
 @pytest.mark.parametrize("fails_in", ["save_member", "_put"])
 def test_a_failure_leaves_the_old_model(
     policies: list[SmolVLAPolicy], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails_in: str
 ) -> None:
-    keep_model(tmp_path / "model", policies, STATS, None, {})
+    save_ensemble(tmp_path / "model", policies, STATS, None, {})
     before = digests(tmp_path)
 
     def full_disk(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     if fails_in == "save_member":
-        monkeypatch.setattr(save_ensemble, fails_in, full_disk)
+        monkeypatch.setattr(saving, fails_in, full_disk)
     else:
         rename = Path.rename
         # The old model is moved away, the new one cannot take its place.
@@ -197,7 +197,7 @@ def test_a_failure_leaves_the_old_model(
             ),
         )
     with pytest.raises(ModelError, match="No space left"):
-        keep_model(tmp_path / "model", policies[:1], STATS, None, {})
+        save_ensemble(tmp_path / "model", policies[:1], STATS, None, {})
     assert digests(tmp_path) == before
 
 
@@ -210,7 +210,7 @@ def test_a_loaded_policy_is_as_trainable_as_a_new_one_and_can_be_kept_again(kept
     trainable = {name for name, parameter in loaded.named_parameters() if parameter.requires_grad}
     assert trainable == {name for name, parameter in new.named_parameters() if parameter.requires_grad}
     assert OWN_KEY in trainable
-    keep_model(
+    save_ensemble(
         tmp_path / "model", [loaded.float()], STATS, Path(loaded.config.vlm_model_name), {"size": "tiny", "seed": 3}
     )
     again, before = digests(tmp_path / "model"), digests(kept)

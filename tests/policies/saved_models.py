@@ -1,4 +1,4 @@
-"""A model folder that `keep_model` wrote, as the tests of writing and of loading it use it."""
+"""A model folder that `save_ensemble` wrote, as the tests of writing and of loading it use it."""
 
 import hashlib
 import json
