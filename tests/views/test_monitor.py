@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from salus_vla.contract import CLOCK, EPISODE, JOINT_STATES, TF, TOPICS, Topic
-from salus_vla.contract.messages import EpisodeEvent, EventKind
+from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.signals.safety_signals import NAMES
 from salus_vla.views.graph_monitor import HISTORY, STATES, WINDOW_S, GraphMonitor, Pace, Snapshot, TopicLine
 

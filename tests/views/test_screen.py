@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from salus_vla.contract import JOINT_STATES
-from salus_vla.contract.messages import EpisodeEvent, EventKind
+from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.views.graph_monitor import GraphMonitor
 from salus_vla.views.terminal import render, sparkline
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.contract.messages import EpisodeEvent, EventKind
+from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.signals.safety_signals import NAMES
 from salus_vla.views.graph_monitor import GraphMonitor
 from salus_vla.views.trail import CALM, DOUBT, RISK, UNKNOWN, Trail, color_of, risk_of, status_text

@@ -26,7 +26,7 @@ from salus_vla.contract import (
     image_topic,
 )
 from salus_vla.contract.errors import MessageError, RecordingError
-from salus_vla.contract.messages import EventKind
+from salus_vla.contract.message_readers import EventKind
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.bag_writer import BagWriter
 from salus_vla.data.bags.episode_decoder import EpisodeDecoder

@@ -1,1 +1,1 @@
-"""`make bench`: what a decision costs, part by part, and how fast the whole graph is. Ratios of one run, medians."""
+"""Measures it: what a decision costs, load, injected faults (development only)."""

@@ -1,4 +1,4 @@
-"""The `salus` command."""
+"""The `salus` command: one file per command."""
 
 from salus_vla.cli.main import main
 

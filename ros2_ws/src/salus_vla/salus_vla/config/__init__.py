@@ -1,1 +1,1 @@
-"""Configuration: contract.yaml as models, profiles, parameters, the settings of a run, and where the files are."""
+"""Configuration: contract.yaml as models, profiles, parameters, settings of a run, and where the files are."""

@@ -1,8 +1,8 @@
 """Parameters as frozen dataclasses: one place for name, default, unit, range and description of each.
 
-Pure: a node declares them (`nodes/parameters.py`), a rollout reads the same ones from the same file (`settings.py`). A
-parameter that is set but that nobody knows is an error: a key in a YAML file that nobody reads looks like a setting and
-is none (a lesson of the first prototype).
+Pure: a node declares them (`ros/adapters/node_parameters.py`), a rollout reads the same ones from the same file
+(`policy_settings.py`). A parameter that is set but that nobody knows is an error: a key in a YAML file that nobody
+reads looks like a setting and is none (a lesson of the first prototype).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The topic contract: every name, type, QoS, rate and the joint order, in one place.
+"""The topic contract: joints, topics, QoS, limits, outcomes, reasons, value types, and how its messages are read.
 
 Nothing here imports more than numpy, and Python 3.11 is enough: simulator, policy, gate and tools share it, and so
 does the process in Isaac's own Python. Scene, sizes and poses are in `config/contract.yaml` (`config/scene.py` reads

@@ -1,1 +1,1 @@
-"""From chunks to joint commands: plan, limits, and the controller that ties them to a policy. No rclpy."""
+"""From chunks to joint commands: plan, limits, watchdog, and the authority that decides whether the arm may move."""

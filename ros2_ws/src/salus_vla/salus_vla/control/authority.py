@@ -1,6 +1,6 @@
 """Whether the arm may move, and what is commanded: a state machine of everything that the policy's node decides.
 
-Pure: every input is a method that returns what to send, say and submit; `nodes/commander.py` carries it to the graph.
+Pure: every input is a method that returns what to send, say and submit; `ros/nodes/commander.py` carries it on.
 
     state     | means                                    | begins with                | ends with
     ----------|------------------------------------------|----------------------------|---------------------------------

@@ -1,1 +1,1 @@
-"""What was recorded: bags, rollouts, LeRobot data sets, and replays of them."""
+"""What was recorded: bags, rollouts, LeRobot data sets, replays, and the one reader of all episodes."""

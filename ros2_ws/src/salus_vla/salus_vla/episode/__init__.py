@@ -1,1 +1,1 @@
-"""What happened in an episode: outcomes from the ground truth that every simulator publishes."""
+"""One episode: frames put together, outcomes from ground truth, its course, and a rollout in one process."""

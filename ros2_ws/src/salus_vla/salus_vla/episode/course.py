@@ -5,7 +5,7 @@
              | says; the episode ends as ABORTED then
     end      | at the terminal observation, or where the stop was noticed
 
-Pure: `nodes/episode_runner.py` carries messages and calls services.
+Pure: `ros/nodes/episode_runner.py` carries messages and calls services.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""The command gate: the last check before the arm, and the stop that needs nobody else. Depends on numpy and ruckig."""
+"""The command gate: the last check before the arm, and the stop that needs nobody else. Its own process."""

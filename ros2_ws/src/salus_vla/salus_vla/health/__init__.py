@@ -1,1 +1,1 @@
-"""What watches the graph: stale inputs, a clock that fails, pictures that show nothing, rates and latencies. No ROS."""
+"""Rates, latencies, refused messages, heartbeats, camera health, and whether the nodes let an episode go on."""

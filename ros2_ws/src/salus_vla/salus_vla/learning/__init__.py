@@ -1,1 +1,1 @@
-"""What is learned from recorded data, and how good it is."""
+"""What is learned from recorded data, and how good it is: training and evaluation."""

@@ -1,1 +1,1 @@
-"""Policies: from an observation to action chunks. Nothing here imports rclpy."""
+"""From an observation to action chunks: hold, the scripted expert, SmolVLA ensembles."""

@@ -1,1 +1,1 @@
-"""Everything that needs ROS: nodes, their adapters, clients of a running graph, launch files and the environment."""
+"""All that needs ROS: nodes, adapters, clients of a running graph, launch files, environment."""

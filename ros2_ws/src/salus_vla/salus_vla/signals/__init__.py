@@ -1,1 +1,1 @@
-"""The twelve safety signals, and the reference that `activation_novelty` is measured against."""
+"""The twelve safety signals, and the reference of `activation_novelty`."""

@@ -1,1 +1,1 @@
-"""Simulators of the contract: MuJoCo in this process, Isaac Sim in its own; and whether one keeps the contract."""
+"""Simulators of the contract: MuJoCo here, Isaac Sim in its own process; and whether one keeps the contract."""

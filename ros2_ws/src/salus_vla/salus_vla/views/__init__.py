@@ -1,1 +1,1 @@
-"""Looking at a running graph, in the terminal and in rerun; nothing here imports rclpy."""
+"""What people look at: the terminal, rerun, rviz markers, HTML reports. No rclpy."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from salus_vla.contract import CLOCK, TOPICS, Source, Topic
-from salus_vla.contract.messages import EpisodeEvent, EventKind
+from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.health.meters import SLOW
 from salus_vla.signals.safety_signals import NAMES
 

@@ -24,7 +24,7 @@ from salus_vla.contract import (
     image_topic,
 )
 from salus_vla.contract.errors import SalusError
-from salus_vla.contract.messages import EventKind, stamp_of
+from salus_vla.contract.message_readers import EventKind, stamp_of
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.recorded_observations import connections_of, image_copy, messages_of, opened_bag, read_message
 from salus_vla.signals.safety_signals import SIGNALS

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from salus_vla.contract.messages import EpisodeEvent, EventKind
+from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.signals.safety_signals import SIGNALS
 from salus_vla.views.graph_monitor import Pace, RoleLine, Snapshot, TopicLine
 from salus_vla.views.terminal_styles import OUTCOME_STYLES

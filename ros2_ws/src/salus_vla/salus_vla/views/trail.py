@@ -1,6 +1,6 @@
 """What rviz shows of an episode: the way of the gripper, coloured by how unsure the policy was there, and the status.
 
-Plain numpy; `nodes/salus_markers_node.py` makes markers of it.
+Plain numpy; `ros/nodes/salus_markers_node.py` makes markers of it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from salus_vla.contract.messages import EpisodeEvent, EventKind
+from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.contract.types import FloatArray
 from salus_vla.views.graph_monitor import Snapshot
 

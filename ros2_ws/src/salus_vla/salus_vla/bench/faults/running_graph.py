@@ -17,7 +17,7 @@ from rosgraph_msgs.msg import Clock
 from salus_msgs.msg import Episode
 from salus_vla import contract
 from salus_vla.contract.errors import SalusError
-from salus_vla.contract.messages import stamp_of, to_ns
+from salus_vla.contract.message_readers import stamp_of, to_ns
 from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.clients.connection import Connection
 

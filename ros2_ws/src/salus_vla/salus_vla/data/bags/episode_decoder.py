@@ -7,7 +7,7 @@ from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typest
 
 from salus_vla.contract import EPISODE
 from salus_vla.contract.errors import MessageError, RecordingError
-from salus_vla.contract.messages import EpisodeEvent
+from salus_vla.contract.message_readers import EpisodeEvent
 
 
 class EpisodeDecoder:

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from salus_vla.contract import CLOCK, EPISODE, Source, Topic
 from salus_vla.contract.errors import MessageError, RecordingError, SalusError
-from salus_vla.contract.messages import EpisodeEvent, EventKind
+from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.audit import SECOND_NS, Audit, AuditReport
 from salus_vla.data.bags.bag_writer import BagWriter

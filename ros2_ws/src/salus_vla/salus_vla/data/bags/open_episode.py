@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from salus_vla.contract import DECISION_HZ, EPISODE, FRAME_HZ, JOINT_COMMAND, JOINT_TARGET, Source, Topic
 from salus_vla.contract.errors import RecordingError
-from salus_vla.contract.messages import EpisodeEvent
+from salus_vla.contract.message_readers import EpisodeEvent
 from salus_vla.data.bags.audit import SECOND_NS, Audit
 from salus_vla.data.bags.bag_writer import BagWriter
 from salus_vla.data.bags.run_records import EpisodeEntry, EpisodeRecord

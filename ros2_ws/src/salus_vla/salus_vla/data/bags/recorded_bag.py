@@ -27,7 +27,7 @@ from salus_vla.contract import (
 )
 from salus_vla.contract.bodies import CUBE, FINGER_BODIES
 from salus_vla.contract.errors import RecordingError
-from salus_vla.contract.messages import EventKind, joint_positions, stamp_of, to_contacts, to_ns, to_pose
+from salus_vla.contract.message_readers import EventKind, joint_positions, stamp_of, to_contacts, to_ns, to_pose
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray, Observation
 from salus_vla.data.bags.audit import AuditReport

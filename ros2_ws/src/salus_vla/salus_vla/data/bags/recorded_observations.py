@@ -17,7 +17,7 @@ from rosbags.interfaces import Connection
 
 from salus_vla.contract import CAMERAS, EPISODE, FRAME_HZ, JOINT_STATES, SAFETY_SIGNALS, Topic, image_topic
 from salus_vla.contract.errors import MessageError, RecordingError
-from salus_vla.contract.messages import EventKind, check_image, image_view, joint_positions, stamp_of
+from salus_vla.contract.message_readers import EventKind, check_image, image_view, joint_positions, stamp_of
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import ImageArray, Observation
 from salus_vla.control.observation_matcher import ObservationMatcher
@@ -200,7 +200,7 @@ def episode_of(reader: AnyReader, bag: Path) -> RecordedEpisode:
 
 
 def read_message[T](reader: Callable[[Any], T], message: Any, where: str) -> T:
-    """What a reader of `contract.messages` makes of a recorded message.
+    """What a reader of `contract.message_readers` makes of a recorded message.
 
     Raises:
         RecordingError: the message is not of the contract; `where` names bag and topic.

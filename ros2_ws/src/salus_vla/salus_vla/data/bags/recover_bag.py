@@ -15,7 +15,7 @@ from mcap.records import Channel, Message, Metadata, Schema
 
 from salus_vla.contract import EPISODE, STREAM, TOPICS, Source, Topic
 from salus_vla.contract.errors import RecordingError
-from salus_vla.contract.messages import EpisodeEvent, EventKind
+from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.data.bags.audit import Audit
 from salus_vla.data.bags.bag_metadata import METADATA_FILE, from_yaml
 from salus_vla.data.bags.bag_writer import WriterOptions

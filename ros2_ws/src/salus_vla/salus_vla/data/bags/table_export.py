@@ -13,7 +13,7 @@ from rosbags.highlevel import AnyReader
 
 from salus_vla.contract import EPISODE, JOINT_COMMAND, JOINT_STATES, JOINTS, SAFETY_SIGNALS, Topic
 from salus_vla.contract.errors import RecordingError
-from salus_vla.contract.messages import joint_positions, stamp_of
+from salus_vla.contract.message_readers import joint_positions, stamp_of
 from salus_vla.data.bags.recorded_observations import (
     connections_of,
     episode_of,

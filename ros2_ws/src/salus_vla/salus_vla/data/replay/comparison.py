@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from salus_vla.contract.messages import stamp_of
+from salus_vla.contract.message_readers import stamp_of
 from salus_vla.contract.types import FloatArray
 from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
 from salus_vla.signals.safety_signals import NAMES

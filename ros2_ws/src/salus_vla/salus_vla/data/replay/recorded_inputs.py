@@ -23,7 +23,7 @@ from salus_vla.contract import (
     pose_topic,
 )
 from salus_vla.contract.errors import RecordingError
-from salus_vla.contract.messages import EventKind, stamp_of
+from salus_vla.contract.message_readers import EventKind, stamp_of
 from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS, connections_of, messages_of, opened_bag
 from salus_vla.data.bags.stamps import stamp_layout
 from salus_vla.data.replay.comparison import RecordedDecision

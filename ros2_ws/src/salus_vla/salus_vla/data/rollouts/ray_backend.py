@@ -1,7 +1,8 @@
-"""Workers on a Ray cluster: the same as `workers.py` with actors in the place of processes.
+"""Workers on a Ray cluster: the same as `worker_pool.py` with actors in the place of processes.
 
 Episodes come back as the bytes of their files and are written by the process that gives them out: no shared disk. Every
-node needs SALUS and the model as they are here; workers that would make other episodes are refused (see `folder.py`).
+node needs SALUS and the model as they are here; workers that would make other episodes are refused (see
+`rollout_folder.py`).
 """
 
 from __future__ import annotations

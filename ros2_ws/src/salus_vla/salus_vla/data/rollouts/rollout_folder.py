@@ -1,7 +1,7 @@
 """The folder of a run that is being made.
 
 RUN/run.json                            settings, and what made the episodes
-RUN/episodes/seed_000042.safetensors    a finished episode (see `store.py`)
+RUN/episodes/seed_000042.safetensors    a finished episode (see `rollout_store.py`)
 RUN/workers.log                         output of the workers
 """
 

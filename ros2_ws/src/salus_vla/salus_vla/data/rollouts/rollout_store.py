@@ -1,7 +1,7 @@
-"""Episodes in files: one file per episode, complete or absent, and any damage to it is found (see `sealed.py`).
+"""Episodes in files: one file per episode, complete or absent, and any damage to it is found (see `checksummed.py`).
 
 The facts of an episode are JSON in the file's header, its arrays are tensors. The pictures of a camera are two of them:
-compressed bytes, and where each picture ends in these (see `pictures.py`). The same episode gives the same bytes.
+compressed bytes, and where each picture ends in these (see `image_codec.py`). The same episode gives the same bytes.
 """
 
 from __future__ import annotations

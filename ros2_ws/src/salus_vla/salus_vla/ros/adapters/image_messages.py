@@ -19,7 +19,7 @@ from builtin_interfaces.msg import Time
 from sensor_msgs.msg import Image
 
 from salus_vla.contract.errors import SalusError
-from salus_vla.contract.messages import ENCODING, check_image, image_view
+from salus_vla.contract.message_readers import ENCODING, check_image, image_view
 from salus_vla.contract.types import ImageArray
 
 _PROBING = "SALUS_PROBES_CV_BRIDGE"  # set in the process that tries it

@@ -11,7 +11,7 @@ from sensor_msgs.msg import CameraInfo, JointState
 from salus_msgs.msg import Episode, Status
 from salus_vla.contract import JOINTS, Topic
 from salus_vla.contract.errors import MessageError
-from salus_vla.contract.messages import NS, joint_positions, to_contacts, to_ns, to_pose
+from salus_vla.contract.message_readers import NS, joint_positions, to_contacts, to_ns, to_pose
 from salus_vla.contract.types import FloatArray, SimStep
 from salus_vla.ros.adapters.qos_profiles import interface_class
 from salus_vla.ros.adapters.standard_messages import contact_array, header, key_values, pose_stamped, to_time

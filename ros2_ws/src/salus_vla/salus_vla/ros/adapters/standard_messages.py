@@ -13,7 +13,7 @@ from geometry_msgs.msg import PoseStamped
 from std_msgs.msg import Header
 
 from salus_vla.contract import WORLD_FRAME
-from salus_vla.contract.messages import NS
+from salus_vla.contract.message_readers import NS
 from salus_vla.contract.types import Contact, Pose
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from salus_vla.contract import CLOCK, EPISODE, SAFETY_SIGNALS, STATUS_TOPIC, TOPICS, Topic
-from salus_vla.contract.messages import EpisodeEvent
+from salus_vla.contract.message_readers import EpisodeEvent
 from salus_vla.ros.adapters.messages import to_ns
 from salus_vla.ros.adapters.qos_profiles import interface_class
 from salus_vla.ros.adapters.subscribe import subscribe

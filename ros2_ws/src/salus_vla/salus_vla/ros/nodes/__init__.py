@@ -1,1 +1,1 @@
-"""Thin rclpy nodes around the pure objects; the only folder that imports rclpy."""
+"""Thin rclpy nodes around the pure objects."""

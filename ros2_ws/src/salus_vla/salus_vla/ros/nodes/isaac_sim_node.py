@@ -29,7 +29,7 @@ from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS, Topic
 from salus_vla.contract.bodies import CUBE
 from salus_vla.contract.errors import SimulatorError
-from salus_vla.contract.messages import to_ns
+from salus_vla.contract.message_readers import to_ns
 from salus_vla.health.meters import RateMeter
 from salus_vla.processes import start_with_parent
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters

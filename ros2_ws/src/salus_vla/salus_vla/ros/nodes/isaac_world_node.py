@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, JointState
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, ENTITIES
 from salus_vla.contract.errors import SimulatorError
-from salus_vla.contract.messages import to_ns
+from salus_vla.contract.message_readers import to_ns
 from salus_vla.contract.types import Pose
 from salus_vla.ros.adapters import standard_messages as messages
 from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile

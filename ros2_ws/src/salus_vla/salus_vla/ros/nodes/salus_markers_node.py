@@ -21,7 +21,7 @@ from salus_vla.config.parameters import parameter
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import ARM_DOF, MARKERS, WORLD_FRAME
 from salus_vla.contract.errors import ConfigError
-from salus_vla.contract.messages import EpisodeEvent, EventKind
+from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
 from salus_vla.ros.adapters.qos_profiles import qos_profile

@@ -25,7 +25,7 @@ from salus_msgs.srv import StartRecording, StopRecording
 from salus_vla import contract
 from salus_vla.contract import Source, Topic
 from salus_vla.contract.errors import RecordingError
-from salus_vla.contract.messages import EpisodeEvent, EventKind
+from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.bag_writer import WriterOptions
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder, FinishedEpisode, State
