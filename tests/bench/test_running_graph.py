@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
+from listening_sockets import BoundSocket, bound_sockets
 
 from salus_vla.bench.faults.running_graph import STARTS_WITHIN_S, Collecting, Watch
-from salus_vla.bench.faults.sockets import BoundSocket, bound_sockets
 from salus_vla.ros.environment.shared_memory import remove_dead_segments, segments, segments_of
 from security_policy import TOOLS, node_access
 

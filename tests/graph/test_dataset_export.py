@@ -15,7 +15,8 @@ from salus_vla.data.lerobot.dataset_export import export
 from salus_vla.data.lerobot.prepare import Options
 from salus_vla.data.rollouts.episode_maker import EpisodeMaker
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
-from salus_vla.data.rollouts.rollout_store import EPISODES, episode_file, write_episode
+from salus_vla.data.rollouts.rollout_store import EPISODES, episode_file
+from written import write_episode
 
 from .conftest import DECISIONS, SEED, Collected
 

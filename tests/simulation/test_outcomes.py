@@ -160,7 +160,7 @@ def test_ground_truth_and_contacts_tell_the_same_story(simulator: Simulator) -> 
     x, y, _ = script.cube
     assert not script.monitor.holding
     script.pick()
-    pairs = {pair for pair in simulator.contact_forces if "red_cube" in pair}
+    pairs = {pair for pair in simulator._contacts.forces if "red_cube" in pair}
     assert pairs == {(finger, "red_cube") for finger in FINGER_BODIES}
-    assert min(simulator.contact_forces[pair] for pair in pairs) > SCENE.outcomes.grasp_force
+    assert min(simulator._contacts.forces[pair] for pair in pairs) > SCENE.outcomes.grasp_force
     assert np.hypot(script.cube[0] - x, script.cube[1] - y) < 0.03

@@ -276,7 +276,7 @@ def test_drawn_distractors_stand_in_the_pictures_and_the_others_nowhere(simulato
                 assert pixels[CAMERAS.index("top")] >= 5, (seed, pixels)
             else:
                 assert pixels == [0, 0, 0]
-        touching = [pair for pair in simulator.contact_forces if "distractor" in "".join(pair)]
+        touching = [pair for pair in simulator._contacts.forces if "distractor" in "".join(pair)]
         assert all({"table", "world"} & set(pair) for pair in touching), touching
 
 
@@ -289,7 +289,7 @@ def test_a_distractor_is_no_table_for_the_outcome(simulators: Open) -> None:
     script.move((x, y, 0.10), 0.0)
     script.move((x, y, 0.03), speed=0.3)  # the box is 45 mm high
     script.wait(0.5)
-    hits = {pair: force for pair, force in simulator.contact_forces.items() if "distractor_0" in pair}
+    hits = {pair: force for pair, force in simulator._contacts.forces.items() if "distractor_0" in pair}
     fingers = [force for pair, force in hits.items() if any("finger" in name for name in pair)]
     assert max(fingers) > SCENE.outcomes.collision_force
     assert not any(event.outcome for event in script.events)

@@ -29,10 +29,11 @@ from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
 from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.run_folder import RunFolder
 from salus_vla.data.lerobot.dataset_export import Exported, export
-from salus_vla.data.rollouts.rollout_store import EPISODES, StoredEpisode, episode_file, write_episode
+from salus_vla.data.rollouts.rollout_store import EPISODES, StoredEpisode, episode_file
 from samples import cdr, header, make, message_types
 from samples import episode as episode_message
 from samples import signals as signals_message
+from written import write_episode
 
 FRAME_NS, PERIOD_NS = 20_000_000, 100_000_000
 START_NS = 3_000_000_000  # of every bag

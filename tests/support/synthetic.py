@@ -12,9 +12,10 @@ import numpy as np
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.run_folder import RunFolder
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
-from salus_vla.data.rollouts.rollout_store import EPISODES, StoredEpisode, episode_file, write_episode
+from salus_vla.data.rollouts.rollout_store import EPISODES, StoredEpisode, episode_file
 from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode
 from salus_vla.signals.safety_signals import NAMES
+from written import write_episode
 
 PERIOD_NS, FRAME_NS = 100_000_000, 20_000_000
 HASHES = ("aaaa", "bbbb", "cccc")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from episodes import SEED, observations, record, recording
+from recorded import make_episode, rollout_run
 from salus_vla.cli.main import main
 from salus_vla.config.scene import load_scene
 from salus_vla.contract.outcomes import Outcome
@@ -67,6 +68,15 @@ def test_after_the_fit_the_signal_is_valid(model: Path, run: Path, capsys: pytes
     reported = re.search(r"99 % below ([\d.]+)", text)
     assert reported is not None
     assert 0.0 < max(values) < 1.1 * float(reported[1])
+
+
+def test_a_run_of_rollouts_is_as_good(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = rollout_run(tmp_path, "rolled", [make_episode(seed, decisions=7, side=64) for seed in range(2)])
+    assert fit(model, run) == 0
+    assert "fitted on 16 decisions of dimension 48 from 2 episodes (2 SUCCESS), runs: rolled" in capsys.readouterr().out
+    without = rollout_run(tmp_path, "without", [make_episode(9, images={})])
+    assert fit(model, without) == 1
+    assert "has no images" in capsys.readouterr().err
 
 
 def test_without_such_episodes_it_says_what_there_is(

@@ -23,8 +23,8 @@ from salus_vla.data.rollouts.rollout_store import (
     read_episode,
     read_run,
     read_summary,
-    write_episode,
 )
+from written import write_episode
 
 ARRAYS = [item.name for item in fields(StoredEpisode) if item.name not in {"images"}]
 DATA = encode(stored(), "here")

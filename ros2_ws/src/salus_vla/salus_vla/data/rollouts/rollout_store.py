@@ -20,7 +20,7 @@ from salus_vla.contract import ARM_DOF, JOINTS
 from salus_vla.contract.errors import RecordingError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import ACTION_DIM, FloatArray, ImageArray
-from salus_vla.data.bags.run_records import RUN_FILE, RunRecord, read_record, write_atomically
+from salus_vla.data.bags.run_records import RUN_FILE, RunRecord, read_record
 from salus_vla.data.rollouts.checksummed import AnyArray, pack, read_checked, read_facts, unpack
 from salus_vla.data.rollouts.image_codec import CompressedImages, compress
 from salus_vla.signals.safety_signals import NAMES
@@ -162,15 +162,6 @@ def read_run(path: Path) -> StoredRun:
     found = ((_EPISODE_FILE.fullmatch(file.name), file) for file in (path / EPISODES).iterdir())
     by_seed = {int(match[1]): file for match, file in found if match}
     return StoredRun(path, read_record(path / RUN_FILE, RunRecord), dict(sorted(by_seed.items())))
-
-
-def write_episode(path: Path, episode: StoredEpisode) -> None:
-    """Writes an episode so that a crash leaves the whole file or none.
-
-    Raises:
-        RecordingError: an array has another shape or type than `StoredEpisode` says, or the file cannot be written.
-    """
-    write_atomically(path, encode(episode, str(path)))
 
 
 def read_episode(path: Path) -> StoredEpisode:

@@ -195,11 +195,6 @@ class Simulator:
         """Body names by the ids of `segment`; 0 is the world with its floor."""
         return ("world", *self._bodies)
 
-    @property
-    def contact_forces(self) -> dict[tuple[str, str], float]:
-        """Force of every pair that touched in the last frame, by sorted body names [N]."""
-        return self._contacts.forces.copy()
-
     def body_poses(self) -> dict[str, Pose]:
         """Pose in the world of every body, for /tf."""
         return {name: self._pose(body) for name, body in self._bodies.items()}
