@@ -55,7 +55,7 @@ class RolloutProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leaves the last picture on the terminal."""
+        """Leaves the last image on the terminal."""
         self._live.stop()
 
     def show(self, event: Event) -> None:

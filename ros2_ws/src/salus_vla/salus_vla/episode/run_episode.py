@@ -62,7 +62,7 @@ def run_episode(
         task: instruction given to the policy.
         max_decisions: decisions before TIMEOUT; the scene's by default.
         on_observation: called with each observation and the decision made on it.
-        images: False skips the pictures, for a policy that reads none; an episode is then several times faster.
+        images: False skips the images, for a policy that reads none; an episode is then several times faster.
 
     Returns:
         Everything but the images.

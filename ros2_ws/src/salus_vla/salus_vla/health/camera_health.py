@@ -1,4 +1,4 @@
-"""Whether a camera shows anything: black, constant and frozen pictures, found by looking at the bytes."""
+"""Whether a camera shows anything: black, constant and frozen images, found by looking at the bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STRIDE = 16  # pixels between those looked at first; all are compared only where
 
 
 class ImageFault(StrEnum):
-    """What is wrong with a camera's pictures."""
+    """What is wrong with a camera's images."""
 
     BLACK = "black"
     CONSTANT = "constant"
@@ -30,7 +30,7 @@ class _Camera:
 
 
 class CameraHealth:
-    """Looks at each picture and says what is wrong with the camera."""
+    """Looks at each image and says what is wrong with the camera."""
 
     MOVED = 0.05  # rad; an arm that moved this much looks different to a camera that sees it
 
@@ -39,16 +39,16 @@ class CameraHealth:
         self._cameras: dict[str, _Camera] = {}
 
     def fault(self, camera: str) -> ImageFault | None:
-        """What is wrong with the newest picture of a camera."""
+        """What is wrong with the newest image of a camera."""
         seen = self._cameras.get(camera)
         return seen.fault if seen else None
 
     def look(self, camera: str, stamp_ns: int, pixels: ImageArray, arm: FloatArray | None) -> ImageFault | None:
-        """Looks at a picture and gives what is wrong with it.
+        """Looks at an image and gives what is wrong with it.
 
         Args:
             camera: its name.
-            stamp_ns: of the picture; one that did not advance says nothing new [ns].
+            stamp_ns: of the image; one that did not advance says nothing new [ns].
             pixels: uint8, shape (height, width, 3); kept until the next one, so nobody may write to it.
             arm: joints now, shape (7,) or longer [rad]; None while unknown, when no camera counts as frozen.
         """

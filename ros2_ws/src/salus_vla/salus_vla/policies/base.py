@@ -30,7 +30,7 @@ class ReferencedPolicy(Policy, Protocol):
 
     @property
     def needs_images(self) -> bool:
-        """Whether it reads the cameras; without, an episode needs no pictures for it."""
+        """Whether it reads the cameras; without, an episode needs no images for it."""
 
     @property
     def needs_poses(self) -> bool:

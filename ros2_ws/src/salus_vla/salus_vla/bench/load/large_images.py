@@ -1,4 +1,4 @@
-"""Large pictures at a high rate: does the recorder lose any?"""
+"""Large images at a high rate: does the recorder lose any?"""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run_images(folder: Path, seconds: int, late_s: float = _LATE_S) -> Result:
 
     Args:
         folder: empty folder for the run.
-        seconds: of pictures.
+        seconds: of images.
         late_s: wall time by which publishing itself may fall behind before the measurement says nothing [s].
 
     Raises:
@@ -70,7 +70,7 @@ def run_images(folder: Path, seconds: int, late_s: float = _LATE_S) -> Result:
 
 
 class _Cameras:
-    """Publishes the pictures, and starts and stops the recording as the episode node does."""
+    """Publishes the images, and starts and stops the recording as the episode node does."""
 
     def __init__(self, recorder: subprocess.Popen[bytes]) -> None:
         self._recorder = recorder
@@ -91,7 +91,7 @@ class _Cameras:
         }
 
     def record(self, seconds: int, late_s: float) -> tuple[Counter[str], float]:
-        """Pictures published by topic, and the wall time it took [s]."""
+        """Images published by topic, and the wall time it took [s]."""
         publishers = self._publishers.values()
         services = (self._start, self._stop)
         self._wait(

@@ -23,7 +23,7 @@ from salus_vla.policies.smolvla.loading.lerobot_logging import quiet_lerobot
 if TYPE_CHECKING:
     from salus_vla.data.lerobot.dataset_writer import DatasetWriter
 
-_SMALLEST, _LARGEST = 8, 4096  # side of a picture [px]
+_SMALLEST, _LARGEST = 8, 4096  # side of an image [px]
 _EPISODES_PER_WORKER = 8  # fewer do not pay for the start of a process
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a data set: resized as SmolVLA does it, stored without loss as PNG or with loss as video."""
+"""Images of a data set: resized as SmolVLA does it, stored without loss as PNG or with loss as video."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _VALUES = 256
 
 
 def encode_png(image: ImageArray) -> bytes:
-    """A picture as PNG, without loss."""
+    """An image as PNG, without loss."""
     data = io.BytesIO()
     Image.fromarray(image).save(data, format="PNG", compress_level=_PNG_LEVEL)
     return data.getvalue()
 
 
 def resize(image: ImageArray, size: int) -> ImageArray:
-    """A picture as a policy that reads `size` x `size` sees it, rounded to whole values.
+    """An image as a policy that reads `size` x `size` sees it, rounded to whole values.
 
     Args:
         image: uint8 (height, width, 3).
@@ -61,7 +61,7 @@ def count_values(image: ImageArray) -> NDArray[np.int64]:
 
 
 def encode_video(pictures: Sequence[bytes]) -> bytes:
-    """Pictures as one MP4, by LeRobot's encoder with its settings for cameras; loses detail.
+    """Images as one MP4, by LeRobot's encoder with its settings for cameras; loses detail.
 
     Args:
         pictures: PNGs of one size.

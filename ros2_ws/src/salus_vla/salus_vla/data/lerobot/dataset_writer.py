@@ -48,8 +48,8 @@ class DatasetWriter:
         Args:
             root: must not exist.
             repo_id: name that LeRobot's classes ask for; not in any file.
-            stored: camera -> height and width of its pictures [px].
-            video: whether pictures come as video.
+            stored: camera -> height and width of its images [px].
+            video: whether images come as video.
             ground_truth: whether episodes come with the cube's pose.
         """
         vector = {"dtype": "float32", "shape": (STATE_DIM,), "names": list(_NAMES)}

@@ -25,7 +25,7 @@ class Options:
 
     Attributes:
         action: `commanded`, what the arm was told, or `planned`, what the policy wanted.
-        image_size: side of the stored pictures [px]; None keeps them as recorded.
+        image_size: side of the stored images [px]; None keeps them as recorded.
         video: store video instead of PNG.
         ground_truth: store where the cube was, for losses that only training has.
     """
@@ -48,7 +48,7 @@ class Prepared:
         recorded: camera -> height and width as recorded [px].
         stored: camera -> height and width as stored [px].
         pictures: camera -> D PNGs, or one MP4.
-        values: camera -> how often each value is in each channel of the stored pictures before any loss, (3, 256).
+        values: camera -> how often each value is in each channel of the stored images before any loss, (3, 256).
     """
 
     source: Episode
@@ -70,13 +70,13 @@ class LeftOut:
 
 
 def prepare(source: Episode, options: Options) -> Prepared | LeftOut:
-    """Reads an episode and encodes its pictures; holds the encoded ones and a few others in memory.
+    """Reads an episode and encodes its images; holds the encoded ones and a few others in memory.
 
     The terminal observation is not part of it: no action follows it.
 
     Raises:
         RecordingError: the recording cannot be read; names bag or file.
-        DatasetError: pictures cannot be stored as video.
+        DatasetError: images cannot be stored as video.
     """
     try:
         return _prepare(source, options)
@@ -143,7 +143,7 @@ def _cube_at(cube: PoseTrack, stamps_ns: NDArray[np.int64]) -> NDArray[np.float3
 
 
 class _Camera:
-    """Takes the pictures of one camera in an episode."""
+    """Takes the images of one camera in an episode."""
 
     def __init__(self, name: str, source: Episode, options: Options) -> None:
         self.recorded: tuple[int, int] = (0, 0)

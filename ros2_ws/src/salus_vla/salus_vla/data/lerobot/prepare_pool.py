@@ -24,7 +24,7 @@ def prepare_all(episodes: Sequence[Episode], options: Options, workers: int) -> 
 
     Raises:
         RecordingError: a recording cannot be read.
-        DatasetError: pictures cannot be stored as video, or a worker has died.
+        DatasetError: images cannot be stored as video, or a worker has died.
     """
     if workers == 1:
         for episode in episodes:

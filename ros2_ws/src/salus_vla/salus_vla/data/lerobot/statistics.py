@@ -1,9 +1,9 @@
 """Statistics of one episode in LeRobot's form; LeRobot joins those of the episodes into stats.json.
 
-LeRobot 0.6.1 computes them in the precision of the data. In float32 mean and spread of 60 pictures of 256 x 256 come
+LeRobot 0.6.1 computes them in the precision of the data. In float32 mean and spread of 60 images of 256 x 256 come
 out wrong by several grey levels, and the spread of a joint that hardly moves by any factor
-(`tests/data/lerobot/test_statistics.py`). So its functions get float64 here, and pictures are counted: every pixel of
-every picture, exactly.
+(`tests/data/lerobot/test_statistics.py`). So its functions get float64 here, and images are counted: every pixel of
+every image, exactly.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def column_statistics(columns: Mapping[str, NDArray[Any]], features: Mapping[str
 
 
 def image_statistics(values: NDArray[np.int64], images: int) -> Statistics:
-    """Statistics of the pictures of one camera.
+    """Statistics of the images of one camera.
 
     Args:
         values: how often each value is in each channel, (3, 256).
-        images: number of pictures.
+        images: number of images.
 
     Returns:
-        The same keys as `column_statistics`, each (3, 1, 1) in [0, 1], but `count`: the number of pictures, (1,).
+        The same keys as `column_statistics`, each (3, 1, 1) in [0, 1], but `count`: the number of images, (1,).
     """
     from lerobot.datasets.compute_stats import DEFAULT_QUANTILES
 

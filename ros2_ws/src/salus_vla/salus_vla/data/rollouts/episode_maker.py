@@ -65,7 +65,7 @@ class EpisodeMaker:
         def keep(observation: Observation, decision: Decision) -> None:
             for camera, compressor in pictures.items():
                 compressor.add(observation.images[camera])
-            # Without its pictures: the raw ones of an episode are up to 120 MB.
+            # Without its images: the raw ones of an episode are up to 120 MB.
             observations.append(
                 Observation(observation.stamp_ns, {}, observation.joint_position, "", observation.joint_velocity)
             )

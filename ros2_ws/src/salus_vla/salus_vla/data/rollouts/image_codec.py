@@ -1,8 +1,8 @@
 """CompressedImages of one camera over an episode, compressed without loss and decoded one by one.
 
-zstandard with the episode's first picture as dictionary: the camera does not move during an episode, so much of a
-picture is in the first one already. On rendered episodes this is smaller than PNG and than zstandard alone, and takes a
-fifth of PNG's time. Differences to the picture before are smaller still, but need all before it to decode one.
+zstandard with the episode's first image as dictionary: the camera does not move during an episode, so much of a
+image is in the first one already. On rendered episodes this is smaller than PNG and than zstandard alone, and takes a
+fifth of PNG's time. Differences to the image before are smaller still, but need all before it to decode one.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ LEVEL = 3  # higher ones cost three times the time and save a tenth
 
 
 class ImageCompressor:
-    """Takes the pictures of one camera as they are rendered; holds them compressed."""
+    """Takes the images of one camera as they are rendered; holds them compressed."""
 
     def __init__(self) -> None:
-        """The first picture sets size and dictionary."""
+        """The first image sets size and dictionary."""
         self._shape: tuple[int, int, int] | None = None
         self._blobs: list[bytes] = []
         self._compressor = zstandard.ZstdCompressor(level=LEVEL)
 
     def add(self, picture: ImageArray) -> None:
-        """Takes one picture.
+        """Takes one image.
 
         Args:
             picture: uint8, shape (height, width, 3), the same for all.
@@ -51,7 +51,7 @@ class ImageCompressor:
             self._compressor = zstandard.ZstdCompressor(dict_data=dictionary)
 
     def finish(self) -> CompressedImages:
-        """The pictures taken so far.
+        """The images taken so far.
 
         Raises:
             RecordingError: there are none.
@@ -62,14 +62,14 @@ class ImageCompressor:
 
 
 class CompressedImages(Sequence[ImageArray]):
-    """Compressed pictures; each access decodes and gives a fresh uint8 array of shape (height, width, 3)."""
+    """Compressed images; each access decodes and gives a fresh uint8 array of shape (height, width, 3)."""
 
     def __init__(self, shape: tuple[int, int, int], blobs: Sequence[bytes | memoryview], where: str = "") -> None:
         """Takes what a `ImageCompressor` made.
 
         Args:
-            shape: of each picture.
-            blobs: the compressed pictures; the first one is the dictionary of the others.
+            shape: of each image.
+            blobs: the compressed images; the first one is the dictionary of the others.
             where: names them in errors.
         """
         self.shape = shape
@@ -88,10 +88,10 @@ class CompressedImages(Sequence[ImageArray]):
     def __getitem__(self, index: slice) -> list[ImageArray]: ...
 
     def __getitem__(self, index: int | slice) -> ImageArray | list[ImageArray]:
-        """One picture, or a list of them.
+        """One image, or a list of them.
 
         Raises:
-            IndexError: there is no such picture.
+            IndexError: there is no such image.
             RecordingError: it is damaged.
         """
         if isinstance(index, slice):
@@ -119,7 +119,7 @@ class CompressedImages(Sequence[ImageArray]):
 
 
 def compress(pictures: Iterable[ImageArray]) -> CompressedImages:
-    """Compresses the pictures of one camera; those that are compressed already stay as they are.
+    """Compresses the images of one camera; those that are compressed already stay as they are.
 
     Raises:
         RecordingError: none, or they differ in shape or type.

@@ -34,7 +34,7 @@ class RolloutEpisode(Episode):
         return _summary(read_summary(self.path), None)
 
     def open(self) -> Recording:
-        """Reads the arrays; pictures stay compressed until they are asked for."""
+        """Reads the arrays; images stay compressed until they are asked for."""
         stored = read_episode(self.path)
         if stored.seed != self.seed:
             raise RecordingError(f"{self.path}: is the episode of seed {stored.seed}, its name says {self.seed}")

@@ -26,7 +26,7 @@ class RolloutSettings:
         task: instruction given to the policy.
         profile: randomisation profile of the scene.
         disturb: whether the commands are disturbed on purpose (see `control.disturbance`).
-        images: whether pictures are stored.
+        images: whether images are stored.
         max_decisions: decisions before TIMEOUT; 0 for the scene's number.
         base: everything else of the policy and the controller, from a parameter file; what stands above wins.
     """

@@ -1,7 +1,7 @@
 """Episodes in files: one file per episode, complete or absent, and any damage to it is found (see `checksummed.py`).
 
-The facts of an episode are JSON in the file's header, its arrays are tensors. The pictures of a camera are two of them:
-compressed bytes, and where each picture ends in these (see `image_codec.py`). The same episode gives the same bytes.
+The facts of an episode are JSON in the file's header, its arrays are tensors. The images of a camera are two of them:
+compressed bytes, and where each image ends in these (see `image_codec.py`). The same episode gives the same bytes.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class StoredEpisode(EpisodeSummary):
         member_actions: first row of each member's mean chunk, float32 (N, K, 7) [rad].
         signals: as `signals.NAMES`, float32 (N, 12).
         valid: bit i is 1 where signal i could be computed, uint16 (N,).
-        images: camera -> N pictures, uint8 (height, width, 3), decoded at each access; empty in a run without images.
+        images: camera -> N images, uint8 (height, width, 3), decoded at each access; empty in a run without images.
     """
 
     stamps_ns: NDArray[np.int64]
@@ -165,7 +165,7 @@ def read_run(path: Path) -> StoredRun:
 
 
 def read_episode(path: Path) -> StoredEpisode:
-    """Reads an episode; its pictures stay compressed until they are asked for.
+    """Reads an episode; its images stay compressed until they are asked for.
 
     Raises:
         RecordingError: the file cannot be read, is damaged, or is not an episode; names it.

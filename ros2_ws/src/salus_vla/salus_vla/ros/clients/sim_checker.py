@@ -40,7 +40,7 @@ _FRAME_NS = round(1e9 / FRAME_HZ)
 _WINDOW_FRAMES = 100
 _LATER_FRAMES = 15  # in which three camera frames pass
 _LIMIT_S = 10.0  # wall time for anything that a simulator that works does within a second
-_PICTURES_S = 15.0  # a software renderer draws its first picture late
+_PICTURES_S = 15.0  # a software renderer draws its first image late
 _IDENTITY = (0.0, 0.0, 0.0, 1.0)
 _FIRST = (contract.CLOCK.name, JOINT_STATES.name)
 
@@ -228,7 +228,7 @@ class SimChecker:
         return self._listener.joints[-1].position if self._listener.joints else None
 
     def _look(self) -> dict[str, ImageArray]:
-        """The next picture of each camera, while frames are answered."""
+        """The next image of each camera, while frames are answered."""
         listener = self._listener
         since_ns = listener.newest.get(JOINT_STATES.name, 0)
         cameras = [camera for camera in CAMERAS if camera in listener.pixels]  # the others sent nothing readable so far

@@ -115,7 +115,7 @@ def _start_app(spec: SceneSpec, release: Release) -> Any:
         raise SimulatorError(f"{sys.executable}: has no Isaac Sim ({error})") from error
     experience = ""
     if spec.pacing == "lockstep":
-        # A frame waits for the answer to its picture, which must not come a frame later.
+        # A frame waits for the answer to its image, which must not come a frame later.
         experience = os.path.join(os.environ.get("EXP_PATH", ""), ZERO_DELAY)
         if not os.path.isfile(experience):
             raise SimulatorError(

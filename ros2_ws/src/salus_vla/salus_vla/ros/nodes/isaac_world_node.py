@@ -30,7 +30,7 @@ from salus_vla.simulation.isaac.spec_poses import numbers_of
 
 NODE = "isaac_world"
 _SPIN_S = 0.2  # at most, so that a stop is noticed while a frame waits
-_CALLBACKS_PER_FRAME = 5  # command, picture and services are served also when a frame is late
+_CALLBACKS_PER_FRAME = 5  # command, image and services are served also when a frame is late
 _PICTURES = contract.camera_info_topic(CAMERAS[0])
 
 

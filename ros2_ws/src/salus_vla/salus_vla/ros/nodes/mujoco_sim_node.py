@@ -138,7 +138,7 @@ class MujocoSimNode:
 
     def _publish(self, frame: SimStep) -> None:
         self._frames += 1
-        # In lockstep this node waits for the answer to the joints next, so they go first; the pictures, which take long
+        # In lockstep this node waits for the answer to the joints next, so they go first; the images, which take long
         # to render, go last, and meanwhile the other nodes take the rest. No reader may depend on the order.
         self._send(contract.JOINT_STATES, messages.joint_state(frame))
         self._send(contract.CLOCK, Clock(clock=messages.to_time(frame.stamp_ns)))

@@ -60,7 +60,7 @@ def stamp_verdicts(seen: Observed) -> Iterator[Verdict]:
         steps = np.diff(np.asarray(stamps, dtype=np.int64))
         back = int((steps < 0).sum())
         repeated = int((steps == 0).sum())
-        # A picture that is sent again is for its reader to drop; every other stamp advances.
+        # An image that is sent again is for its reader to drop; every other stamp advances.
         may_repeat = name.startswith("/camera_") or name == contract.CONTACT.name
         found = f"{len(stamps)} stamps, {back} jump back, {repeated} repeated" if len(stamps) else NOTHING
         kept = len(stamps) > 1 and not back and (may_repeat or not repeated)

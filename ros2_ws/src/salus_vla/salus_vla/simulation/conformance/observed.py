@@ -131,7 +131,7 @@ class Observed:
         joints, images, camera_infos, poses: messages of the first listening, the latter by camera and entity.
         resets: in order.
         moves: name of an experiment -> what the arm did.
-        home: pictures of the scene with the arm at home, by camera, shape (height, width, 3).
+        home: images of the scene with the arm at home, by camera, shape (height, width, 3).
         moved: the same after the arm has moved.
         cube: where ground truth has the cube in `home`, shape (3,) [m]; None without.
     """

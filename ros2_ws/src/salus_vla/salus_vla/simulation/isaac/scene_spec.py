@@ -56,7 +56,7 @@ class Drive:
 
 @dataclass(frozen=True)
 class CameraModel:
-    """What all cameras share: picture size [px] and vertical field of view [deg]."""
+    """What all cameras share: image size [px] and vertical field of view [deg]."""
 
     width: int
     height: int
@@ -93,7 +93,7 @@ class SceneSpec:
         folder: of Isaac Sim, with `exts` in it.
         seed, profile, pacing, lockstep_timeout_s: as the node's parameters.
         frame_dt, physics_dt: [s].
-        frames_per_decision: frames from one picture to the next.
+        frames_per_decision: frames from one image to the next.
         home: of all nine joints [rad, m].
         drives: of all nine joints.
         bodies: everything but the robot.
@@ -134,7 +134,7 @@ class SceneSpec:
 
     @property
     def camera_hz(self) -> float:
-        """Pictures per second of sim time."""
+        """Images per second of sim time."""
         return 1.0 / (self.frame_dt * self.frames_per_decision)
 
 

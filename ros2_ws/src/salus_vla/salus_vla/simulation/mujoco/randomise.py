@@ -40,7 +40,7 @@ class Randomiser:
         ]
 
     def apply(self, variation: Variation, data: mujoco.MjData) -> None:
-        """Changes the model; afterwards `data` must be reset and pictures need the new sky.
+        """Changes the model; afterwards `data` must be reset and images need the new sky.
 
         Args:
             variation: what was drawn for the profile.

@@ -1,4 +1,4 @@
-"""Off-screen pictures of the contract's cameras, on any machine with EGL (GPU or software Mesa) or OSMesa.
+"""Off-screen images of the contract's cameras, on any machine with EGL (GPU or software Mesa) or OSMesa.
 
 A process can load one OpenGL binding only: MuJoCo looks for functions in whatever library the process has, so after a
 failed EGL even a good OSMesa gives nothing. So each binding is tried in a process of its own (about a second, once).
@@ -136,11 +136,11 @@ class CameraRenderer:
         return camera
 
     def forget_textures(self) -> None:
-        """The model's textures have changed: the next picture uses the new ones."""
+        """The model's textures have changed: the next image uses the new ones."""
         self._stale = True
 
     def render(self, data: mujoco.MjData, names: Sequence[str] = CAMERAS) -> dict[str, ImageArray]:
-        """Pictures of the named cameras: fresh C-contiguous uint8 RGB arrays, shape (height, width, 3).
+        """Images of the named cameras: fresh C-contiguous uint8 RGB arrays, shape (height, width, 3).
 
         Raises:
             SimulatorError: a name is not a camera, or the renderer is closed.

@@ -1,6 +1,6 @@
 """The embedded simulator: steps the MuJoCo scene in frames of the topic contract.
 
-Deterministic: the same scene, seed and commands give the same frames and pictures, bit for bit, whatever ran before.
+Deterministic: the same scene, seed and commands give the same frames and images, bit for bit, whatever ran before.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Simulator:
         Args:
             scene: the contract's scene.
             profile: one of `scene.profiles`: how a seed changes the scene.
-            camera_size: width and height of the pictures [px]; the scene's by default.
+            camera_size: width and height of the images [px]; the scene's by default.
             seed: seed of the first reset.
 
         Raises:
@@ -147,7 +147,7 @@ class Simulator:
         for _ in range(self._steps):
             mujoco.mj_step(self.model, self.data)
             self._contacts.add_step(self.data)
-        # mj_step ends with the integration: bring body poses, forces and pictures to the new joint positions.
+        # mj_step ends with the integration: bring body poses, forces and images to the new joint positions.
         mujoco.mj_forward(self.model, self.data)
         if any(self.data.warning[kind].number for kind in DIVERGED):
             raise SimulatorError(f"the physics diverged in the frame after stamp {self._stamp_ns} ns; reset the scene")
@@ -177,7 +177,7 @@ class Simulator:
         return self._frame
 
     def render(self, names: Sequence[str] = CAMERAS) -> dict[str, ImageArray]:
-        """Pictures of the last frame: camera -> fresh C-contiguous uint8 RGB array, shape (height, width, 3).
+        """Images of the last frame: camera -> fresh C-contiguous uint8 RGB array, shape (height, width, 3).
 
         The first call opens OpenGL, in the calling thread.
 

@@ -158,7 +158,7 @@ def _sheet(camera: str, pictures: Any) -> Json:
 
 
 def data_uri(webp: bytes) -> str:
-    """A WebP picture as the address of an image in a page."""
+    """A WebP image as the address of an image in a page."""
     return f"data:{MIME};base64,{b64encode(webp).decode()}"
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a camera as one file: a sheet of tiles, so that a page shows any of them at once."""
+"""The images of a camera as one file: a sheet of tiles, so that a page shows any of them at once."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ THUMBNAIL = 64  # longest side [px]
 MIME = "image/webp"
 _QUALITY = 70
 _EFFORT = 2  # of 6; more costs twice the time and saves a tenth
-_LONGEST = 16383  # side of a WebP picture [px]
+_LONGEST = 16383  # side of a WebP image [px]
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Pictures of one camera side by side, row by row.
+    """Images of one camera side by side, row by row.
 
     Attributes:
         data: WebP.
-        count: pictures; columns: of the sheet.
+        count: images; columns: of the sheet.
         width, height: of a tile [px].
     """
 
@@ -38,11 +38,11 @@ class Sheet:
 
 
 def make_sheet(pictures: Sequence[ImageArray], side: int = TILE) -> Sheet:
-    """Puts pictures on a sheet.
+    """Puts images on a sheet.
 
     Args:
         pictures: at least one, uint8 RGB (height, width, 3), all of one size.
-        side: longest side of a tile; larger pictures are made smaller [px].
+        side: longest side of a tile; larger images are made smaller [px].
 
     Raises:
         RecordingError: there are none, more than a sheet can hold, or they differ in size.
@@ -68,7 +68,7 @@ def make_sheet(pictures: Sequence[ImageArray], side: int = TILE) -> Sheet:
 
 
 def make_thumbnail(picture: ImageArray) -> bytes:
-    """A small WebP of a picture, uint8 RGB (height, width, 3)."""
+    """A small WebP of an image, uint8 RGB (height, width, 3)."""
     return make_sheet([picture], THUMBNAIL).data
 
 

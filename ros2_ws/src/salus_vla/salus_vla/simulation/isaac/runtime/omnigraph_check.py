@@ -60,7 +60,7 @@ def problems(spec: GraphSpec, major: int, *, frame_hz: float, camera_hz: float) 
         spec: the graph.
         major: version of Isaac Sim it is for.
         frame_hz: frames per second of sim time.
-        camera_hz: pictures per second of sim time that the contract wants.
+        camera_hz: images per second of sim time that the contract wants.
     """
     return [*_structure(spec, node_table()[str(major)]), *_contract(spec, frame_hz, camera_hz)]
 

@@ -78,9 +78,9 @@ def graph_spec(major: int, *, frame_dt: float, frames_per_decision: int, width: 
     Args:
         major: of Isaac Sim, 5 or 6.
         frame_dt: time between two frames [s].
-        frames_per_decision: frames from one picture to the next.
-        width: of the pictures [px].
-        height: of the pictures [px].
+        frames_per_decision: frames from one image to the next.
+        width: of the images [px].
+        height: of the images [px].
     """
     builder = _Builder(major)
     builder.add(TICK, "omni.graph.action.OnPlaybackTick")

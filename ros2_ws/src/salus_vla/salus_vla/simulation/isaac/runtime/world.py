@@ -100,7 +100,7 @@ class World:
             The first camera frame after that, published as well.
 
         Raises:
-            SimulatorError: no picture has come yet, so that no frame is known to be a camera frame, or sim time stands
+            SimulatorError: no image has come yet, so that no frame is known to be a camera frame, or sim time stands
                 still.
         """
         if not self.knows_cameras:
@@ -126,11 +126,11 @@ class World:
 
     @property
     def knows_cameras(self) -> bool:
-        """Whether a picture has said on which frames the cameras publish; before, no frame is a camera frame."""
+        """Whether an image has said on which frames the cameras publish; before, no frame is a camera frame."""
         return self._phase is not None
 
     def saw_picture(self, stamp_ns: int) -> None:
-        """Learns from a picture's stamp on which frames the cameras publish: the contract's 10 Hz, in Isaac's phase."""
+        """Learns from an image's stamp on which frames the cameras publish: the contract's 10 Hz, in Isaac's phase."""
         self._phase = self._number(stamp_ns) % self._spec.frames_per_decision
 
     def _number(self, stamp_ns: int) -> int:
