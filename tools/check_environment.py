@@ -87,7 +87,7 @@ def check_imports() -> None:
 
 
 def check_rendering() -> None:
-    """Open a window-less OpenGL context as MuJoCo's renderer does: that loads the driver too."""
+    """Opens a window-less OpenGL context as MuJoCo's renderer does: that loads the driver too."""
     import mujoco
 
     context = mujoco.GLContext(16, 16)

@@ -41,7 +41,7 @@ run, episode, seed and outcome it belongs to. Nothing but the format is changed:
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add `bag` with its commands; each sets `run`, which takes the parsed arguments and returns the exit code."""
+    """Adds `bag` with its commands; each sets `run`, which takes the parsed arguments and returns the exit code."""
     bag = subparsers.add_parser("bag", help="look into bags and runs, recover interrupted ones")
     commands = bag.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary, text, run in (
@@ -65,7 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def run_info(arguments: argparse.Namespace) -> int:
-    """Print what is in `arguments.path`.
+    """Prints what is in `arguments.path`.
 
     Raises:
         RecordingError: it is neither a run nor a finished bag.
@@ -80,7 +80,7 @@ def run_info(arguments: argparse.Namespace) -> int:
 
 
 def run_recover(arguments: argparse.Namespace) -> int:
-    """Recover `arguments.path` and print what was made.
+    """Recovers `arguments.path` and prints what was made.
 
     Raises:
         RecordingError: there is nothing to recover, or the disk refuses.
@@ -95,7 +95,7 @@ def run_recover(arguments: argparse.Namespace) -> int:
 
 
 def run_picture(arguments: argparse.Namespace) -> int:
-    """Draw `arguments.path` into `arguments.output`.
+    """Draws `arguments.path` into `arguments.output`.
 
     Raises:
         RecordingError: it is not a bag of an episode, or the picture cannot be written.
@@ -108,7 +108,7 @@ def run_picture(arguments: argparse.Namespace) -> int:
 
 
 def run_export(arguments: argparse.Namespace) -> int:
-    """Write the tables of `arguments.paths`.
+    """Writes the tables of `arguments.paths`.
 
     Raises:
         RecordingError: a bag cannot be read, or a file exists already or cannot be written.
@@ -173,7 +173,7 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
 
 
 def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> None:
-    """Print the episodes of a run and what was interrupted, and where it comes from if `provenance`."""
+    """Prints the episodes of a run and what was interrupted, and where it comes from if `provenance`."""
     episodes = run.record.episodes
     counts = ", ".join(f"{count} {name}" for name, count in Counter(entry.outcome for entry in episodes).most_common())
     table = Table(title=f"{len(episodes)} episodes" + (f": {escape(counts)}" if counts else ""))

@@ -21,7 +21,7 @@ _PACKAGE = "salus_vla"
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the `launch` command."""
+    """Adds the `launch` command."""
     parser = subparsers.add_parser("launch", help="start a launch file", description=__doc__)
     parser.add_argument("file", help=f"path of a launch file, or the name of one in share/{_PACKAGE}/launch")
     parser.add_argument("arguments", nargs="*", default=[], metavar="name:=value", help="launch arguments")
@@ -32,7 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the command; replaces this process by `ros2 launch` where that is used.
+    """Runs the command; replaces this process by `ros2 launch` where that is used.
 
     Raises:
         LaunchError: the launch file is not found or not valid, or a process could not be started.
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def launch_command(file: Path, arguments: Mapping[str, str]) -> list[str]:
-    """Return the command that launches `file`, for a program that starts and stops the graph itself with SIGINT."""
+    """Returns the command that launches `file`, for a program that starts and stops the graph itself with SIGINT."""
     ros2 = shutil.which("ros2")
     if ros2 is not None:
         # Without --noninteractive `ros2 launch` expects the terminal, not itself, to pass SIGINT on to the nodes.
@@ -67,7 +67,7 @@ def launch_command(file: Path, arguments: Mapping[str, str]) -> list[str]:
 
 
 def find_launch_file(name: str) -> Path:
-    """Return the launch file called `name`: a path, or a file in share/salus_vla/launch or the source tree's launch/.
+    """Returns the launch file called `name`: a path, or a file in share/salus_vla/launch or the source tree's launch/.
 
     Raises:
         LaunchError: there is no such file; the message lists the places searched.

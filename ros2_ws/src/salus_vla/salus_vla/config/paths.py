@@ -104,7 +104,7 @@ def _yaml(text: str) -> Any:
 
 
 def read_config[ModelT: BaseModel](path: Path, model: type[ModelT]) -> ModelT:
-    """Read a YAML file into a pydantic model.
+    """Reads a YAML file into a pydantic model.
 
     Args:
         path: the YAML file.

@@ -155,7 +155,7 @@ class Table(Model):
     center: Vector2
 
     def check_holds(self, key: str, area: Area) -> None:
-        """Refuse an area that is not wholly on the table.
+        """Refuses an area that is not wholly on the table.
 
         Raises:
             ValueError: for pydantic to report; names the key.
@@ -283,7 +283,7 @@ class Scene(Model):
 
 
 def load_scene(path: Path | None = None) -> Scene:
-    """Read and validate the scene.
+    """Reads and validates the scene.
 
     Args:
         path: a contract.yaml, or None for the one of `paths.config_dir()`.

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 
 def ordered(value: tuple[float, float]) -> tuple[float, float]:
-    """Accept [low, high] only."""
+    """Accepts [low, high] only."""
     if value[0] > value[1]:
         raise ValueError("expected [low, high]")
     return value

@@ -29,7 +29,7 @@ def quaternion_of(rotation: FloatArray) -> FloatArray:
 
 
 def rotate(quaternion: FloatArray, vector: FloatArray) -> FloatArray:
-    """Rotate a vector, shape (3,), by a unit quaternion x, y, z, w, shape (4,)."""
+    """Rotates a vector, shape (3,), by a unit quaternion x, y, z, w, shape (4,)."""
     u = quaternion[:3]
     t = 2.0 * np.cross(u, vector)
     return np.asarray(vector + quaternion[3] * t + np.cross(u, t))

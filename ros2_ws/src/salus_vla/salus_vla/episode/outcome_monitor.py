@@ -79,7 +79,7 @@ class TaskMonitor:
     """Watches one episode at a time; `start` begins the next one."""
 
     def __init__(self, scene: Scene, *, max_decisions: int | None = None) -> None:
-        """Take the thresholds and the geometry.
+        """Takes the thresholds and the geometry.
 
         Args:
             scene: the contract's scene.
@@ -93,7 +93,7 @@ class TaskMonitor:
         self.start(0)
 
     def start(self, stamp_ns: int) -> None:
-        """Begin an episode: forget all contacts; the next update must be the reset's frame, which reports them anew."""
+        """Begins an episode: forgets all contacts; the next update must be the reset's frame, which reports them."""
         self._touching: dict[tuple[str, str], float] = {}
         self._stamp_ns = self._start_ns = stamp_ns
         self._outcome = Outcome.RUNNING
@@ -118,7 +118,7 @@ class TaskMonitor:
     def update(
         self, stamp_ns: int, joint_position: FloatArray, poses: Mapping[str, Pose], contacts: Iterable[Contact]
     ) -> list[TaskEvent]:
-        """Take in one frame.
+        """Takes in one frame.
 
         Args:
             stamp_ns: sim time [ns].

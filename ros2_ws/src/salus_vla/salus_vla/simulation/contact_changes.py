@@ -26,7 +26,7 @@ class ContactChanges:
         self._reported: PairForces = {}
 
     def clear(self) -> None:
-        """Forget everything: the next frame reports every touching pair anew."""
+        """Forgets everything: the next frame reports every touching pair anew."""
         self._reported = {}
 
     def update(self, forces: Mapping[tuple[str, str], float]) -> tuple[Contact, ...]:

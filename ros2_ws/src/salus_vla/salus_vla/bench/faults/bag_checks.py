@@ -18,7 +18,7 @@ class RunChecker:
     """Remembers the bags that were found whole, so that a later change of one is found too."""
 
     def __init__(self, run: Path, seed: int) -> None:
-        """Check `run`, whose episode n should have the seed `seed` + n."""
+        """Checks `run`, whose episode n should have the seed `seed` + n."""
         self._run = run
         self._seed = seed
         self._known: dict[str, tuple[EpisodeEntry, Fingerprint]] = {}

@@ -25,7 +25,7 @@ _RUN = "run"
 
 
 def fill_disk(folder: Path, seed: int) -> Injection:
-    """Record onto a disk that is too small, find everything before it intact, give room, and go on.
+    """Records onto a disk that is too small, finds everything before it intact, gives room, and goes on.
 
     The disk is a tmpfs; where that cannot be mounted, a limit on the size of each file, which ends in the same way.
     """
@@ -42,7 +42,7 @@ def fill_disk(folder: Path, seed: int) -> Injection:
 
 
 def refuse_folder(folder: Path) -> Injection:
-    """Record into a folder that cannot be written: a read-only file system, or a file where the folder should be."""
+    """Records into a folder that cannot be written: a read-only file system, or a file where the folder should be."""
     out = folder / "readonly"
     out.mkdir()
     mounted = mount(out, "ro")

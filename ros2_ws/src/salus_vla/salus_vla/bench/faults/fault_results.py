@@ -58,7 +58,7 @@ def table_row(fault: str, outcomes: Sequence[str], worst: str, failed: int) -> s
 
 
 def write_table(file: Path, injections: Sequence[Injection], heading: str) -> None:
-    """Replace the table of faults in a Markdown file; `heading`, a line about the command, goes above it.
+    """Replaces the table of faults in a Markdown file; `heading`, a line about the command, goes above it.
 
     Raises:
         ConfigError: as `replace_marked`.
@@ -67,7 +67,7 @@ def write_table(file: Path, injections: Sequence[Injection], heading: str) -> No
 
 
 def replace_marked(file: Path, begin: str, end: str, text: str) -> None:
-    """Replace what is between two marker lines of a Markdown file.
+    """Replaces what is between two marker lines of a Markdown file.
 
     Raises:
         ConfigError: the file cannot be read or written, or lacks the markers.

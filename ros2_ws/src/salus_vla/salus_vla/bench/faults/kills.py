@@ -43,7 +43,7 @@ _RUN = "run"
 
 
 def kill_at_random(folder: Path, targets: Sequence[str], seed: int, watch: Watch) -> Iterator[Injection]:
-    """Kill, recover and resume one run, once for each of `targets`; then resume it to a normal end.
+    """Kills, recovers and resumes one run, once for each of `targets`; then resumes it to a normal end.
 
     Args:
         folder: empty folder for the run.

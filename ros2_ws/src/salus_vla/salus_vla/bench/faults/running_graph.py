@@ -83,7 +83,7 @@ class Collecting:
     """A running `salus collect`."""
 
     def __init__(self, out: Path, options: Sequence[str], log: Path | None = None, *, own_domain: bool = False) -> None:
-        """Start it.
+        """Starts it.
 
         Args:
             out: folder of the runs.
@@ -128,7 +128,7 @@ class Collecting:
         return found
 
     def wait(self) -> int:
-        """Wait for its end; returns the exit code.
+        """Waits for its end; returns the exit code.
 
         Raises:
             SalusError: it does not end.
@@ -140,13 +140,13 @@ class Collecting:
             raise SalusError(f"salus collect did not end within {ENDS_WITHIN_S:g} s: {self.output}") from None
 
     def wait_at_most(self, seconds: float) -> bool:
-        """Wait for its end for so long [s]; whether it has ended."""
+        """Waits for its end for so long [s]; whether it has ended."""
         with suppress(subprocess.TimeoutExpired):
             self._popen.wait(seconds)
         return self.ended
 
     def kill_all(self) -> None:
-        """Kill -9 of every process at once, and wait until they are gone."""
+        """Kill -9 of every process at once; waits until they are gone."""
         if self.ended:
             return
         processes = list(self.processes().values())

@@ -24,7 +24,7 @@ BEGIN, END = "<!-- load -->", "<!-- /load -->"
 
 
 def main(words: list[str] | None = None) -> int:
-    """Measure, print each result, write the table; 1 when something was lost or grew."""
+    """Measures, prints each result, writes the table; 1 when something was lost or grew."""
     arguments = _parser().parse_args(words)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no graph is left behind
     began, results = time.monotonic(), []

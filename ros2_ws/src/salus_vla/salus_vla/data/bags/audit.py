@@ -87,14 +87,14 @@ class Audit:
     """Collects the stamps of each topic while a bag is written."""
 
     def __init__(self, topics: Iterable[Topic]) -> None:
-        """Expect `topics`."""
+        """Expects `topics`."""
         self._topics = {topic.name: topic for topic in topics}
         self._stamps = {name: array("q") for name in self._topics}
         self._sizes = dict.fromkeys(self._topics, 0)
         self._misplaced = dict.fromkeys(self._topics, 0)
 
     def observe(self, topic: str, stamp_ns: int, size: int, *, misplaced: bool = False) -> None:
-        """Count a message of `size` bytes in the order of writing.
+        """Counts a message of `size` bytes in the order of writing.
 
         Args:
             topic: its name.

@@ -86,7 +86,7 @@ class BagMetadata:
     end_ns: int = 0
 
     def count(self, topic: str, log_time_ns: int) -> None:
-        """Count one message."""
+        """Counts one message."""
         self.topics[topic].count += 1
         self.start_ns = min(self.start_ns, log_time_ns)
         self.end_ns = max(self.end_ns, log_time_ns)

@@ -31,7 +31,7 @@ class WriterOptions:
     compression: Compression = "none"
 
     def __post_init__(self) -> None:
-        """Refuse options that the writers cannot use."""
+        """Refuses options that the writers cannot use."""
         if self.chunk_bytes < 1024:
             raise RecordingError(f"chunk_bytes is {self.chunk_bytes}, expected 1024 or more")
         if self.compression not in ("none", "zstd"):
@@ -46,13 +46,13 @@ class BagWriter(Protocol):
         """Folder of the bag."""
 
     def add_topic(self, name: str, type_name: str, qos: Qos) -> None:
-        """Declare a topic, before its first message."""
+        """Declares a topic, before its first message."""
 
     def write(self, topic: str, data: bytes, log_time_ns: int, publish_time_ns: int | None = None) -> None:
-        """Append a serialized message; `publish_time_ns` is `log_time_ns` unless given [ns]."""
+        """Appends a serialized message; `publish_time_ns` is `log_time_ns` unless given [ns]."""
 
     def close(self) -> None:
-        """Finish the bag: index, metadata.yaml."""
+        """Finishes the bag: index, metadata.yaml."""
 
     def abort(self) -> None:
-        """Close the files as they are, after an error; `salus bag recover` makes a bag of them."""
+        """Closes the files as they are, after an error; `salus bag recover` makes a bag of them."""

@@ -58,11 +58,11 @@ class CheckedWriter:
         return self._writer.folder
 
     def add_topic(self, name: str, type_name: str, qos: Qos) -> None:
-        """Declare a topic, before its first message."""
+        """Declares a topic, before its first message."""
         self._writer.add_topic(name, type_name, qos)
 
     def write(self, topic: str, data: bytes, log_time_ns: int, publish_time_ns: int | None = None) -> None:
-        """Append a serialized message, and look at the disk from time to time."""
+        """Appends a serialized message, and looks at the disk from time to time."""
         self._writer.write(topic, data, log_time_ns, publish_time_ns)
         self._counts[topic] += 1
         self._bytes += len(data)
@@ -84,7 +84,7 @@ class CheckedWriter:
             raise RecordingError(f"{self._file}: cannot be written (at least {missing} bytes did not reach the disk)")
 
     def close(self) -> None:
-        """Finish the bag and read its index and footer back.
+        """Finishes the bag and reads its index and footer back.
 
         Raises:
             RecordingError: the disk refuses, or the file is not what was written.
@@ -93,7 +93,7 @@ class CheckedWriter:
         check_finished(self._file, self._counts)
 
     def abort(self) -> None:
-        """Close the files as they are, after an error."""
+        """Closes the files as they are, after an error."""
         self._writer.abort()
 
     def _keep_room(self) -> None:

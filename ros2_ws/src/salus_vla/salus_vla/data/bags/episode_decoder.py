@@ -14,7 +14,7 @@ class EpisodeDecoder:
     """Decodes serialized Episode messages."""
 
     def __init__(self, definition: str) -> None:
-        """Take the definition text of the type.
+        """Takes the definition text of the type.
 
         Raises:
             RecordingError: the text is not a message definition.
@@ -26,7 +26,7 @@ class EpisodeDecoder:
             raise RecordingError(f"{EPISODE.type}: its definition cannot be used ({error})") from error
 
     def decode(self, cdr: bytes) -> EpisodeEvent:
-        """Decode one message.
+        """Decodes one message.
 
         Raises:
             RecordingError: the bytes are no Episode message of this definition.

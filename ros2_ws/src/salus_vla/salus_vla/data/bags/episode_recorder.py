@@ -43,7 +43,7 @@ class WriterFactory(Protocol):
     """Opens a bag: `functools.partial(open_writer, types=types)` is one."""
 
     def __call__(self, folder: Path, *, custom_data: Mapping[str, str]) -> BagWriter:
-        """Create `folder` and write `custom_data` into the bag."""
+        """Creates `folder` and writes `custom_data` into the bag."""
 
 
 class State(Enum):
@@ -83,7 +83,7 @@ class EpisodeRecorder:
         *,
         buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
-        """Record `topics` into `run`.
+        """Records `topics` into `run`.
 
         Args:
             run: open run folder.
@@ -117,7 +117,7 @@ class EpisodeRecorder:
     # -- the episode's life ----------------------------------------------------------------------------------------
 
     def start(self, meta: EpisodeMeta, provenance: Mapping[str, str]) -> Path:
-        """Open the bag of an episode and buffer from now on; returns the folder it is written in.
+        """Opens the bag of an episode and buffers from now on; returns the folder it is written in.
 
         Raises:
             RecordingError: another episode is being recorded, or the bag cannot be written.
@@ -164,7 +164,7 @@ class EpisodeRecorder:
         self._settle(episode)
 
     def on_message(self, topic: str, cdr: bytes, receive_time_ns: int, event: EpisodeEvent | None = None) -> None:
-        """Take a serialized message.
+        """Takes a serialized message.
 
         Args:
             topic: its name.
@@ -239,7 +239,7 @@ class EpisodeRecorder:
         return not self.waiting_for()
 
     def close(self) -> FinishedEpisode:
-        """Finish the bag: audit, final name, entry in run.json.
+        """Finishes the bag: audit, final name, entry in run.json.
 
         Raises:
             RecordingError: no episode was stopped, or the disk refuses; the bag is then left as an interrupted one.
@@ -253,7 +253,7 @@ class EpisodeRecorder:
         return FinishedEpisode(self.run.path / entry.path, entry, record.audit)
 
     def abandon(self) -> None:
-        """Give the running episode up: its bag stays as an interrupted one, or is removed when nothing was written."""
+        """Gives the running episode up: its bag stays as an interrupted one, or is removed when nothing was written."""
         episode, state = self._episode, self.state
         self._episode, self.state = None, State.IDLE
         if episode is not None:
@@ -306,7 +306,7 @@ class EpisodeRecorder:
             raise MessageError(str(error)) from error
 
     def _settle(self, episode: OpenEpisode) -> None:
-        """Write what is known to belong to the episode.
+        """Writes what is known to belong to the episode.
 
         The end is known a few frames late (somebody has to see the event and say so). Until then the newest messages
         wait, so that the bag ends exactly with the terminal observation.

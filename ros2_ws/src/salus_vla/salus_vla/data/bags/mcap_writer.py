@@ -26,7 +26,7 @@ class McapBagWriter:
     def __init__(
         self, folder: Path, custom_data: Mapping[str, str], types: MessageTypes, options: WriterOptions
     ) -> None:
-        """Create `folder` and the file in it.
+        """Creates `folder` and the file in it.
 
         Raises:
             RecordingError: the folder exists or cannot be written.
@@ -55,11 +55,11 @@ class McapBagWriter:
         return self._folder
 
     def add_topic(self, name: str, type_name: str, qos: Qos) -> None:
-        """Declare a topic of an installed type."""
+        """Declares a topic of an installed type."""
         self.add_channel(name, self._types.get(type_name), offered_qos(qos))
 
     def add_channel(self, name: str, message_type: MessageType, qos: list[dict[str, Any]]) -> None:
-        """Declare a topic with the definition and the offered QoS of another bag."""
+        """Declares a topic with the definition and the offered QoS of another bag."""
         if name in self._channels:
             raise RecordingError(f"{self.path}: topic {name} was added twice")
         with self._errors():
@@ -78,7 +78,7 @@ class McapBagWriter:
         self._metadata.topics[name] = TopicCount(name, message_type.name, qos, message_type.type_hash)
 
     def write(self, topic: str, data: bytes, log_time_ns: int, publish_time_ns: int | None = None) -> None:
-        """Append a serialized message and give every finished chunk to the operating system."""
+        """Appends a serialized message and gives every finished chunk to the operating system."""
         channel = self._channels.get(topic)
         if channel is None:
             raise RecordingError(f"{self.path}: a message on {topic}, which was not added")
@@ -96,7 +96,7 @@ class McapBagWriter:
         self._metadata.count(topic, log_time_ns)
 
     def close(self) -> None:
-        """Write the index and metadata.yaml."""
+        """Writes the index and metadata.yaml."""
         with self._errors():
             self._writer.flush()
             self._write_metadata()
@@ -105,7 +105,7 @@ class McapBagWriter:
             (self._folder / METADATA_FILE).write_text(self._metadata.text(), encoding="utf-8")
 
     def abort(self) -> None:
-        """Close the file as it is."""
+        """Closes the file as it is."""
         with suppress(OSError):  # what could not be written a moment ago cannot be flushed now
             self._file.close()
 

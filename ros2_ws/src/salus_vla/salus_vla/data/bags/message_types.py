@@ -54,7 +54,7 @@ class MessageTypes:
     """
 
     def __init__(self, folders: Iterable[Path] | None = None) -> None:
-        """Use `folders` in their order, or `default_folders()`."""
+        """Uses `folders` in their order, or `default_folders()`."""
         self.folders = tuple(default_folders() if folders is None else folders)
         self.store: Typestore = get_typestore(Stores.EMPTY)
         self._texts: dict[str, str] = {}

@@ -59,7 +59,7 @@ class OpenEpisode:
     """State of the episode from the moment its bag is open; `start_ns` and `end_ns` are None until they are known."""
 
     def __init__(self, meta: EpisodeMeta, custom_data: dict[str, str], writer: BagWriter, audit: Audit) -> None:
-        """Begin with an open, empty bag."""
+        """Begins with an open, empty bag."""
         self.meta = meta
         self.custom_data = custom_data
         self.writer = writer
@@ -74,7 +74,7 @@ class OpenEpisode:
         self._last_wall_ns = 0
 
     def arrived(self, receive_time_ns: int) -> None:
-        """Note the wall time [ns] at which a message came."""
+        """Notes the wall time [ns] at which a message came."""
         if self._first_wall_ns is None:
             self._first_wall_ns = receive_time_ns
         self._last_wall_ns = receive_time_ns

@@ -25,7 +25,7 @@ def open_writer(
     types: MessageTypes,
     options: WriterOptions | None = None,
 ) -> BagWriter:
-    """Create the folder of a new bag and open it.
+    """Creates the folder of a new bag and opens it.
 
     Args:
         folder: must not exist; its parent must. Its name becomes the name of the mcap file.

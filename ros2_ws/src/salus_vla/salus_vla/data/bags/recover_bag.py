@@ -40,7 +40,7 @@ class Recovered:
 
 
 def recover(path: Path) -> list[Recovered]:
-    """Recover an interrupted bag, or every one of a run that was not recovered before.
+    """Recovers an interrupted bag, or every one of a run that was not recovered before.
 
     Args:
         path: folder of a run, of an interrupted bag, or the hidden folder around one.
@@ -204,7 +204,7 @@ def _custom_data(record: Metadata) -> dict[str, str] | None:
 
 
 def _copy(content: _Content, target: Path) -> Audit:
-    """Write the messages of an interrupted file into a new bag.
+    """Writes the messages of an interrupted file into a new bag.
 
     Raises:
         RecordingError: there is no message, or the disk refuses.

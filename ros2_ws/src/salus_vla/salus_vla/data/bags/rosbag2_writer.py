@@ -24,7 +24,7 @@ class Rosbag2Writer:
     def __init__(
         self, folder: Path, custom_data: Mapping[str, str], types: MessageTypes, options: WriterOptions
     ) -> None:
-        """Let rosbag2 create `folder` and the file in it.
+        """Lets rosbag2 create `folder` and the file in it.
 
         Raises:
             RecordingError: the folder exists or cannot be written.
@@ -61,7 +61,7 @@ class Rosbag2Writer:
         return self._folder
 
     def add_topic(self, name: str, type_name: str, qos: Qos) -> None:
-        """Declare a topic; rosbag2 leaves type hash and QoS empty unless they are given."""
+        """Declares a topic; rosbag2 leaves type hash and QoS empty unless they are given."""
         if name in self._topics:
             raise RecordingError(f"{self._folder}: topic {name} was added twice")
         with self._errors():
@@ -78,17 +78,17 @@ class Rosbag2Writer:
         self._topics.add(name)
 
     def write(self, topic: str, data: bytes, log_time_ns: int, publish_time_ns: int | None = None) -> None:
-        """Append a serialized message."""
+        """Appends a serialized message."""
         with self._errors():
             self._writer.write(topic, data, log_time_ns, log_time_ns if publish_time_ns is None else publish_time_ns)
 
     def close(self) -> None:
-        """Write the index and metadata.yaml."""
+        """Writes the index and metadata.yaml."""
         with self._errors():
             self._writer.close()
 
     def abort(self) -> None:
-        """Let rosbag2 close its file as far as it can."""
+        """Lets rosbag2 close its file as far as it can."""
         with suppress(RuntimeError):
             self._writer.close()
 

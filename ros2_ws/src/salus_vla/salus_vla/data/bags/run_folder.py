@@ -78,7 +78,7 @@ def hidden_bag(folder: Path, name: str, purpose: str) -> Path:
 
 
 def reveal_bag(bag: Path) -> Path:
-    """Bring a closed bag to the disk and move it out of its hidden folder, in one step; returns its final path.
+    """Brings a closed bag to the disk and moves it out of its hidden folder, in one step; returns its final path.
 
     Raises:
         RecordingError: the disk refuses, or the name is taken; the bag then stays where it is.
@@ -101,7 +101,7 @@ def reveal_bag(bag: Path) -> Path:
 
 
 def discard_bag(bag: Path) -> None:
-    """Remove an unwanted bag in a hidden folder; files that a bag writer does not write stay."""
+    """Removes an unwanted bag in a hidden folder; files that a bag writer does not write stay."""
     with suppress(OSError):
         for file in (*bag.glob(f"{bag.name}_*.mcap"), bag / "metadata.yaml"):
             file.unlink(missing_ok=True)
@@ -114,7 +114,7 @@ class RunFolder:
     """A run that this process writes; no other process can open it until `close`."""
 
     def __init__(self, path: Path, record: RunRecord, lock: IO[bytes]) -> None:
-        """Use `create` or `open_existing`."""
+        """Uses `create` or `open_existing`."""
         self.path = path
         self.record = record
         self.unknown: tuple[Path, ...] = ()
@@ -124,7 +124,7 @@ class RunFolder:
     def create(
         cls, out_dir: Path, run_id: str, *, provenance: Mapping[str, str], arguments: Mapping[str, str]
     ) -> RunFolder:
-        """Start a new run in `out_dir/run_id`.
+        """Starts a new run in `out_dir/run_id`.
 
         Raises:
             RecordingError: the folder exists, cannot be written, or the name is not a folder name.
@@ -145,7 +145,7 @@ class RunFolder:
 
     @classmethod
     def open_existing(cls, path: Path) -> RunFolder:
-        """Continue a run: finished bags that run.json misses are added, interrupted ones stay where they are.
+        """Continues a run: finished bags that run.json misses are added, interrupted ones stay where they are.
 
         Raises:
             RecordingError: `path` is not a run, cannot be written, or is in use by another process.
@@ -203,7 +203,7 @@ class RunFolder:
         return hidden_bag(self.path, name, "recovering")
 
     def finish_bag(self, bag: Path, record: EpisodeRecord) -> EpisodeEntry:
-        """Give a closed bag its audit and its final name, and list it in run.json.
+        """Gives a closed bag its audit and its final name, and lists it in run.json.
 
         Raises:
             RecordingError: the disk refuses, or the name was taken meanwhile; the bag then stays where it is.
@@ -215,7 +215,7 @@ class RunFolder:
         return record.episode
 
     def close(self) -> None:
-        """Let other processes open the run."""
+        """Lets other processes open the run."""
         self._lock.close()
 
     def _adopt(self) -> None:

@@ -63,7 +63,7 @@ def is_run(path: Path) -> bool:
 
 
 def read_run(path: Path) -> RunInfo:
-    """Read a run.
+    """Reads a run.
 
     Raises:
         RecordingError: run.json is missing or wrong; names file and key.
@@ -86,7 +86,7 @@ def bags_of(path: Path) -> tuple[Path, ...]:
 
 
 def read_bag(path: Path) -> BagInfo:
-    """Read a finished bag.
+    """Reads a finished bag.
 
     Raises:
         RecordingError: `path` is not a finished bag, or a file in it is wrong; names the file.

@@ -92,7 +92,7 @@ class EpisodeRecord:
 
 
 def read_record[RecordT](path: Path, kind: type[RecordT]) -> RecordT:
-    """Read a JSON file as `kind`.
+    """Reads a JSON file as `kind`.
 
     Raises:
         RecordingError: the file cannot be read or is not of that form; names it, the key and the value.
@@ -114,7 +114,7 @@ def read_record[RecordT](path: Path, kind: type[RecordT]) -> RecordT:
 
 
 def write_record(path: Path, record: object) -> None:
-    """Write a JSON file so that a crash leaves the old one or the new one, never a part.
+    """Writes a JSON file so that a crash leaves the old one or the new one, never a part.
 
     Raises:
         RecordingError: the file cannot be written; names it.
@@ -146,7 +146,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk, so that a rename survives a power cut."""
+    """Brings the names in a folder to the disk, so that a rename survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -45,7 +45,7 @@ class RolloutFolder:
     """
 
     def __init__(self, run: RunFolder) -> None:
-        """Use `create` or `resume`."""
+        """Uses `create` or `resume`."""
         self._run = run
         self.path = run.path
         where = str(run.path / RUN_FILE)

@@ -50,7 +50,7 @@ def segments_of(pid: int, folder: Path = SHM) -> frozenset[str]:
 
 
 def remove_dead_segments(folder: Path = SHM, *, youngest_s: float = YOUNGEST_S) -> tuple[str, ...]:
-    """Remove what this user's dead processes left, and nothing of a living one or of another user.
+    """Removes what this user's dead processes left, and nothing of a living one or of another user.
 
     Args:
         folder: where the segments are.

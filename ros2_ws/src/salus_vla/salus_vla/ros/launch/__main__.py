@@ -8,7 +8,7 @@ from salus_vla.ros.launch import launch, parse_arguments
 
 
 def main(words: list[str]) -> int:
-    """Run the launch file named first with the arguments that follow; 2 if it cannot be launched."""
+    """Runs the launch file named first with the arguments that follow; 2 if it cannot be launched."""
     if not words:
         print("usage: python -m salus_vla.ros.launch FILE [name:=value ...]", file=sys.stderr)
         return 2

@@ -7,7 +7,7 @@ from salus_vla.ros.launch.substitution import Scope, expand, parse
 
 
 def split_words(text: str, scope: Scope) -> list[str]:
-    """Split a command line: the text by shell rules, while the value of a substitution is never split.
+    """Splits a command line: the text by shell rules, while the value of a substitution is never split.
 
     Raises:
         LaunchError: a quoted word has a substitution in it or is not closed.

@@ -20,7 +20,7 @@ class Argument:
 
 
 def parse_arguments(words: Iterable[str]) -> dict[str, str]:
-    """Read `name:=value` words; of two with one name the last wins, as in `ros2 launch`.
+    """Reads `name:=value` words; of two with one name the last wins, as in `ros2 launch`.
 
     Raises:
         LaunchError: a word does not have this form.
@@ -35,7 +35,7 @@ def parse_arguments(words: Iterable[str]) -> dict[str, str]:
 
 
 def to_argument(element: Element, *, conditional: bool = False) -> Argument:
-    """Read an `<arg>` declaration.
+    """Reads an `<arg>` declaration.
 
     Raises:
         LaunchError: a literal default is not one of the choices.
@@ -50,7 +50,7 @@ def to_argument(element: Element, *, conditional: bool = False) -> Argument:
 
 
 def declared_arguments(root: Element) -> list[Argument]:
-    """List the arguments that a launch file declares, the first of each name."""
+    """Lists the arguments that a launch file declares, the first of each name."""
     found: dict[str, Argument] = {}
     for argument in _declared(root, conditional=False):
         found.setdefault(argument.name, argument)
@@ -67,7 +67,7 @@ def _declared(element: Element, *, conditional: bool) -> Iterator[Argument]:
 
 
 def format_arguments(path: Path) -> str:
-    """Describe the arguments of a launch file in the layout of `ros2 launch --show-args`.
+    """Describes the arguments of a launch file in the layout of `ros2 launch --show-args`.
 
     Raises:
         LaunchError: the launch file is not valid.

@@ -69,7 +69,7 @@ class Element:
         return f"{self.file}:{self.line}: <{self.tag}>"
 
     def error(self, problem: object) -> LaunchError:
-        """Return an error that says where in the launch file it is; one that says so already stays as it is."""
+        """Returns an error that says where in the launch file it is; one that says so already stays as it is."""
         located = str(problem).startswith(f"{self.file}:")
         return LaunchError(str(problem) if located else f"{self.where}: {problem}")
 
@@ -79,7 +79,7 @@ class Element:
 
 
 def read_launch_file(path: Path) -> Element:
-    """Read and check a launch file.
+    """Reads and checks a launch file.
 
     Raises:
         LaunchError: the file cannot be read, is not well-formed XML, or goes beyond the supported subset.
@@ -92,7 +92,7 @@ def read_launch_file(path: Path) -> Element:
 
 
 def parse_launch_text(data: bytes, path: Path) -> Element:
-    """Check the text of a launch file; `path` is for messages only.
+    """Checks the text of a launch file; `path` is for messages only.
 
     Raises:
         LaunchError: the text is not well-formed XML, or goes beyond the supported subset.

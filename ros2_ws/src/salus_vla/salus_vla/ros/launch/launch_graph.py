@@ -28,7 +28,7 @@ class ProcessSpec:
 
 
 def build_graph(path: Path, arguments: Mapping[str, str], parameter_folder: Path) -> list[ProcessSpec]:
-    """Evaluate `path` with `arguments`; inline parameters are written to files in `parameter_folder`.
+    """Evaluates `path` with `arguments`; inline parameters are written to files in `parameter_folder`.
 
     Raises:
         LaunchError: the file is not valid, an argument is not declared or a required one is missing, or a package,

@@ -14,7 +14,7 @@ _SCALARS: dict[str, type] = {"bool": bool, "int": int, "float": float, "str": st
 
 
 def typed_value(text: str, type_name: str, scope: Scope) -> Value:
-    """Give the text of `<param value="...">` its value, by launch's rules.
+    """Gives the text of `<param value="...">` its value, by launch's rules.
 
     Text without substitutions is read as YAML once; the result of a substitution is read as YAML after it was
     expanded (so quotes around a substitution do not keep a string: `type="str"` does).
@@ -38,7 +38,7 @@ def typed_value(text: str, type_name: str, scope: Scope) -> Value:
 
 
 def global_value(text: str, scope: Scope) -> Scalar:
-    """Give the text of `<set_parameter value="...">` its value.
+    """Gives the text of `<set_parameter value="...">` its value.
 
     Raises:
         LaunchError: the value is not a scalar; launch writes lists here in a form that nodes cannot read.
@@ -54,12 +54,12 @@ class ParameterFiles:
     """Writes inline parameters to files in one folder, in the form that a node's `--params-file` reads."""
 
     def __init__(self, folder: Path) -> None:
-        """Use `folder`, which the caller removes when the nodes have ended."""
+        """Uses `folder`, which the caller removes when the nodes have ended."""
         self._folder = folder
         self._count = 0
 
     def write(self, name: str, value: Value) -> Path:
-        """Write one parameter, for whatever node reads it, and return the file."""
+        """Writes one parameter, for whatever node reads it, and returns the file."""
         self._count += 1
         path = self._folder / f"launch_params_{self._count}.yaml"
         path.write_text(yaml.safe_dump({"/**": {"ros__parameters": {name: value}}}), encoding="utf-8")
@@ -67,7 +67,7 @@ class ParameterFiles:
 
 
 def _yaml(text: str, *, strict: bool = False) -> object:
-    """Read YAML; text that is not YAML stays text (such as '@x'), unless `strict`."""
+    """Reads YAML; text that is not YAML stays text (such as '@x'), unless `strict`."""
     if not text:
         return text
     try:

@@ -19,7 +19,7 @@ class ChildProcess:
     """A started process, in a session of its own so that a terminal's Ctrl-C reaches it only through the runner."""
 
     def __init__(self, spec: ProcessSpec) -> None:
-        """Start the process.
+        """Starts the process.
 
         Raises:
             LaunchError: the system could not start it.
@@ -45,7 +45,7 @@ class ChildProcess:
         self._partial = b""
 
     def read_lines(self) -> tuple[list[str], bool]:
-        """Return the lines that have arrived, and whether the output has ended."""
+        """Returns the lines that have arrived, and whether the output has ended."""
         try:
             data = os.read(self.output_fd, _READ_SIZE)
         except BlockingIOError:
@@ -57,7 +57,7 @@ class ChildProcess:
         return [line.decode(errors="replace").removesuffix("\r") for line in lines], not data
 
     def drain(self) -> Iterator[str]:
-        """Return what is still in the pipe of a process that has ended, without waiting for more."""
+        """Returns what is still in the pipe of a process that has ended, without waiting for more."""
         ended = False
         while not ended:
             lines, ended = self.read_lines()
@@ -69,7 +69,7 @@ class ChildProcess:
             self._partial = b""
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Signal the process, by the handle that cannot mean another process; kill also takes its helpers along."""
+        """Signals the process, by the handle that cannot mean another process; SIGKILL also takes its helpers along."""
         with contextlib.suppress(ProcessLookupError):
             if number is signal.SIGKILL:
                 # Not reaped before `finish`, so the group id still belongs to this process.
@@ -78,14 +78,14 @@ class ChildProcess:
                 signal.pidfd_send_signal(self.exit_fd, number)
 
     def finish(self) -> int:
-        """Reap the ended process and return its exit code, negative for a signal; helpers it left behind are ended."""
+        """Reaps the ended process; returns its exit code, negative for a signal; helpers it left behind are ended."""
         # Before the reaping: the zombie keeps its group id from being given to anyone else.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGTERM)
         return self._popen.wait()
 
     def close(self) -> None:
-        """Give back the file descriptors."""
+        """Gives back the file descriptors."""
         os.close(self.exit_fd)
         assert self._popen.stdout is not None
         self._popen.stdout.close()

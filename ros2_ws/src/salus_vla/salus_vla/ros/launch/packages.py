@@ -12,7 +12,7 @@ _ROS_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def find_prefix(package: str, environment: Mapping[str, str]) -> Path:
-    """Return the install prefix of `package`: the first on AMENT_PREFIX_PATH that registers it.
+    """Returns the install prefix of `package`: the first on AMENT_PREFIX_PATH that registers it.
 
     A prefix without the index marker but with `share/<package>` (a plain `pip install`) is taken as a last resort.
 
@@ -30,7 +30,7 @@ def find_prefix(package: str, environment: Mapping[str, str]) -> Path:
 
 
 def find_share(package: str, environment: Mapping[str, str]) -> Path:
-    """Return `<prefix>/share/<package>`.
+    """Returns `<prefix>/share/<package>`.
 
     Raises:
         LaunchError: the package is not found.
@@ -39,7 +39,7 @@ def find_share(package: str, environment: Mapping[str, str]) -> Path:
 
 
 def find_executable(package: str, name: str, environment: Mapping[str, str]) -> Path:
-    """Return `<prefix>/lib/<package>/<name>`.
+    """Returns `<prefix>/lib/<package>/<name>`.
 
     Raises:
         LaunchError: the package, its `lib` folder or the executable in it is missing.

@@ -23,7 +23,7 @@ _COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
 
 
 def launch(path: Path, arguments: Mapping[str, str], output: TextIO | None = None) -> int:
-    """Evaluate a launch file and run its graph; must be called from the main thread.
+    """Evaluates a launch file and runs its graph; must be called from the main thread.
 
     Returns:
         0 after a normal end or a signal, else the exit code of the required process that ended the graph
@@ -40,7 +40,7 @@ class Runner:
     """Event loop over the output, the ends and the deadlines of the processes, and over signals."""
 
     def __init__(self, specs: Sequence[ProcessSpec], output: TextIO) -> None:
-        """Prepare to run `specs`; lines go to `output`."""
+        """Prepares to run `specs`; lines go to `output`."""
         self._specs = specs
         self._output: TextIO | None = output
         self._colour = output.isatty()
@@ -53,7 +53,7 @@ class Runner:
         self._exit_code = 0
 
     def run(self) -> int:
-        """Start everything and return the exit code when nothing runs any more.
+        """Starts everything and returns the exit code when nothing runs any more.
 
         Raises:
             LaunchError: a process could not be started; those already started have been ended.
@@ -82,7 +82,7 @@ class Runner:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """Turn signals into bytes on a socket that the event loop reads; installed before any child exists."""
+        """Turns signals into bytes on a socket that the event loop reads; installed before any child exists."""
         receiver, sender = socket.socketpair()
         with receiver, sender:
             receiver.setblocking(False)
@@ -161,7 +161,7 @@ class Runner:
                     child.send_signal(stronger)
 
     def _stop(self, reason: str) -> None:
-        """Ask every process to end, and arm the deadlines after which it is made to."""
+        """Asks every process to end, and arms the deadlines after which it is made to."""
         if self._stopping:
             return
         self._stopping = True

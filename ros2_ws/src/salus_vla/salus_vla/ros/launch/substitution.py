@@ -40,13 +40,13 @@ class Scope:
     parameters_inherited: bool = False
 
     def copy(self) -> "Scope":
-        """Return a scope whose changes do not reach this one."""
+        """Returns a scope whose changes do not reach this one."""
         parameters = list(self.global_parameters)
         return Scope(dict(self.variables), dict(self.environment), parameters, bool(parameters))
 
 
 def parse(text: str) -> Template:
-    """Parse attribute text into literal pieces and substitutions.
+    """Parses attribute text into literal pieces and substitutions.
 
     Raises:
         LaunchError: the grammar is broken, or a substitution is unknown or has the wrong number of arguments.
@@ -55,7 +55,7 @@ def parse(text: str) -> Template:
 
 
 def expand(template: Template, scope: Scope) -> str:
-    """Evaluate a parsed text.
+    """Evaluates a parsed text.
 
     Raises:
         LaunchError: a variable, package or executable does not exist, or a value has a wrong type.
@@ -64,12 +64,12 @@ def expand(template: Template, scope: Scope) -> str:
 
 
 def is_literal(template: Template) -> bool:
-    """Tell whether the text has no substitution in it."""
+    """Tells whether the text has no substitution in it."""
     return all(isinstance(piece, str) for piece in template)
 
 
 def to_condition(text: str) -> bool:
-    """Read the text of an `if` attribute.
+    """Reads the text of an `if` attribute.
 
     Raises:
         LaunchError: the text is not true, false, 1 or 0.
@@ -83,7 +83,7 @@ def to_condition(text: str) -> bool:
 
 
 def to_bool(text: str) -> bool:
-    """Read a truth value by launch's rules for typed values: 1, 0 or a YAML boolean.
+    """Reads a truth value by launch's rules for typed values: 1, 0 or a YAML boolean.
 
     Raises:
         LaunchError: the text is none of these.
@@ -206,12 +206,12 @@ def _bool_text(value: bool) -> str:
 
 
 def _both(scope: Scope, arguments: tuple[Template, ...]) -> tuple[bool, bool]:
-    """Read both truth values: as in launch, a wrong second one is an error whatever the first one is."""
+    """Reads both truth values: as in launch, a wrong second one is an error whatever the first one is."""
     return to_bool(expand(arguments[0], scope)), to_bool(expand(arguments[1], scope))
 
 
 def _equals(left: str, right: str) -> bool:
-    """Compare as launch does: as truth values, else as numbers, else as text."""
+    """Compares as launch does: as truth values, else as numbers, else as text."""
     truths = {"true": True, "1": True, "false": False, "0": False}
     if left.lower() in truths and right.lower() in truths:
         return truths[left.lower()] == truths[right.lower()]

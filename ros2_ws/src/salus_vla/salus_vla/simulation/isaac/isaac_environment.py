@@ -92,7 +92,7 @@ def uses_system_ros(base: Mapping[str, str], release: Release, own_prefix: Path)
 
 
 def check_environment(environment: Mapping[str, str], release: Release, folder: Path) -> None:
-    """Refuse to start in an environment without ROS libraries, or with two sets of them; runs in Isaac's Python.
+    """Refuses to start in an environment without ROS libraries, or with two sets of them; runs in Isaac's Python.
 
     Raises:
         SimulatorError: says what to export.

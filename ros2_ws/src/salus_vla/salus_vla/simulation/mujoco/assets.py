@@ -129,7 +129,7 @@ def _key() -> str:
 
 
 def _write(path: Path, arrays: dict[str, FloatArray | IntArray]) -> None:
-    """Write atomically: processes that start together may all do it, and each leaves a whole file."""
+    """Writes atomically: processes that start together may all do it, and each leaves a whole file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".panda-", delete=False) as file:
@@ -183,7 +183,7 @@ def load_meshes() -> dict[str, Mesh]:
 
 
 def main() -> None:
-    """Make the cache and print what is in it."""
+    """Makes the cache and prints what is in it."""
     meshes = load_meshes()
     triangles = sum(len(mesh.faces) for mesh in meshes.values()) + len(meshes["finger"].faces)
     print(f"{cache_file()}: {len(meshes)} meshes, {triangles} triangles in the scene")

@@ -18,7 +18,7 @@ class ContactTracker:
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:
-        """Prepare the tables from geoms to pairs of bodies."""
+        """Prepares the tables from geoms to pairs of bodies."""
         names = [model.body(i).name for i in range(model.nbody)]
         count = len(names)
         body = model.geom_bodyid
@@ -40,13 +40,13 @@ class ContactTracker:
         return self._forces
 
     def clear(self) -> None:
-        """Forget everything: the next frame reports every touching pair anew."""
+        """Forgets everything: the next frame reports every touching pair anew."""
         self._largest[:] = 0.0
         self._changes.clear()
         self._forces = {}
 
     def add_step(self, data: mujoco.MjData) -> None:
-        """Take in the contacts of the physics step just made."""
+        """Takes in the contacts of the physics step just made."""
         if data.ncon == 0:
             return
         contact = data.contact
@@ -59,7 +59,7 @@ class ContactTracker:
         np.maximum(self._largest, summed, out=self._largest)
 
     def end_frame(self) -> tuple[Contact, ...]:
-        """Close the frame and return what changed, in sorted order of the pair."""
+        """Closes the frame and returns what changed, in sorted order of the pair."""
         forces: PairForces = {}
         for index in np.flatnonzero(self._largest):
             force = round(float(self._largest[index]), FORCE_DECIMALS)

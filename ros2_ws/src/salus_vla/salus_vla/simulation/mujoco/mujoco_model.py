@@ -124,7 +124,7 @@ def _attach_hand(spec: mujoco.MjSpec) -> None:
 
 
 def _dress(spec: mujoco.MjSpec, meshes: dict[str, Mesh]) -> None:
-    """Give each robot body its visual meshes, one per colour, and its collision shape."""
+    """Gives each robot body its visual meshes, one per colour, and its collision shape."""
     parts = {**{f"panda_link{i}": f"link{i}" for i in range(8)}, HAND_BODY: "hand"}
     for body_name, mesh_name in {**parts, **dict.fromkeys(FINGER_BODIES, "finger")}.items():
         body, mesh = spec.body(body_name), meshes[mesh_name]
@@ -152,7 +152,7 @@ def _dress(spec: mujoco.MjSpec, meshes: dict[str, Mesh]) -> None:
 
 
 def _add_mesh(spec: mujoco.MjSpec, name: str, mesh: Mesh, chosen: np.ndarray) -> None:
-    """Add the chosen faces as a mesh; a shell, because one colour's faces do not enclose a volume."""
+    """Adds the chosen faces as a mesh; a shell, because one colour's faces do not enclose a volume."""
     used, faces = np.unique(mesh.faces[chosen], return_inverse=True)
     spec.add_mesh(
         name=name,

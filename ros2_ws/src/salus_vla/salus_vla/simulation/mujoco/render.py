@@ -49,7 +49,7 @@ class GlContext(Protocol):
         """Bind the context to this thread."""
 
     def free(self) -> None:
-        """Give the context back."""
+        """Gives the context back."""
 
 
 def _try_in_a_process(name: str) -> str | None:
@@ -102,7 +102,7 @@ class CameraRenderer:
     """Renders the named cameras of one model. The thread that renders first owns the OpenGL context."""
 
     def __init__(self, model: mujoco.MjModel) -> None:
-        """Open an off-screen buffer of the model's off-screen size.
+        """Opens an off-screen buffer of the model's off-screen size.
 
         Raises:
             SimulatorError: no OpenGL binding works.
@@ -181,5 +181,5 @@ class CameraRenderer:
         return np.ascontiguousarray(upside_down[::-1])
 
     def close(self) -> None:
-        """Free the OpenGL context; a second call does nothing."""
+        """Frees the OpenGL context; a second call does nothing."""
         self._free()

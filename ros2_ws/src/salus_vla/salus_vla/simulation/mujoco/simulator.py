@@ -55,7 +55,7 @@ class Simulator:
         camera_size: tuple[int, int] | None = None,
         seed: int = 0,
     ) -> None:
-        """Build the scene and reset it.
+        """Builds the scene and resets it.
 
         Args:
             scene: the contract's scene.
@@ -91,7 +91,7 @@ class Simulator:
     # -- stepping ------------------------------------------------------------------------------------------------------
 
     def reset(self, seed: int, *, poses: Mapping[str, Pose] | None = None) -> SimStep:
-        """Start over in place: home pose, open fingers, what the profile draws from the seed, cube settled.
+        """Starts over in place: home pose, open fingers, what the profile draws from the seed, cube settled.
 
         The clock goes on by one frame. Nothing depends on earlier resets.
 
@@ -123,7 +123,7 @@ class Simulator:
         return self._advance()
 
     def set_command(self, names: Sequence[str], positions: Sequence[float]) -> None:
-        """Set position targets, held until they are set again.
+        """Sets position targets, held until they are set again.
 
         Args:
             names: any subset of the contract's joints, in any order.
@@ -136,7 +136,7 @@ class Simulator:
             self.data.ctrl[self._actuator[name]] = value
 
     def step(self) -> SimStep:
-        """Simulate one frame and return it.
+        """Simulates one frame and returns it.
 
         Raises:
             SimulatorError: the physics diverged.
@@ -200,7 +200,7 @@ class Simulator:
         return {name: self._pose(body) for name, body in self._bodies.items()}
 
     def close(self) -> None:
-        """Free the cameras; a later render opens them again."""
+        """Frees the cameras; a later render opens them again."""
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
@@ -212,7 +212,7 @@ class Simulator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Free the cameras."""
+        """Frees the cameras."""
         self.close()
 
     # -- helpers -------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from rosbags.highlevel import AnyReader, AnyReaderError
 from salus_vla import contract
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.message_readers import stamp_of, to_ns
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import ImageArray
 from salus_vla.signals.safety_signals import SIGNALS
@@ -117,7 +118,7 @@ def _take_messages(reader: AnyReader, episode: _Episode) -> None:
     connections = [connection for connection in reader.connections if connection.topic in names]
     for connection, _, raw in reader.messages(connections):
         message: Any = reader.deserialize(raw, connection.msgtype)
-        time = (message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec - start_ns) * _NS
+        time = (stamp_of(message) - start_ns) * _NS
         if connection.topic in cameras:
             rows = np.asarray(message.data).reshape(message.height, message.step)
             pixels = rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
@@ -137,6 +138,6 @@ def _take_episode(episode: _Episode, message: Any, start_ns: int) -> None:
     ended = f"{outcome} after {message.decisions} decisions" if message.outcome else "running"
     detail = f"\n{message.detail}" if message.event else ""
     episode.title = f"{message.policy_source}, seed {message.seed}: {ended}{detail}"
-    event_ns = message.event_stamp.sec * 1_000_000_000 + message.event_stamp.nanosec
+    event_ns = to_ns(message.event_stamp)
     if event_ns and message.event:
         episode.event, episode.event_time = message.event, (event_ns - start_ns) * _NS

@@ -91,7 +91,7 @@ def find_install(environment: Mapping[str, str]) -> Install:
 
 
 def check_gpu(environment: Mapping[str, str]) -> None:
-    """Refuse to start without an NVIDIA GPU.
+    """Refuses to start without an NVIDIA GPU.
 
     Raises:
         SimulatorError: nvidia-smi is missing or finds no GPU.
@@ -105,7 +105,7 @@ def check_gpu(environment: Mapping[str, str]) -> None:
 
 
 def check_eula(install: Install, environment: Mapping[str, str]) -> None:
-    """Refuse to start before the user has accepted NVIDIA's licence; nothing here accepts it.
+    """Refuses to start before the user has accepted NVIDIA's licence; nothing here accepts it.
 
     Importing `isaacsim` asks for it once, on the terminal; here nobody answers.
 

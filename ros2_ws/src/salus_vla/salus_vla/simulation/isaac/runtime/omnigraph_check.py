@@ -43,7 +43,7 @@ def node_table() -> dict[str, Any]:
 
 
 def check_graph(spec: GraphSpec, major: int, *, frame_hz: float, camera_hz: float) -> None:
-    """Refuse a graph that Isaac Sim would not build, or that would break the topic contract.
+    """Refuses a graph that Isaac Sim would not build, or that would break the topic contract.
 
     Raises:
         SimulatorError: names every problem that was found.

@@ -37,12 +37,12 @@ class FrameForces:
         self._largest: PairForces = {}
 
     def clear(self) -> None:
-        """Forget everything: the bodies were teleported."""
+        """Forgets everything: the bodies were teleported."""
         self._touching.clear()
         self._largest.clear()
 
     def add_step(self, reports: Iterable[Report]) -> None:
-        """Take in one physics step."""
+        """Takes in one physics step."""
         step: PairForces = {}
         lost = set()
         for report in reports:
