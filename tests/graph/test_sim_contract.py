@@ -104,8 +104,8 @@ def test_every_rule_of_the_contract_is_kept(client: SimClient) -> None:
         table = verdicts(SimChecker(listener, SCENE).observe(), SCENE)
         newest = listener.newest[contract.CLOCK.name]
     client.wait(lambda: stamps_of(client.received[contract.CLOCK.name])[-1] >= newest, "what came meanwhile")
-    assert [verdict for verdict in table if verdict.kept is False] == []
-    assert {verdict.rule for verdict in table if verdict.kept is None} <= {f"topic {name}" for name in TF_TOPICS}
+    assert [verdict for verdict in table if verdict.passed is False] == []
+    assert {verdict.rule for verdict in table if verdict.passed is None} <= {f"topic {name}" for name in TF_TOPICS}
     assert len(table) > 80
 
 
