@@ -26,7 +26,8 @@ UNSEEN = {f"{camera} {what}" for camera in CAMERAS for what in ("sees cube", "se
 def test_the_stand_in_keeps_every_rule_but_those_of_pictures(
     make_isaac: Callable[..., Isaac], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    isaac = make_isaac("6.0.1")
+    # As an arm with a mass: a command that is read alone, a frame before the newest, does not carry it off.
+    isaac = make_isaac("6.0.1", STAND_IN_STEP="0.05")
     for name, value in {**isaac.environment, "COLUMNS": "400"}.items():
         monkeypatch.setenv(name, value)
     result = salus("check-sim", "--sim", "isaac")

@@ -1,4 +1,4 @@
-"""What moves: time, the arm, bodies and contacts. The arm is where its targets are one frame later; bodies do not fall.
+"""What moves: time, the arm, bodies and contacts. The arm is at its targets one frame later, or on its way there.
 
 A gripper that is commanded to less than the cube's width touches the cube, wherever that is.
 """
@@ -35,6 +35,7 @@ class Simulation:
         self.dofs = {"position": np.zeros((1, 9)), "velocity": np.zeros((1, 9)), "target": np.zeros((1, 9))}
         self.poses: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.on_contact: Any = None
+        self._step = float(os.environ.get("STAND_IN_STEP", "inf"))  # largest way of a joint in a frame [rad, m]
         self._touched: set[tuple[str, str]] = set()
 
     @property
@@ -45,7 +46,8 @@ class Simulation:
         if not self.playing:
             return
         self.frame += 1
-        self.dofs["position"] = self.dofs["target"].copy()
+        way = self.dofs["target"] - self.dofs["position"]
+        self.dofs["position"] = self.dofs["position"] + np.clip(way, -self._step, self._step)
         for _ in range(round(self.frame_dt / self.physics_dt)):
             self._report_contacts()
         self.graph.tick()

@@ -10,6 +10,7 @@ import numpy as np
 from rcl_interfaces.srv import SetParameters
 from rclpy.client import Client
 from rclpy.parameter import Parameter
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
@@ -191,9 +192,9 @@ class SimChecker:
         listener.forget()
         listener.spin(_LIMIT_S / _LATER_FRAMES, lambda: listener.joints)
         stamp_ns, before = listener.newest.get(JOINT_STATES.name, 0), self._position()
-        # Made before the first is sent: a simulator that waits for one should find all of them.
-        for message in [_to_message(stamp_ns, command) for command in experiment.commands]:
-            self._commands.publish(message)
+        # Serialized before the first is sent: a simulator that waits for one should find all of them.
+        for raw in [serialize_message(_to_message(stamp_ns, command)) for command in experiment.commands]:
+            self._commands.publish(raw)
         if experiment is UNKNOWN:
             # Handled before the call is answered, so that no right command takes its place in a queue of one.
             self._set({})
