@@ -95,7 +95,7 @@ def test_the_episode_node_in_motion(watch: Watch, tmp_path: Path) -> None:
             else:
                 watch.spin(chance.uniform(0.0, 0.3))
 
-        state = wander(node, chance, 8, between)
+        state = wander(node, chance, 6, between)
         while state != ACTIVE:
             transition = Transition.TRANSITION_CONFIGURE if state == UNCONFIGURED else Transition.TRANSITION_ACTIVATE
             assert node.change(transition)

@@ -1,6 +1,6 @@
 """The other nodes as the episode node reaches them: hears what they say, calls their services, brings them up and down.
 
-What follows from it is judged by `watch.supervision.Supervisor`.
+What follows from it is judged by `health.supervision.Supervisor`.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def recorded_parameters(provenance: Mapping[str, str], model: str | None) -> dic
         values[name] = [item for item in value if item] if isinstance(value, tuple | list) else value
     if model is not None:
         values |= {"policy": "ensemble", "model.members": [model]}
-    values |= {"pacing": "lockstep", "autostart": False, "use_sim_time": True}
+    values |= {"pacing": "lockstep", "autostart": False, "use_sim_time": True, "commands_to": ""}
     return {name: value for name, value in values.items() if value != []}  # an empty list has no type in YAML
 
 

@@ -1,4 +1,4 @@
-"""Hears a simulator for `salus check-sim`: what comes on its topics becomes the plain data of `sim_check.observed`."""
+"""Hears a simulator for `salus check-sim`: what comes on its topics becomes plain data, `conformance.observed`."""
 
 from __future__ import annotations
 

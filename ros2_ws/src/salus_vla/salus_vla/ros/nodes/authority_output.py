@@ -15,6 +15,7 @@ from salus_vla.control.authority_types import Job, Log, Observed, Output, Refuse
 from salus_vla.control.controller import Decision
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.qos_profiles import qos_profile
+from salus_vla.ros.adapters.reaches import reaches
 from salus_vla.ros.adapters.signal_messages import safety_signals
 from salus_vla.ros.adapters.status import StatusPublisher
 from salus_vla.ros.adapters.worker import Worker
@@ -41,6 +42,10 @@ class AuthorityOutput:
         self._targets = node.create_publisher(JointState, target.name, qos_profile(target.qos))
         self._signals = node.create_publisher(SafetySignals, signals.name, qos_profile(signals.qos))
         self.made: tuple[Any, ...] = (self._targets, self._signals)
+
+    def reaches(self, commanded: str) -> bool:
+        """Whether a first command would arrive at the node of this name; true without a name."""
+        return not commanded or reaches(self._node, self._targets, wanted=commanded)
 
     def carry(self, outputs: Iterable[Output]) -> None:
         """Does what was decided, in order."""

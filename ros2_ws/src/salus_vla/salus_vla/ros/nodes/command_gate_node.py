@@ -27,6 +27,7 @@ from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
 from salus_vla.ros.adapters.publisher_watch import PublisherWatch
 from salus_vla.ros.adapters.qos_profiles import qos_profile
+from salus_vla.ros.adapters.reaches import reaches
 from salus_vla.ros.adapters.run_node import run_node
 from salus_vla.ros.adapters.status import StatusPublisher
 from salus_vla.ros.adapters.subscribe import subscribe, take_waiting
@@ -36,6 +37,7 @@ _TICK_S = 0.02  # wall time between two looks at frames that wait, and two comma
 _LEAVES_WITHIN_S = 1.5  # wall time for the stop of a moving arm when the gate is shut down
 _REFUSAL_SHOWN_NS = 1_000_000_000  # a refusal stays on the status for this long, so that a flood changes it once
 _IN_ORDER = list(JOINTS)
+_LISTENERS = frozenset({"bag_recorder", "vla_ensemble"})  # nodes of the graph that hear commands and move nothing
 
 
 @dataclass(frozen=True)
@@ -224,8 +226,8 @@ class CommandGateNode:
         return self._gate.state in (State.BRAKING, State.HELD)
 
     def _connected(self) -> bool:
-        """Whether a first command would arrive and reach the arm."""
-        return bool(self._commands.get_subscription_count() and self._targets.get_publisher_count())
+        """Whether a first command would arrive and reach the arm: who only listens to commands is not the arm."""
+        return bool(self._targets.get_publisher_count()) and reaches(self.node, self._commands, besides=_LISTENERS)
 
     def _diagnostics(self) -> list[DiagnosticPart]:
         gate = self._gate

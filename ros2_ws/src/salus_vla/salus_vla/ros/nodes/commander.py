@@ -53,6 +53,9 @@ class Commander:
             node, self._decide, lambda result: self._do(self._authority.decided(*result)), self._on_failed_decision
         )
         output = AuthorityOutput(node, status, self._watch, self._worker)
+        # Without an image there is no observation, and without one it is not READY.
+        self._connected = lambda: output.reaches(parameters.commands_to)
+        self._is_connected = False
         self._do, self._made = output.carry, list(output.made)  # publishers, subscriptions, timers, the service
         self._connect()
 
@@ -102,6 +105,9 @@ class Commander:
         self._do(self._authority.joints(stamp_ns, position))
 
     def _on_image(self, camera: str, message: Image) -> None:
+        self._is_connected = self._is_connected or self._connected()
+        if not self._is_connected:
+            return
         stamp_ns, pixels = messages.to_ns(message.header.stamp), to_array(message)
         outputs = self._authority.image(camera, stamp_ns, pixels)
         if not any(isinstance(output, Refuse) for output in outputs):

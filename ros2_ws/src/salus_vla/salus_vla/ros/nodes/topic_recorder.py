@@ -1,6 +1,6 @@
 """Subscribes to every topic of the contract, raw, and offers start and stop of an episode's bag.
 
-All bookkeeping is `recording.EpisodeRecorder`'s.
+All bookkeeping is `data.bags.EpisodeRecorder`'s.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The OmniGraph that publishes clock, joints, transforms and cameras, as data: nodes, connections and values.
 
-Nothing of Isaac Sim is imported, so the graph is checked without it (`graph_check`). Ground truth, commands and resets
-are not in the graph: `ros/nodes/isaac_world_node.py` does them. Commands, because the graph's subscriber is another
-reader than the one that lockstep waits with: whether a command has reached it before the next frame would be a race.
+Nothing of Isaac Sim is imported, so the graph is checked without it (`omnigraph_check`). Ground truth, commands and
+resets are not in the graph: `ros/nodes/isaac_world_node.py` does them. Commands, because the graph's subscriber is
+another reader than the one that lockstep waits with: whether a command has reached it before the next frame would be a
+race.
 
 Facts about the nodes: source of isaac-sim/IsaacSim, tags v5.1.0 and v6.0.1.
 """
