@@ -158,7 +158,10 @@ class Attacker(GraphClient):
 def processes(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
     """The nodes; their output is in NAME.log."""
     os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(config_dir() / "fastdds.xml")
-    parameters = {"vla_ensemble": ["policy:=expert"], "bag_recorder": [f"out:={tmp_path}", "run_id:=run"]}
+    parameters = {
+        "vla_ensemble": ["policy:=expert", "commands_to:=''"],
+        "bag_recorder": [f"out:={tmp_path}", "run_id:=run"],
+    }
     with contextlib.ExitStack() as stack:
         started = {}
         for name in request.param:

@@ -350,3 +350,19 @@ def test_the_reason_of_a_hold_is_said_again_when_the_node_is_activated() -> None
     assert world.says[-1].reason == INACTIVE
     world.do(world.authority.activate(world.wall))
     assert world.says[-1].reason == STALE_JOINTS
+
+
+def test_an_arm_that_is_activated_while_it_is_braked_behind_the_end_is_guarded_until_it_rests() -> None:
+    """Found by the storm: the end came, the node was deactivated, one frame later activated."""
+    world = World(lockstep=False)
+    world.begin()
+    world.run(30)
+    world.end()
+    world.do(world.authority.deactivate())
+    world.frame()
+    world.do(world.authority.activate(world.wall))
+    assert world.state is AuthorityState.ENDING
+    assert world.authority.watchdog.armed
+    world.run(100)
+    assert world.state is AuthorityState.IDLE
+    assert not world.authority.watchdog.armed

@@ -44,7 +44,8 @@ def scripted_simulator(*parameters: str, configured: bool = True) -> Iterator["S
     """A `vla_ensemble` with the scripted expert that hears this simulator; SIGINT must end it with exit code 0."""
     executable = Path(get_package_prefix("salus_vla"), "lib", "salus_vla", "vla_ensemble")
     os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(config_dir() / "fastdds.xml")
-    given = {"policy": "expert", "use_sim_time": "true"} | dict(word.split(":=") for word in parameters)
+    given = {"policy": "expert", "use_sim_time": "true", "commands_to": "scripted_simulator"}
+    given |= dict(word.split(":=") for word in parameters)
     words = [f"{name}:={value}" for name, value in given.items()]
     arguments = [word for parameter in words for word in ("-p", parameter)]
     with subprocess.Popen([str(executable), "--ros-args", *arguments]) as process:

@@ -183,6 +183,8 @@ class Authority:
             self._schedule.answered_ns = max(self._schedule.answered_ns, self._newest_ns)
         else:
             self._failed = False
+            if self._episode is not None and not self._controller.resting:
+                self.watchdog.arm(wall_s)  # the arm is still being braked behind the end
         if self._held is not None:
             self._say(NodeState.HOLDING, self._held.reason, self._held.detail)
         elif self._failed:

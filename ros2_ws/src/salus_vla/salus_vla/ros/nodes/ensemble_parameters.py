@@ -39,7 +39,7 @@ class EnsembleParameters(PolicySettings):
         60.0, "wall time from the start to the first /clock [s]", name="watch.clock_s", bounds=(0.2, 3600.0)
     )
     commands_to: str = parameter(
-        "", "node that must have been found to hear the commands before this one is ready; empty where nobody has to"
+        "command_gate", "node that must hear the commands before this one is ready; empty where none has to"
     )
     autostart: bool = parameter(True, "configure and activate by itself; false where another node manages this one")
     scene_file: str = parameter("", "contract YAML; empty for the installed one")
