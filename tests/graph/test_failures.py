@@ -55,7 +55,8 @@ def test_a_simulator_that_does_not_wait_aborts_the_episode_with_the_reason(tmp_p
     given = ("--params-file", parameters, "--out", out, "--run-id", "run")
     result = salus("collect", "--episodes", 1, "--model", "builtin:tiny", *given)
     assert result.returncode == 1
-    assert "lockstep_lost" in result.stdout
+    assert "lockstep_lost" in result.stderr
+    assert "Traceback" not in result.stdout
     (episode,) = read_run(out / "run").record.episodes
     assert episode.outcome == "ABORTED"
     assert "lockstep_lost" in episode.detail

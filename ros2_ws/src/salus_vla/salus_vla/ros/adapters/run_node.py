@@ -13,7 +13,6 @@ from typing import Protocol
 import rclpy
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.signals import SignalHandlerOptions
 
 from salus_msgs.msg import Status
@@ -22,6 +21,7 @@ from salus_vla.contract.errors import SalusError
 from salus_vla.ros.adapters.qos_profiles import qos_profile
 
 ENDS_WITHIN_S = 15.0  # wall time in which a process that could not start is gone, whatever the middleware does
+_SIGNAL_S = 0.5
 TELLS_WITHIN_S = DISCOVERY_S + 1.0  # wall time for the episode node to hear why a node does not start
 
 
@@ -54,10 +54,12 @@ def run_node(
         return node.run() or 0
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0
-    except rclpy_implementation.RCLError:
-        if rclpy.ok():
+    except RuntimeError:
+        # SIGINT came while the node asked rcl for something (RCLError), or while rclpy made a message of what it took:
+        # the bindings lose the KeyboardInterrupt and say that they cannot convert an argument.
+        if not _is_shut_down():
             raise
-        return 0  # SIGINT came while the node asked rcl for something
+        return 0
     except SalusError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         if node is None:
@@ -75,6 +77,14 @@ def run_node(
         if node is not None:
             node.close()
         rclpy.try_shutdown()
+
+
+def _is_shut_down() -> bool:
+    """Whether rclpy ends: its thread for signals may be a moment behind what the signal did."""
+    until = time.monotonic() + _SIGNAL_S
+    while rclpy.ok() and time.monotonic() < until:
+        time.sleep(0.01)
+    return not rclpy.ok()
 
 
 def _say_failed(role: str, error: SalusError) -> None:
