@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -98,8 +98,10 @@ def commanded_of(episode: StoredEpisode) -> np.ndarray:
 # -- as a run ----------------------------------------------------------------------------------------------------------
 
 
-def rollout_run(out: Path, name: str, episodes: Sequence[StoredEpisode]) -> Path:
-    folder = RunFolder.create(out, name, provenance={}, arguments={})
+def rollout_run(
+    out: Path, name: str, episodes: Sequence[StoredEpisode], arguments: Mapping[str, str] | None = None
+) -> Path:
+    folder = RunFolder.create(out, name, provenance={}, arguments=dict(arguments or {}))
     (folder.path / EPISODES).mkdir()
     for episode in episodes:
         write_episode(folder.path / EPISODES / episode_file(episode.seed), episode)

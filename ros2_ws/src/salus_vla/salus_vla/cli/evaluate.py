@@ -14,8 +14,11 @@ from rich.table import Table as RichTable
 from salus_vla.cli.options import at_least, named
 from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.contract.errors import ConfigError
+from salus_vla.learning.evaluation.evaluated_runs import open_runs
 from salus_vla.learning.evaluation.evaluation import FIRST_DECISIONS, Evaluation, Options, evaluate
 from salus_vla.learning.evaluation.evaluation_report import write_report
+from salus_vla.learning.evaluation.paired import paired_rows
+from salus_vla.learning.evaluation.paired_report import PAIRED_TEXT, paired_tables, write_paired
 from salus_vla.learning.evaluation.tables import Table, sections
 
 _DESCRIPTION = f"""\
@@ -28,6 +31,9 @@ give any number, of several profiles and several models, ensembles and their sin
                         {FIRST_DECISIONS} decisions and over the whole episode
   disagreement          how far the members disagree in each profile
   failure prediction    AUROC of each signal up to 1 s before the event, failed against succeeded episodes
+
+With --paired BASE RUN, once for each profile, instead: the same seeds with two policies, what the second avoids and
+what it causes, exact McNemar tests, bootstrap intervals, and the time of what both deliver.
 """
 _EPILOG = """\
 Runs with seeds from 900000 on are refused: these are reserved for acceptance, and nothing may be tuned on them.
@@ -54,7 +60,16 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("runs", metavar="RUN", type=Path, nargs="+", help="folders of runs")
+    add("runs", metavar="RUN", type=Path, nargs="*", help="folders of runs")
+    add(
+        "--paired",
+        metavar=("BASE", "RUN"),
+        type=Path,
+        nargs=2,
+        action="append",
+        default=[],
+        help="compare two runs of one profile seed by seed; may be given several times",
+    )
     add(
         "--out",
         metavar="FILE",
@@ -95,6 +110,12 @@ def run(arguments: argparse.Namespace) -> int:
     for file in files:
         if not file.parent.is_dir():  # before an hour of reading
             raise ConfigError(f"{file}: cannot be written: there is no folder {file.parent}")
+    if bool(arguments.runs) == bool(arguments.paired):
+        raise ConfigError("give runs, or --paired BASE RUN, and not both")
+    if arguments.paired:
+        if arguments.figure:
+            raise ConfigError("--figure: there is none of --paired")
+        return _run_paired(arguments, console)
     options = Options(arguments.reference, arguments.first, arguments.acceptance)
     columns = (TextColumn("episodes read"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -114,6 +135,21 @@ def run(arguments: argparse.Namespace) -> int:
         plot_evaluation(arguments.figure, evaluation)
     _print(console, evaluation)
     for file in files:
+        console.print(f"written: {escape(str(file))}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _run_paired(arguments: argparse.Namespace, console: Console) -> int:
+    paths = list(dict.fromkeys(path for pair in arguments.paired for path in pair))
+    opened = dict(zip(paths, open_runs(paths, acceptance=arguments.acceptance), strict=True))
+    rows = paired_rows((opened[base], opened[other]) for base, other in arguments.paired)
+    for file in arguments.out:
+        write_paired(file, rows, _command(arguments))
+    for table in paired_tables(rows):
+        console.print(f"\n[bold]{escape(table.title)}[/bold]", soft_wrap=True, highlight=False)
+        console.print(_rich(table))
+    console.print(" ".join(PAIRED_TEXT.split()), style="dim", highlight=False)
+    for file in arguments.out:
         console.print(f"written: {escape(str(file))}", soft_wrap=True, highlight=False)
     return 0
 
@@ -166,6 +202,8 @@ def _picked(row: tuple[str, ...], indices: list[int]) -> tuple[str, ...]:
 def _command(arguments: argparse.Namespace) -> str:
     """As it was typed, for the report."""
     parts = ["salus", "evaluate", *map(str, arguments.runs)]
+    for base, other in arguments.paired:
+        parts += ["--paired", str(base), str(other)]
     if arguments.reference != DEFAULT_PROFILE:
         parts += ["--reference", arguments.reference]
     if arguments.first != FIRST_DECISIONS:

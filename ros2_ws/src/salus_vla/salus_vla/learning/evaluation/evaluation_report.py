@@ -48,7 +48,7 @@ def to_markdown(evaluation: Evaluation, command: str) -> str:
     for section in sections(evaluation):
         blocks += [f"## {section.title}", *section.text]
         for table in section.tables:
-            blocks += [f"**{_escaped(table.title)}**", _markdown_table(table)]
+            blocks += [f"**{_escaped(table.title)}**", markdown_table(table)]
     blocks += ["## Runs", "What made the runs, from their settings:"]
     blocks.append("```bash\n" + "\n".join(run.command for run in evaluation.runs) + "\n```")
     head = ("run", "created", "evaluated as", "profile", "episodes", "scene")
@@ -56,7 +56,7 @@ def to_markdown(evaluation: Evaluation, command: str) -> str:
         (run.path, run.created, run.subject, run.profile, str(run.episodes), run.scene_hash or "-")
         for run in evaluation.runs
     )
-    blocks.append(_markdown_table(Table("", head, rows)))
+    blocks.append(markdown_table(Table("", head, rows)))
     members = {run.subject: run.members for run in evaluation.runs if run.members}
     blocks += [f"Members of {_escaped(name)}: {', '.join(hashes)}" for name, hashes in members.items()]
     if evaluation.notes:
@@ -64,8 +64,8 @@ def to_markdown(evaluation: Evaluation, command: str) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _markdown_table(table: Table) -> str:
-    """Lines of a cell are joined with <br>, which GitHub renders."""
+def markdown_table(table: Table) -> str:
+    """A table; lines of a cell are joined with <br>, which GitHub renders."""
     rule = ("---", *("---:" for _ in table.head[1:]))
     return "\n".join(
         "| " + " | ".join(_escaped(cell) for cell in row) + " |" for row in (table.head, rule, *table.rows)

@@ -1,0 +1,70 @@
+"""Pairs of runs as a table, for the terminal, Markdown and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from salus_vla.contract.errors import RecordingError
+from salus_vla.learning.evaluation.evaluation_report import markdown_table
+from salus_vla.learning.evaluation.paired import Change, PairedRow
+from salus_vla.learning.evaluation.tables import DASH, Table
+
+PAIRED_TEXT = """\
+Each seed once with both policies. base -> run: episodes that ended so. Avoided: base failed and run succeeded; caused:
+the other way round. Differences and the ratio of times with their 95 % bootstrap intervals over pairs; p of the exact
+two-sided McNemar test. Time: mean decisions of the pairs that both deliver. Apart: aborted, or taken over."""
+_HEAD = ("profile", "pairs", "SUCCESS", "avoided", "caused", "difference", "p", "TIMEOUT", "p", "physical", "p", "time")
+
+
+def paired_tables(rows: Sequence[PairedRow]) -> list[Table]:
+    """One table, a row for each profile."""
+    return [Table("Pairs, base -> run", _HEAD, tuple(_row(row) for row in rows))]
+
+
+def write_paired(file: Path, rows: Sequence[PairedRow], command: str) -> None:
+    """Writes Markdown (.md) or every number (.json).
+
+    Raises:
+        RecordingError: the file cannot be written.
+    """
+    if file.suffix == ".json":
+        text = json.dumps({"command": command, "rows": [asdict(row) for row in rows]}, indent=2, allow_nan=False) + "\n"
+    else:
+        tables = [markdown_table(table) for table in paired_tables(rows)]
+        text = "\n\n".join(["# Pairs", f"```bash\n{command}\n```", PAIRED_TEXT, *tables]) + "\n"
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RecordingError(f"{file}: cannot be written ({error.strerror or error})") from error
+
+
+def _row(row: PairedRow) -> tuple[str, ...]:
+    success = row.success
+    low, high = (100 * value for value in success.difference[1:])
+    pairs = str(row.pairs) + (f"\n{row.apart} apart" if row.apart else "")
+    time = DASH if row.time_ratio is None else "x {:.2f}\n{:.2f}-{:.2f}".format(*row.time_ratio)
+    return (
+        row.profile,
+        pairs,
+        _counts(success),
+        str(success.only_other),
+        str(success.only_base),
+        f"{100 * success.difference[0]:+.1f} %\n{low:+.1f} to {high:+.1f}",
+        _p(success),
+        _counts(row.timeout),
+        _p(row.timeout),
+        _counts(row.physical),
+        _p(row.physical),
+        time,
+    )
+
+
+def _counts(change: Change) -> str:
+    return f"{change.base} -> {change.other}"
+
+
+def _p(change: Change) -> str:
+    return f"{change.p:.3g}" if change.p >= 0.001 else "< 0.001"
