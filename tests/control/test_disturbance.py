@@ -18,7 +18,7 @@ FRAME = 20_000_000
 HOME = np.array([0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398])
 OPEN, CLOSED = np.append(HOME, 0.08), np.append(HOME, 0.0)
 LOW = np.append([0.0, 0.277, 0.0, -2.6, 0.0, 2.802, 0.785], 0.08)  # the tool near the table
-NONE = Disturbances(noise=0.0, offset=0.0, pause_share=0.0, regrasp_share=0.0)
+NONE = Disturbances(noise=0.0, offset=0.0, pause_share=0.0, regrasp_share=0.0, early_share=0.0, loss_share=0.0)
 
 
 def disturb(chosen: Disturbances, targets: FloatArray, seed: int = 3, start: int = 0) -> FloatArray:
@@ -114,6 +114,38 @@ def test_the_share_of_regrasps() -> None:
     assert 0.15 < np.mean(hit) < 0.45
 
 
+def test_the_gripper_closes_early_low_over_the_table_while_the_arm_stands_a_little_off() -> None:
+    chosen = replace(NONE, early_share=1.0, early_heights=(0.1, 0.1), early_s=(0.8, 0.8))
+    targets = np.concatenate([held(OPEN, 1.0), held(LOW, 3.0)])
+    found = disturb(chosen, targets)
+    wrong = np.flatnonzero((found != targets).any(axis=1)) * 0.02
+    assert wrong[0] == pytest.approx(1.02)  # the ramp begins with nothing
+    closed = np.flatnonzero(found[:, 7] == 0.0) * 0.02
+    assert closed[0] == pytest.approx(1.3)
+    assert len(closed) == 40
+    off = np.abs(found[round(1.4 / 0.02)] - LOW)[:7]
+    assert (off[:6] <= 0.02).all()
+    assert off[6] <= 0.3
+    assert off.max() > 0.01
+    assert np.array_equal(found[round(2.2 / 0.02) :], targets[round(2.2 / 0.02) :])
+
+
+def test_high_above_the_table_or_behind_the_first_closing_it_does_not_close_early() -> None:
+    chosen = replace(NONE, early_share=1.0)
+    assert np.array_equal(disturb(chosen, held(OPEN, 5.0)), held(OPEN, 5.0))
+    low_closed = np.append(LOW[:7], 0.0)
+    targets = np.concatenate([held(OPEN, 0.5), held(low_closed, 1.0), held(LOW, 3.0)])
+    assert np.array_equal(disturb(chosen, targets), targets)
+
+
+def test_what_is_carried_is_lost_once() -> None:
+    chosen = replace(NONE, loss_share=1.0, loss_delay_s=(1.5, 1.5), loss_s=0.4)
+    targets = np.concatenate([held(OPEN, 1.0), held(CLOSED, 5.0), held(OPEN, 1.0), held(CLOSED, 1.0)])
+    wrong = np.flatnonzero(disturb(chosen, targets)[:, 7] != targets[:, 7]) * 0.02
+    assert wrong[0] == pytest.approx(2.5)
+    assert len(wrong) == 20
+
+
 @given(
     target=st.tuples(*(st.floats(low, high) for low, high in zip(PANDA.all_lower, PANDA.all_upper, strict=True))),
     seed=st.integers(-(2**31), 2**31),
@@ -122,6 +154,7 @@ def test_the_share_of_regrasps() -> None:
 @settings(max_examples=50, deadline=None)
 def test_no_strength_leaves_the_joint_limits(target: tuple[float, ...], seed: int, strength: float) -> None:
     chosen = Disturbances(noise=strength, offset=strength, event_gap_s=(0.0, 0.1), regrasp_share=1.0)
+    chosen = replace(chosen, early_share=1.0, early_heights=(0.0, 2.0), early_turn=strength, early_offset=strength)
     commanded = disturb(chosen, held(np.array(target), 0.6), seed)
     assert (commanded >= PANDA.all_lower).all()
     assert (commanded <= PANDA.all_upper).all()
@@ -142,6 +175,10 @@ def test_events_without_length_do_not_stop_the_clock() -> None:
         ({"pause_s": (1.0, 0.5)}, "pause_s"),
         ({"contact_heights": (-0.1, 0.2)}, "contact_heights"),
         ({"regrasp_s": float("inf")}, "regrasp_s"),
+        ({"early_share": -0.1}, "early_share"),
+        ({"early_heights": (0.2, 0.1)}, "early_heights"),
+        ({"early_turn": float("nan")}, "early_turn"),
+        ({"loss_delay_s": (2.0, 1.0)}, "loss_delay_s"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(changes: dict[str, Any], named: str) -> None:

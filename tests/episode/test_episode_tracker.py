@@ -26,13 +26,20 @@ class Episode:
         self.tracker.start(stamp_ns)
         self.next_ns = stamp_ns
 
-    def frame(self, *contacts: Contact, width: float = 0.08) -> list[str]:
+    def frame(
+        self,
+        *contacts: Contact,
+        width: float = 0.08,
+        cube: tuple[float, float, float] = (0.5, 0.1, 0.025),
+        turned: float = 0.0,
+    ) -> list[str]:
         """One frame; gives the kinds of the events in it."""
         poses = {
-            "red_cube": Pose(np.array([0.5, 0.1, 0.025]), np.array([0.0, 0.0, 0.0, 1.0])),
+            "red_cube": Pose(np.array(cube), np.array([0.0, 0.0, 0.0, 1.0])),
             "blue_bin": SCENE.objects.blue_bin.pose(),
         }
         joints = np.array([*SCENE.robot.home, width / 2, width / 2])
+        joints[0] += turned
         events = self.tracker.update(self.next_ns, joints, poses, contacts)
         self.next_ns += FRAME
         return [event.kind for event in events]
@@ -123,3 +130,73 @@ def test_the_next_episode_starts_afresh() -> None:
     assert episode.frames(15) == []
     assert episode.frame() == ["TIMEOUT"]
     assert tracker.end_ns == start + 3 * PERIOD
+
+
+def test_a_closing_on_nothing_is_an_event_with_when_it_began_and_ends_nothing() -> None:
+    episode = Episode()
+    episode.frames(20)
+    kinds = [kind for _ in range(20) for kind in episode.frame(width=0.004)]
+    assert kinds == [MISS_TRY, "EMPTY_CLOSING"]
+    assert episode.tracker.outcome is Outcome.RUNNING
+
+
+def test_a_crooked_grasp_is_an_event() -> None:
+    episode = Episode()
+    episode.frames(20)
+    assert [kind for _ in range(40) for kind in episode.frame(width=0.058)] == ["CROOKED_GRASP"]
+
+
+def timeout_words(episode: Episode) -> str:
+    event = episode.tracker.event
+    assert event is not None
+    assert event.kind == "TIMEOUT"
+    return event.detail.split(": ", 1)[1]
+
+
+def test_a_timeout_says_that_the_gripper_stayed_closed_on_nothing() -> None:
+    episode = Episode(max_decisions=10)
+    episode.frames(20)
+    for _ in range(31):
+        episode.frame(width=0.004)
+    assert timeout_words(episode) == "closed on nothing at 0.4 s, never opened again"
+
+
+@pytest.mark.parametrize(
+    ("opened", "words"),
+    [
+        ({}, "waiting: the arm has not moved for the last 2 s"),
+        ({"cube": (0.5, 0.1, 0.06)}, "cube out of reach: it lies on something, not on the table"),
+        ({"cube": (0.45, -0.3, 0.04)}, "cube out of reach: it is in the bin and does not rest"),
+    ],
+)
+def test_a_timeout_says_what_the_arm_was_doing(opened: dict[str, tuple[float, float, float]], words: str) -> None:
+    episode = Episode(max_decisions=10)
+    for index in range(51):
+        # What moves does not rest in the bin.
+        cube = opened.get("cube")
+        moved = {} if cube is None else {"cube": (cube[0] + 0.002 * (index % 2), *cube[1:])}
+        episode.frame(**moved)  # type: ignore[arg-type]
+    assert timeout_words(episode) == words
+
+
+def test_an_arm_that_moves_over_the_cube_hovers() -> None:
+    episode = Episode(max_decisions=10)
+    for index in range(51):
+        episode.frame(turned=0.002 * index)
+    assert timeout_words(episode) == "hovering: the arm moves and does not grasp"
+
+
+def test_a_gripper_that_opened_again_is_not_the_cause() -> None:
+    episode = Episode(max_decisions=10)
+    for _ in range(25):
+        episode.frame(width=0.004)
+    episode.frames(26)
+    assert timeout_words(episode).startswith("waiting")
+
+
+def test_the_next_episode_knows_nothing_of_the_last_ones_grasps() -> None:
+    episode = Episode(max_decisions=10)
+    for _ in range(25):
+        episode.frame(width=0.004)
+    episode.restart(episode.next_ns)
+    assert [kind for _ in range(25) for kind in episode.frame(width=0.004)] == ["EMPTY_CLOSING"]

@@ -49,6 +49,10 @@ def decide(state: World) -> tuple[Phase, float]:
         pytest.param(at_cube(aside=0.02, width=0.065), Phase.REACH, OPEN, id="the cube slipped aside while closing"),
         pytest.param(at_cube(width=EDGE), Phase.CARRY, CLOSED, id="gripped"),
         pytest.param(at_cube(0.06, width=EDGE), Phase.REACH, OPEN, id="half open, the cube below"),
+        pytest.param(at_cube(width=0.058), Phase.CLOSE, CLOSED, id="crooked on the table: it may still turn straight"),
+        pytest.param(
+            at_cube(width=0.058, z=0.08, cube=(*HOME.cube[:2], 0.08)), Phase.LOWER, CLOSED, id="crooked in the air"
+        ),
         pytest.param(at_cube(width=0.02), Phase.REACH, OPEN, id="closed without the cube"),
         pytest.param(
             world(x=0.45, y=-0.3, z=0.07, width=EDGE, cube=(0.45, -0.3, 0.07)), Phase.RELEASE, OPEN, id="low over bin"
@@ -144,3 +148,20 @@ def test_following_the_field_puts_the_cube_into_the_bin_from_anywhere(
     assert state.cube[2] == pytest.approx(LAYOUT.floor + REST)
     order = [phase for i, phase in enumerate(phases) if i == 0 or phase is not phases[i - 1]]
     assert order[-3:] == [Phase.CARRY, Phase.RELEASE, Phase.RETREAT]
+
+
+def test_a_crooked_cube_is_put_down_with_closed_fingers_and_let_go_on_the_table() -> None:
+    state = at_cube(width=0.058, z=0.1, cube=(*HOME.cube[:2], 0.1), yaw=HOME.cube_yaw + 0.3)
+    heights = []
+    for _ in range(200):
+        doing = act(state, LAYOUT, MOTION)
+        if doing.phase is not Phase.LOWER:
+            break
+        heights.append(state.cube[2])
+        assert doing.grip == CLOSED
+        assert doing.velocity[2] < 0.0
+        assert doing.velocity[:2] == (0.0, 0.0)
+        advance(state, doing, LAYOUT, 0.02)
+    assert heights == sorted(heights, reverse=True)
+    assert state.cube[2] <= REST + MOTION.lifted
+    assert act(state, LAYOUT, MOTION).grip == OPEN

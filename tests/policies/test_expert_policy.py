@@ -125,8 +125,26 @@ def test_it_succeeds_when_it_is_disturbed(simulator: Simulator, expert: Scripted
     assert {command.hold_reason for command in result.commands} == {""}
 
 
+CALM = Disturbances(noise=0.0, offset=0.0, pause_share=0.0, regrasp_share=0.0, early_share=0.0, loss_share=0.0)
+
+
+def test_after_a_closing_before_its_time_it_opens_and_delivers(simulator: Simulator, expert: ScriptedPolicy) -> None:
+    early = replace(CALM, early_share=1.0, early_heights=(0.12, 0.12), early_s=(1.0, 1.0))
+    result, _, phases = run(simulator, expert, SEED, early)
+    assert result.outcome is Outcome.SUCCESS
+    assert [event.kind for event in result.events][:2] == ["MISS_TRY", "EMPTY_CLOSING"]
+    assert phases.index(Phase.CLOSE) > 20
+
+
+def test_a_cube_that_is_lost_in_the_air_is_grasped_again(simulator: Simulator, expert: ScriptedPolicy) -> None:
+    lost = replace(CALM, loss_share=1.0, loss_delay_s=(0.7, 0.7))
+    result, _, phases = run(simulator, expert, 1000, lost)  # where it does not fall beside the bin's wall
+    assert result.outcome is Outcome.SUCCESS
+    assert sum(pair == (Phase.REACH, Phase.CLOSE) for pair in pairwise(phases)) == 2
+
+
 def test_a_cube_that_falls_back_is_grasped_again(simulator: Simulator, expert: ScriptedPolicy) -> None:
-    again = Disturbances(noise=0.0, offset=0.0, pause_share=0.0, regrasp_share=1.0, regrasp_delay_s=(0.4, 0.4))
+    again = replace(CALM, regrasp_share=1.0, regrasp_delay_s=(0.4, 0.4))
     result, seen, phases = run(simulator, expert, SEED, again)
     assert result.outcome is Outcome.SUCCESS
     assert sum(pair == (Phase.REACH, Phase.CLOSE) for pair in pairwise(phases)) == 2

@@ -26,9 +26,10 @@ from salus_vla.contract import ARM_JOINTS, CAMERAS
 from salus_vla.contract.errors import DatasetError, RecordingError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.lerobot.dataset_export import export
-from salus_vla.data.lerobot.dataset_info import CUBE_KEY
+from salus_vla.data.lerobot.dataset_info import CUBE_KEY, read_info
 from salus_vla.data.lerobot.prepare import Options
 from salus_vla.data.lerobot.sources import find_sources
+from salus_vla.data.rollouts.rollout_store import StoredEpisode
 
 EPISODES = (make_episode(11, decisions=4), make_episode(7, decisions=6), make_episode(9, decisions=1))
 ORDERED = sorted(EPISODES, key=lambda episode: episode.seed)  # rollouts are
@@ -259,3 +260,69 @@ def test_a_bag_without_the_cubes_pose_is_named(tmp_path: Path) -> None:
     run = bag_run(tmp_path, "run", [make_episode(1)])
     with pytest.raises(RecordingError, match="ground_truth/red_cube/pose"):
         export([run], tmp_path / "told", repo_id="salus/test", options=Options(ground_truth=True))
+
+
+# -- what somebody did only --------------------------------------------------------------------------------------------
+
+
+def taken_over(seed: int, first: int, decisions: int) -> StoredEpisode:
+    """The ensemble's, in which the expert acts from a decision on."""
+    return make_episode(
+        seed,
+        decisions=decisions,
+        policy="ensemble",
+        taken_over=(np.arange(decisions + 1) >= first).astype(np.uint8),
+        taken_over_ns=first * PERIOD_NS,
+        taken_over_by="expert",
+        taken_over_when="stuck",
+    )
+
+
+def test_of_an_episode_that_the_expert_took_over_only_its_part_is_taken(tmp_path: Path) -> None:
+    own, whole = taken_over(1, 3, 7), make_episode(2, decisions=4)
+    alone = make_episode(3, decisions=4, policy="ensemble")
+    run = rollout_run(tmp_path, "run", [own, whole, alone])
+    made = export([run], tmp_path / "set", repo_id="salus/test", options=Options(only="expert"))
+    frames = loaded(made.path)
+    assert len(frames) == 4 + 4
+    np.testing.assert_array_equal(np.stack([frames[i]["action"] for i in range(4)]), commanded_of(own)[3:])
+    np.testing.assert_array_equal(np.stack([frames[i]["observation.state"] for i in range(4)]), state_of(own)[3:])
+    seen = frames[0]["observation.images.top"].permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(seen, own.images["top"][3].astype(np.float32) / 255)
+    rows = frames.meta.episodes
+    assert rows["salus/recovery"][:] == [True, False]
+    assert rows["salus/policy"][:] == ["expert", "expert"]
+    assert made.left_out == Counter({"not complete": 1})
+    assert made.incomplete[0].reason == "expert did nothing in it, ensemble acted throughout"
+    found = read_info(made.path)
+    assert [episode.recovery for episode in found.episodes] == [True, False]
+
+
+def test_without_only_all_of_it_is_taken(tmp_path: Path) -> None:
+    run = rollout_run(tmp_path, "run", [taken_over(1, 3, 7)])
+    made = export([run], tmp_path / "set", repo_id="salus/test")
+    assert made.frames == 7
+    assert loaded(made.path).meta.episodes["salus/recovery"][:] == [False]
+
+
+def test_runs_are_mixed_with_weights(tmp_path: Path) -> None:
+    runs = [rollout_run(tmp_path, name, [make_episode(seed, decisions=2)]) for seed, name in enumerate("ab")]
+    made = export(runs, tmp_path / "set", repo_id="salus/test", weights=(0.5, 2.0))
+    assert loaded(made.path).meta.episodes["salus/weight"][:] == [0.5, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ((0.0, 0.0), "--weights 0,0: expected numbers of 0 or more, and one above 0"),
+        ((1.0,), "--weights 1: 1 for 2 runs, expected one for each"),
+        ((1.0, -1.0), "--weights 1,-1"),
+        ((1.0, float("nan")), "--weights 1,nan"),
+    ],
+)
+def test_weights_that_mix_nothing_are_refused(tmp_path: Path, weights: tuple[float, ...], message: str) -> None:
+    runs = [rollout_run(tmp_path, name, [make_episode(seed, decisions=2)]) for seed, name in enumerate("ab")]
+    with pytest.raises(DatasetError) as error:
+        export(runs, tmp_path / "set", repo_id="salus/test", weights=weights)
+    assert message in str(error.value)
+    assert not (tmp_path / "set").exists()

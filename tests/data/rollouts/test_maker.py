@@ -12,6 +12,7 @@ from salus_vla.control.controller import Decision, make_controller
 from salus_vla.control.disturbance import Disturbance
 from salus_vla.data.rollouts.episode_maker import EpisodeMaker
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
+from salus_vla.data.rollouts.rollout_store import encode
 from salus_vla.episode.run_episode import run_episode
 from salus_vla.policies.registry import make_policy
 from salus_vla.simulation.mujoco.simulator import Simulator
@@ -107,3 +108,46 @@ def test_settings_that_cannot_work_are_refused() -> None:
 def test_the_facts_name_what_decides_about_the_episodes() -> None:
     with EpisodeMaker(RolloutSettings(policy="hold")) as maker:
         assert {"salus", "version.mujoco", "scene_hash", "policy.policy"} <= maker.provenance().keys()
+
+
+def test_somebody_takes_over_and_each_decision_says_who_acted() -> None:
+    settings = RolloutSettings(policy="hold", takeover="expert", when="random", max_decisions=70, images=False)
+    with EpisodeMaker(settings) as maker:
+        one = maker.make(21)
+        assert maker.provenance()["policy.takeover_when"] == "random"
+    with EpisodeMaker(settings) as maker:
+        maker.make(20)
+        again = maker.make(21)
+    assert encode(one, "one") == encode(again, "again")
+    assert one.taken_over is not None
+    assert one.taken_over_ns is not None
+    first = int(one.taken_over.argmax())
+    assert 5 <= first < 60
+    assert one.taken_over.tolist() == [0] * first + [1] * (len(one.taken_over) - first)
+    assert one.taken_over_ns == one.stamps_ns[first]
+    assert (one.policy, one.taken_over_by, one.taken_over_when) == ("hold", "expert", "random")
+    still = np.ptp(one.frame_position[: 5 * first, :7], axis=0)
+    assert still.max() < 0.01
+    assert np.ptp(one.frame_position[5 * first :, :7], axis=0).max() > 0.1
+    assert one.frames_taken_over.sum() == len(one.commands) - 5 * first
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"when": "stuck"}, "--when stuck: needs --takeover"),
+        ({"takeover": "expert"}, "--takeover expert: needs --when, stuck|crooked|random"),
+        ({"takeover": "expert", "when": "never"}, "'never' is not known"),
+        ({"takeover": "expert", "when": "stuck", "policy": "expert"}, "acts already"),
+    ],
+)
+def test_a_takeover_that_makes_no_sense_is_refused(given: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        RolloutSettings(**given)  # type: ignore[arg-type]
+    assert message in str(error.value)
+
+
+def test_settings_from_before_there_were_takeovers_are_read() -> None:
+    arguments = RolloutSettings(policy="hold").to_arguments()
+    del arguments["takeover"], arguments["when"]
+    assert RolloutSettings.from_arguments(arguments, "run.json") == RolloutSettings(policy="hold")

@@ -65,6 +65,29 @@ def test_what_is_read_can_be_changed() -> None:
     assert episode.images["top"][0].any()
 
 
+TAKEN = {
+    "taken_over": np.array([0, 0, 1, 1], dtype=np.uint8),
+    "taken_over_ns": 200_000_000,
+    "taken_over_by": "expert",
+    "taken_over_when": "stuck",
+}
+
+
+def test_who_acted_comes_back(tmp_path: Path) -> None:
+    episode = replace(stored(), **TAKEN)
+    write_episode(tmp_path / "x.safetensors", episode)
+    read = read_episode(tmp_path / "x.safetensors")
+    assert_equal(episode, read)
+    assert (read.taken_over_ns, read.taken_over_by, read.taken_over_when) == (200_000_000, "expert", "stuck")
+    assert read.frames_taken_over.tolist() == [False] * 10 + [True] * 5
+    assert not stored().frames_taken_over.any()
+
+
+def test_who_acted_must_be_said_of_every_decision() -> None:
+    with pytest.raises(RecordingError, match=r"here: taken_over is uint8 \(3,\), expected uint8 \(4,\)"):
+        encode(replace(stored(), **{**TAKEN, "taken_over": np.zeros(3, dtype=np.uint8)}), "here")
+
+
 def test_derived_values() -> None:
     episode = stored()
     assert episode.state.shape == (4, 8)

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from salus_vla.contract.errors import TrainingError
 from salus_vla.learning.training.batches import Batches, Frames, bootstrap, split
 
 MakeFrames = Callable[..., Frames]
@@ -92,3 +93,40 @@ def test_members_see_different_episodes_whatever_their_number() -> None:
     assert np.array_equal(counts[:2], bootstrap(list(range(40)), 2, 0))
     assert (counts[0] != counts[1]).any()
     assert (counts == 0).any()
+
+
+@given(
+    lengths=LENGTHS,
+    values=st.lists(st.sampled_from([0.0, 0.3, 1.0, 2.5]), min_size=6, max_size=6),
+    batch=st.integers(1, 7),
+)
+@settings(max_examples=30, deadline=None)
+def test_frames_come_in_the_ratio_of_their_weights(
+    make_frames: MakeFrames, lengths: list[int], values: list[float], batch: int
+) -> None:
+    frames = make_frames(*lengths)
+    weight = torch.tensor(values, dtype=torch.float64)[frames.episode]
+    weighted = Frames(**{**vars(frames), "weight": weight})
+    if not weight.sum() > 0:
+        with pytest.raises(TrainingError, match="sum to nothing"):
+            _batches(weighted)
+        return
+    size = len(frames)
+    steps = -(-40 * size // batch)
+    batches = _batches(weighted)
+    drawn = torch.cat([batches.training(s, batch, shift=0, state_noise=0).frame for s in range(steps)])[: 40 * size]
+    share = weight * size / weight.sum()
+    counts = torch.bincount(drawn, minlength=size).double()
+    assert (counts[weight == 0] == 0).all()
+    for epoch in range(2):  # rounded up or down in each
+        own = torch.bincount(drawn[epoch * size : (epoch + 1) * size], minlength=size).double()
+        assert ((own - share).abs() < 1 + 1e-9).all()
+    assert ((counts / 40 - share).abs() < 0.5).all()
+
+
+def test_equal_weights_change_nothing(make_frames: MakeFrames) -> None:
+    frames = make_frames(5, 7)
+    same = Frames(**{**vars(frames), "weight": torch.full((12,), 3.0)})
+    for step in range(5):
+        one, two = (_batches(item).training(step, 5, shift=0, state_noise=0).frame for item in (frames, same))
+        assert torch.equal(one, two)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from salus_vla.contract import CAMERAS, DEFAULT_TASK
 from salus_vla.contract.types import Observation
 from salus_vla.data.lerobot.dataset_export import export
 from salus_vla.data.lerobot.prepare import Options
-from salus_vla.learning.training.training_data import open_dataset, read_frames, statistics
+from salus_vla.learning.training.training_data import open_dataset, read_frames, statistics, statistics_of
 from salus_vla.policies.registry import expand_members
 from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
 
@@ -48,7 +49,7 @@ def test_frames_are_what_was_recorded(demos: Path, trained: Path) -> None:
     config = PreTrainedConfig.from_pretrained(trained / "model" / "member_0")
     config.vlm_model_name, config.device = str(trained / "model" / "vlm"), "cpu"
     side = config.resize_imgs_with_padding[0]
-    frames = read_frames(dataset, config)
+    frames = read_frames(dataset, config, statistics(dataset))
     assert frames.images.shape == (24, len(CAMERAS), 3, side, side)
     assert frames.cube is not None
     stats = statistics(dataset)
@@ -132,6 +133,7 @@ def test_ctrl_c_writes_a_checkpoint_and_resume_goes_on(demos: Path, tmp_path: Pa
         (["--stage", "experts"], "run --stage vlm first"),
         (["--device", "cuda:7"], "cuda:7"),
         (["--from", "/nowhere"], "/nowhere"),
+        (["--keep-members"], "--keep-members: needs --from MODEL and --stage experts"),
     ],
 )
 def test_wrong_arguments_are_named(
@@ -166,6 +168,40 @@ def test_another_model_may_be_the_beginning(demos: Path, trained: Path, tmp_path
         policy.provenance()["vlm_0_hash"]
         == EnsemblePolicy(expand_members([str(trained / "model")])).provenance()["vlm_0_hash"]
     )
+
+
+def test_every_member_goes_on_from_its_own_weights_and_statistics(demos: Path, trained: Path, tmp_path: Path) -> None:
+    """After a step of almost nothing they are where they were, to what bf16 keeps."""
+    run = rollout_run(tmp_path, "other", [make_episode(seed, decisions=6) for seed in range(20, 23)])
+    other = export([run], tmp_path / "set", repo_id="salus/test").path
+    model = trained / "model"
+    options = ["--from", str(model), "--keep-members", "--stage", "experts", "--expert-steps", "1", "--rate", "1e-9"]
+    out = tmp_path / "out"
+    assert main(["train", "--data", str(other), "--out", str(out), *OPTIONS, *options]) == 0
+    before, after = statistics_of(str(model)), statistics_of(str(out / "model"))
+    for key, values in before.items():
+        assert all(torch.equal(values[name], after[key][name]) for name in values)
+    assert not torch.equal(before["action"]["mean"], statistics(open_dataset(other))["action"]["mean"])
+    for member in expand_members([str(model)]):
+        one, two = (
+            load_file(folder / "model.safetensors") for folder in (Path(member), out / "model" / Path(member).name)
+        )
+        assert one.keys() == two.keys()
+        for key, value in one.items():
+            torch.testing.assert_close(two[key].float(), value.float(), rtol=1e-2, atol=1e-4)
+    first, second = (load_file(path / "vlm" / "model.safetensors") for path in (model, out / "model"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_training_goes_on_with_the_data_that_it_was_begun_with(
+    demos: Path, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = rollout_run(tmp_path, "other", [make_episode(seed, decisions=6) for seed in range(20, 23)])
+    other = export([run], tmp_path / "set", repo_id="salus/test").path
+    assert main(["train", "--data", str(other), "--out", str(trained), *OPTIONS, "--resume"]) == 1
+    assert "was begun with a data set with other episodes" in capsys.readouterr().err
+    shutil.copytree(demos, tmp_path / "elsewhere")
+    assert main(["train", "--data", str(tmp_path / "elsewhere"), "--out", str(trained), *OPTIONS, "--resume"]) == 0
 
 
 def test_reserved_seeds_are_not_learned_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

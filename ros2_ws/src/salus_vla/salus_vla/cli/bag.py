@@ -12,11 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from salus_vla.cli.options import check_is_folder, check_is_no_run, named
+from salus_vla.contract import EPISODE
 from salus_vla.data.bags.recover_bag import Recovered, recover
 from salus_vla.data.bags.run_info import BagInfo, RunInfo, bags_of, is_run, read_bag, read_run
+from salus_vla.data.recording import RecordedEvent
 
 _INFO = """\
-Shows what is in a bag (topics, types, counts, rates, gaps, duration, outcome, seed, provenance) or in a run
+Shows what is in a bag (topics, types, counts, rates, gaps, duration, outcome, events, seed, provenance) or in a run
 (its episodes, what was interrupted, provenance). Works for bags of `ros2 bag record` too; those have no audit.
 
 Rates (Hz, and what is due) are messages per second of sim time. A gap is an interval longer than 1.5 periods of the
@@ -152,6 +154,8 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
     else:
         facts.append(("duration", f"{bag.duration_s:.2f} s"))
     facts.append(("messages", str(bag.messages)))
+    for event in _events(bag):
+        facts.append((f"at {event.stamp_ns * 1e-9:.2f} s", f"{event.kind}: {event.text}"))
     _print_facts(console, None, facts)
     table = Table(title="Topics", box=SIMPLE_HEAD, padding=0)
     table.add_column("topic", no_wrap=True)
@@ -170,6 +174,15 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
         )
     console.print(table)
     _print_facts(console, "Provenance", sorted(bag.custom_data.items()))
+
+
+def _events(bag: BagInfo) -> list[RecordedEvent]:
+    """What happened in the task of an episode."""
+    if not any(topic.name == EPISODE.name and topic.count for topic in bag.topics):
+        return []
+    from salus_vla.data.bags.recorded_bag import events_since_start  # rosbags: a third of a second
+
+    return events_since_start(bag.path)
 
 
 def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> None:

@@ -84,6 +84,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="take episodes with these outcomes, with commas between them (default: SUCCESS)",
     )
     export.add_argument(
+        "--only",
+        metavar="POLICY",
+        choices=("expert",),
+        help="only what this policy did: whole episodes of its own, and of others from its takeover on (recoveries)",
+    )
+    export.add_argument(
+        "--weights",
+        metavar="X,Y,...",
+        type=_weights,
+        default=(),
+        help="how often `salus train` takes the frames of each RUN, in their order (default: all alike)",
+    )
+    export.add_argument(
         "--workers", metavar="W", type=at_least(1), help="processes that read and encode (default: one for each core)"
     )
     export.set_defaults(run=run_export)
@@ -112,8 +125,11 @@ def run_export(arguments: argparse.Namespace) -> int:
             arguments.runs,
             out,
             repo_id=repo_id,
-            options=Options(arguments.action, arguments.image_size, arguments.video, arguments.ground_truth),
+            options=Options(
+                arguments.action, arguments.image_size, arguments.video, arguments.ground_truth, arguments.only or ""
+            ),
             outcomes=arguments.outcomes,
+            weights=arguments.weights,
             workers=arguments.workers,
             on_episode=lambda done, total: progress.update(bar, completed=done, total=total),
         )
@@ -151,6 +167,12 @@ def run_info(arguments: argparse.Namespace) -> int:
         ("profiles", _counts(episode.profile for episode in found.episodes)),
         ("seeds", _range([episode.seed for episode in found.episodes if episode.seed is not None])),
     ]
+    recoveries = sum(bool(episode.recovery) for episode in found.episodes)
+    if recoveries:
+        facts.append(("recoveries", f"{recoveries} episodes begin where another policy had brought the robot"))
+    weights = [episode.weight for episode in found.episodes if episode.weight is not None]
+    if len(set(weights)) > 1:
+        facts.append(("weights", _counts(f"of {weight:g}" for weight in weights)))
     table = Table(show_header=False, box=None)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -174,6 +196,13 @@ def _counts(values: Iterable[str | None]) -> str:
 def _range(seeds: list[int]) -> str:
     distinct = set(seeds)
     return f"{min(distinct)} to {max(distinct)}, {len(distinct)} different" if distinct else "-"
+
+
+def _weights(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected numbers with commas between them") from None
 
 
 def _outcomes(text: str) -> tuple[Outcome, ...]:

@@ -14,11 +14,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from salus_vla.cli.options import add_episode_options, add_run_options, at_least, check_run_id
+from salus_vla.cli.options import add_episode_options, add_run_options, at_least, check_run_id, some_text
 from salus_vla.cli.rollout_progress import RolloutProgress
 from salus_vla.config.policy_settings import read_settings
 from salus_vla.config.scene import load_scene
 from salus_vla.contract.errors import RecordingError, SalusError
+from salus_vla.contract.outcomes import ended_as
+from salus_vla.control.takeover import CONDITIONS
 from salus_vla.data.bags.run_records import RUN_FILE
 from salus_vla.data.rollouts.rollout_folder import RolloutFolder
 from salus_vla.data.rollouts.rollout_run import roll_out
@@ -58,6 +60,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_episode_options(parser)
     add = parser.add_argument
     add("--disturb", action="store_true", default=None, help="disturb the commands on purpose, for data with recovery")
+    add(
+        "--takeover",
+        choices=("expert",),
+        help="this policy acts from a condition on until the end; such episodes are counted apart everywhere",
+    )
+    add(
+        "--when",
+        metavar="CONDITIONS",
+        type=some_text,
+        help=f"the conditions, any of {'|'.join(CONDITIONS)} with | between them: the gripper has been closed on "
+        "nothing for a second; a grasp is too wide to be straight; at a random decision",
+    )
     add(
         "--params-file",
         metavar="YAML",
@@ -189,10 +203,13 @@ def _newest_run(out: Path) -> Path:
 def _print_run(console: Console, folder: RolloutFolder) -> None:
     episodes = folder.finished.values()
     table = Table("outcome", "episodes", "share", "decisions (mean)")
-    for outcome in sorted({episode.outcome for episode in episodes}):
-        decisions = [episode.decisions for episode in episodes if episode.outcome == outcome]
+    ended: dict[str, list[int]] = {}
+    for episode in sorted(episodes, key=lambda item: (item.taken_over_ns is not None, item.outcome)):
+        name = ended_as(episode.outcome, taken_over=episode.taken_over_ns is not None)
+        ended.setdefault(name, []).append(episode.decisions)
+    for name, decisions in ended.items():
         share = len(decisions) / len(episodes)
-        table.add_row(outcome.name, str(len(decisions)), f"{share:.1%}", f"{sum(decisions) / len(decisions):.1f}")
+        table.add_row(name, str(len(decisions)), f"{share:.1%}", f"{sum(decisions) / len(decisions):.1f}")
     if episodes:
         console.print(table)
     console.print(f"finished episodes: {len(episodes)}, in {folder.path}", soft_wrap=True, highlight=False)

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
+from salus_vla.contract.outcomes import ended_as
 from salus_vla.data.rollouts.rollout_run import Event
 from salus_vla.data.rollouts.rollout_store import EpisodeSummary
 from salus_vla.data.rollouts.worker_results import Failed, Lost, Ready
@@ -74,7 +75,7 @@ class RolloutProgress:
                 self._done += 1
                 self._made += 1
                 self._decisions += event.decisions
-                self._outcomes[event.outcome.name] += 1
+                self._outcomes[ended_as(event.outcome, taken_over=event.taken_over_ns is not None)] += 1
         last = self._done == self._episodes and not isinstance(event, Ready)
         if not self._console.is_terminal and (last or (self._made and now >= self._next_line)):
             self._next_line = now + _LINE_EVERY_S
@@ -86,7 +87,7 @@ class RolloutProgress:
         self._bar.update(self._task, completed=self._done, description=self._speed())
         line = Text("  starting workers" if self._first is None else "")
         for name, count in self._outcomes.items():
-            line.append(f"  {name} {count}", style=OUTCOME_STYLES[name])
+            line.append(f"  {name} {count}", style=OUTCOME_STYLES[name.split()[0]])
         return Group(self._bar, line)
 
     def _speed(self) -> str:

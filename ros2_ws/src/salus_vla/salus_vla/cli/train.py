@@ -72,6 +72,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--shift", metavar="PX", type=int, help="largest random displacement of an image (default: 3)")
     add("--held-out", metavar="SHARE", type=float, help="share of episodes only measured on (default: 0.04)")
     add("--keep-experts", action="store_true", help="members begin with the first stage's expert and some noise")
+    add("--keep-members", action="store_true", help="continue every member of --from MODEL, each from its own weights")
     add("--seed", metavar="S", type=int, default=0, help="of everything (default: 0)")
     add("--device", help="cpu, cuda:0, ... (default: cuda if there is one)")
     add("--precision", choices=PRECISIONS, default="auto", help="of the products (default: bf16 on CUDA)")
@@ -107,6 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
     place = training_run.Place(arguments.out)
     if "vlm" not in stages and arguments.base is None and not place.model("vlm").is_dir():
         raise TrainingError(f"--stage experts: {place.model('vlm')} is missing; run --stage vlm first, or give --from")
+    if arguments.keep_members and (arguments.base is None or stages != ("experts",)):
+        raise TrainingError("--keep-members: needs --from MODEL and --stage experts: the members share the model's VLM")
     dataset = training_data.open_dataset(arguments.data)
     card = {
         "data": training_data.describe(dataset),
@@ -115,19 +118,31 @@ def run(arguments: argparse.Namespace) -> int:
         "seed": arguments.seed,
     }
     if main:
-        told = {"size": arguments.size, "from": arguments.base, "members": arguments.members, "seed": arguments.seed}
+        told = {
+            "size": arguments.size,
+            "from": arguments.base,
+            "members": arguments.members,
+            "seed": arguments.seed,
+            "data": training_data.fingerprint(dataset),
+        }
         continues = arguments.resume or (arguments.stage == "experts" and place.model("vlm").is_dir())
         training_run.check_continues(arguments.out, told, resume=continues)
     accelerator.wait_for_everyone()
-    policy = (
-        training_run.begin_from(arguments.base)
-        if arguments.base
-        else training_run.begin_policy(arguments.out, arguments.size, arguments.seed)
-    )
+    policy: Any
+    if arguments.keep_members:
+        policy = training_run.begin_members(arguments.base)
+        settings = {"experts": settings["experts"].model_copy(update={"members": len(policy)})}
+        config, stats = policy[0].config, training_data.statistics_of(arguments.base)
+    else:
+        policy = (
+            training_run.begin_from(arguments.base)
+            if arguments.base
+            else training_run.begin_policy(arguments.out, arguments.size, arguments.seed)
+        )
+        config, stats = policy.config, training_data.statistics(dataset)
     began = time.monotonic()
     with quiet_lerobot():
-        frames = training_data.read_frames(dataset, policy.config, workers=arguments.workers)
-    stats = training_data.statistics(dataset)
+        frames = training_data.read_frames(dataset, config, stats, workers=arguments.workers)
     if main:
         cube = "with" if frames.cube is not None else "without"
         console.print(

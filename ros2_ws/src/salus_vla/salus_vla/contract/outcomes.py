@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
+
+TAKEN_OVER: Final = "taken over"
 
 
 class Outcome(IntEnum):
@@ -15,3 +18,8 @@ class Outcome(IntEnum):
     MISS = 4
     TIMEOUT = 5  # censoring: nothing happened in time
     ABORTED = 6  # operator or fault; never detected here
+
+
+def ended_as(outcome: Outcome, *, taken_over: bool) -> str:
+    """What an episode counts as: one that another policy ended counts apart."""
+    return f"{outcome.name} {TAKEN_OVER}" if taken_over else outcome.name

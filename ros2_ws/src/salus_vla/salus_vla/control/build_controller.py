@@ -6,14 +6,24 @@ from salus_vla.config.policy_settings import PolicySettings
 from salus_vla.config.scene import Scene
 from salus_vla.control.controller import Controller, make_controller
 from salus_vla.control.disturbance import Disturbance
+from salus_vla.control.takeover import TakeoverPolicy, make_conditions
 from salus_vla.policies.base import ReferencedPolicy
 from salus_vla.policies.registry import make_policy
 
 
-def build_controller(settings: PolicySettings, scene: Scene) -> tuple[Controller, ReferencedPolicy]:
+def build_controller(
+    settings: PolicySettings, scene: Scene, *, teacher: str = "", when: tuple[str, ...] = ()
+) -> tuple[Controller, ReferencedPolicy]:
     """The controller, and the policy that it drives.
 
+    Args:
+        settings: of both.
+        scene: sizes, rates and home pose.
+        teacher: name of the policy that takes over; nobody when empty.
+        when: names of the conditions on which it does, see `takeover`.
+
     Raises:
+        ConfigError: a takeover without a condition.
         ModelError: the policy cannot be loaded.
         SimulatorError: the expert's model of the robot cannot be built.
     """
@@ -28,6 +38,8 @@ def build_controller(settings: PolicySettings, scene: Scene) -> tuple[Controller
         noise_samples=settings.noise_samples,
         allow_identical_experts=settings.allow_identical_experts,
     )
+    if teacher:
+        policy = TakeoverPolicy(policy, make_policy(teacher, scene=scene), make_conditions(when))
     if settings.policy == "ensemble":
         import torch  # loaded by now
 

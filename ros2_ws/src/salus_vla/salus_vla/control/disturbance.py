@@ -6,7 +6,7 @@ does not close follow from the episode's seed alone. The limiter comes after it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,7 @@ _DH_A = (0.0, 0.0, 0.0, 0.0825, -0.0825, 0.0, 0.088)
 _DH_D = (0.333, 0.0, 0.316, 0.0, 0.384, 0.0, 0.0)
 _DH_ALPHA = (0.0, -np.pi / 2, np.pi / 2, np.pi / 2, -np.pi / 2, np.pi / 2, np.pi / 2)
 _FARTHEST = 0.3  # rad from the plan: less than the limiter takes for a jump, whatever the settings
+_EARLY_RAMP_S = 0.3  # in which the arm goes off before the fingers close
 _TOOL = 0.107 + 0.1034  # m along the last axis: flange and hand
 
 
@@ -43,6 +44,14 @@ class Disturbances:
         regrasp_share: of the episodes in which the gripper opens once although it should close.
         regrasp_delay_s: range of the time from the beginning of the closing to the opening [s].
         regrasp_s: time for which it stays open [s].
+        early_share: of the episodes in which the gripper closes before its time: above the cube, beside it, across it.
+        early_heights: range of the tool's height over the table below which that happens [m].
+        early_s: range of the time for which it stays closed, the arm standing still [s].
+        early_offset: largest offset of the arm's joints meanwhile: the fingers stand beside the cube [rad].
+        early_turn: largest offset of the last joint: the fingers stand across the cube [rad].
+        loss_share: of the episodes in which the gripper opens once while it carries.
+        loss_delay_s: range of the time from the beginning of the closing to that opening [s].
+        loss_s: time for which it stays open [s].
         contact_heights: heights of the tool over the table between which offsets fade in [m]; below them there is none.
         contact_noise: share of the noise that is left there.
     """
@@ -59,6 +68,14 @@ class Disturbances:
     regrasp_share: float = 0.3
     regrasp_delay_s: tuple[float, float] = (0.0, 0.4)
     regrasp_s: float = 0.6
+    early_share: float = 0.4
+    early_heights: tuple[float, float] = (0.028, 0.18)
+    early_s: tuple[float, float] = (0.4, 1.4)
+    early_offset: float = 0.02
+    early_turn: float = 0.3
+    loss_share: float = 0.2
+    loss_delay_s: tuple[float, float] = (0.8, 2.5)
+    loss_s: float = 0.4
     contact_heights: tuple[float, float] = (0.06, 0.16)
     contact_noise: float = 0.25
 
@@ -66,13 +83,14 @@ class Disturbances:
         for name in ("noise_s", "noise_on_s", "noise_off_s"):
             if not getattr(self, name) > 0.0:
                 raise ConfigError(f"disturbance {name} is {getattr(self, name)}, expected more than 0 s")
-        for name in ("noise", "offset", "regrasp_s"):
+        for name in ("noise", "offset", "regrasp_s", "loss_s", "early_offset", "early_turn"):
             if not 0.0 <= getattr(self, name) < np.inf:
                 raise ConfigError(f"disturbance {name} is {getattr(self, name)}, expected 0 or more")
-        for name in ("pause_share", "regrasp_share", "contact_noise"):
+        for name in ("pause_share", "regrasp_share", "contact_noise", "early_share", "loss_share"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"disturbance {name} is {getattr(self, name)}, expected 0 to 1")
-        for name in ("event_gap_s", "pause_s", "offset_s", "regrasp_delay_s", "contact_heights"):
+        ranges = ("event_gap_s", "pause_s", "offset_s", "regrasp_delay_s", "contact_heights")
+        for name in (*ranges, "early_heights", "early_s", "loss_delay_s"):
             low, high = getattr(self, name)
             if not 0.0 <= low <= high < np.inf:
                 raise ConfigError(f"disturbance {name} is ({low}, {high}), expected 0 <= low <= high")
@@ -91,6 +109,34 @@ class _Event:
         """The offset at a time between the last event and the end of this one [rad]."""
         share = max(0.0, now - self.begin) / (self.end - self.begin)
         return np.asarray(np.sin(np.pi * share) ** 2 * self.offset)
+
+
+@dataclass
+class _Early:
+    """A closing before its time.
+
+    Attributes:
+        height: of the tool over the table at which it begins [m].
+        lasts: how long the gripper is closed [s].
+        offset: of the joints meanwhile, (7,) [rad].
+        begin: when it began, since the start of the episode [s]; None before.
+        arm: joints of the plan then, (7,) [rad].
+    """
+
+    height: float
+    lasts: float
+    offset: FloatArray
+    begin: float | None = None
+    arm: FloatArray = field(default_factory=lambda: np.zeros(ARM_DOF))
+
+    @classmethod
+    def draw(cls, random: np.random.Generator, settings: Disturbances) -> _Early:
+        """More often near the cube than far above it."""
+        low, high = settings.early_heights
+        offset = random.uniform(-settings.early_offset, settings.early_offset, ARM_DOF)
+        offset[-1] = random.uniform(-settings.early_turn, settings.early_turn)
+        height = low + (high - low) * float(random.uniform()) ** 2
+        return cls(height, float(random.uniform(*settings.early_s)), offset)
 
 
 class Disturbance:
@@ -114,6 +160,11 @@ class Disturbance:
         self._regrasp_left = bool(self._random.uniform() < s.regrasp_share)
         self._regrasp_delay = float(self._random.uniform(*s.regrasp_delay_s))
         self._closing_at: float | None = None
+        # Of a stream of its own: what was drawn above is what it was before there were these.
+        other = np.random.default_rng([_STREAM, abs(seed), int(seed < 0), 1])
+        self._early = _Early.draw(other, s) if other.uniform() < s.early_share else None
+        self._loss_left = bool(other.uniform() < s.loss_share)
+        self._loss_delay = float(other.uniform(*s.loss_delay_s))
 
     def apply(self, target: FloatArray, when_ns: int) -> FloatArray:
         """The disturbed target, inside the position limits.
@@ -128,7 +179,10 @@ class Disturbance:
         s = self._settings
         while self._now >= self._event.end:
             self._event, self._paused = self._draw_event(self._event.end), None
-        clearance = float(np.interp(tool_height(target[:ARM_DOF]), s.contact_heights, (0.0, 1.0)))
+        height = tool_height(target[:ARM_DOF])
+        if (early := self._closed_early(target, height)) is not None:
+            return early
+        clearance = float(np.interp(height, s.contact_heights, (0.0, 1.0)))
         moved = self._noise_after(self._now - passed) * max(clearance, s.contact_noise)
         moved += clearance * self._event.offset_at(self._now)
         disturbed = np.append(target[:ARM_DOF] + np.clip(moved, -_FARTHEST, _FARTHEST), self._grip(float(target[-1])))
@@ -151,20 +205,38 @@ class Disturbance:
         return self._noise
 
     def _grip(self, width: float) -> float:
-        """The gripper's target: open for a while, once, soon after it begins to close."""
-        if not self._regrasp_left:
-            return width
+        """The gripper's target: open for a while, soon after it begins to close, or while it carries."""
         if self._closing_at is None:
             if width > PANDA.gripper_max / 2.0:
                 return width
             self._closing_at = self._now
-        begin = self._closing_at + self._regrasp_delay
-        if self._now < begin:
-            return width
-        if self._now < begin + self._settings.regrasp_s:
-            return PANDA.gripper_max
-        self._regrasp_left = False
+        s, since = self._settings, self._now - self._closing_at
+        for left, delay, open_s in (
+            (self._regrasp_left, self._regrasp_delay, s.regrasp_s),
+            (self._loss_left, self._loss_delay, s.loss_s),
+        ):
+            if left and delay <= since < delay + open_s:
+                return PANDA.gripper_max
+        self._regrasp_left &= since < self._regrasp_delay + s.regrasp_s
+        self._loss_left &= since < self._loss_delay + s.loss_s
         return width
+
+    def _closed_early(self, target: FloatArray, height: float) -> FloatArray | None:
+        """The target while the gripper is closed before its time: the arm goes a little off and stands there."""
+        early = self._early
+        if early is None:
+            return None
+        if early.begin is None:
+            if self._closing_at is not None or target[-1] < PANDA.gripper_max / 2.0 or height > early.height:
+                return None
+            early.begin, early.arm = self._now, target[:ARM_DOF].copy()
+        passed = self._now - early.begin
+        if passed >= _EARLY_RAMP_S + early.lasts:
+            self._early = None
+            return None
+        arm = early.arm + min(1.0, passed / _EARLY_RAMP_S) * early.offset
+        width = float(target[-1]) if passed < _EARLY_RAMP_S else 0.0
+        return np.clip(np.append(arm, width), PANDA.all_lower, PANDA.all_upper)
 
     def _draw_event(self, after: float) -> _Event:
         s, random = self._settings, self._random

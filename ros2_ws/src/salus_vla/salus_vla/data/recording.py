@@ -45,6 +45,9 @@ class Summary:
         wall_s: wall time that it took [s]; None where that is not recorded.
         gaps: found by its audit; None where there is none.
         recovered: made from an interrupted bag.
+        taken_over_ns: stamp of the first decision that another policy made, until the end [ns]; None when none did.
+        taken_over_by: that policy; empty when none did.
+        taken_over_when: the condition that held.
     """
 
     seed: int
@@ -60,6 +63,14 @@ class Summary:
     wall_s: float | None = None
     gaps: int | None = None
     recovered: bool = False
+    taken_over_ns: int | None = None
+    taken_over_by: str = ""
+    taken_over_when: str = ""
+
+    @property
+    def taken_over(self) -> bool:
+        """Whether another policy ended it: how it ended says nothing of the one that began it."""
+        return self.taken_over_ns is not None
 
 
 @dataclass(frozen=True, eq=False)

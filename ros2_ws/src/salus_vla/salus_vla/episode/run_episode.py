@@ -26,6 +26,7 @@ class EpisodeResult:
         outcome: how it ended.
         decisions: decision periods that passed; the decision on the terminal observation is not counted.
         event: what ended it.
+        events: everything that happened, in order; what ended it is the last.
         frames: every frame from the first to the terminal observation.
         commands: the command that answered each frame but the last.
         decided: every decision, the one on the terminal observation included.
@@ -35,6 +36,7 @@ class EpisodeResult:
     outcome: Outcome = Outcome.RUNNING
     decisions: int = 0
     event: TaskEvent | None = None
+    events: list[TaskEvent] = field(default_factory=list)
     frames: list[SimStep] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     decided: list[Decision] = field(default_factory=list)
@@ -75,7 +77,7 @@ def run_episode(
     tracker.start(frame.stamp_ns)
     while True:
         result.frames.append(frame)
-        tracker.update(frame.stamp_ns, frame.joint_position, frame.poses, frame.contacts)
+        result.events += tracker.update(frame.stamp_ns, frame.joint_position, frame.poses, frame.contacts)
         if frame.camera_due:
             observation = observe(frame, simulator.render() if images else {}, task)
             decision = controller.decide(observation, controller.command_in_force)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -186,16 +187,13 @@ class BagRecording(Recording):
     def events(self) -> tuple[RecordedEvent, ...]:
         """Of the task, grasps, and nodes that held or failed while the episode went on."""
         with opened_bag(self._path) as reader:
-            found = [*self._task_events(reader), *self._grasps(reader), *self._stops(reader)]
+            found = [*task_events(reader, self._path), *self._grasps(reader), *self._stops(reader)]
         return tuple(sorted(found, key=lambda event: event.stamp_ns))
 
     # -- topics --------------------------------------------------------------------------------------------------------
 
     def _messages(self, reader: AnyReader, topic: Topic) -> Iterator[Any]:
-        """Of a topic that the bag may lack."""
-        if _holds(reader, topic):
-            for _, message in messages_of(reader, connections_of(reader, self._path, (topic,))):
-                yield message
+        return _messages(reader, topic, self._path)
 
     def _rows[RowT: tuple[Any, ...]](self, topic: Topic, row: Callable[[Any], RowT]) -> list[RowT]:
         """What is read of each message, in the order of its stamp, which comes first."""
@@ -220,12 +218,6 @@ class BagRecording(Recording):
             )
         mean: FloatArray = actions.reshape(members, ARM_DOF).mean(axis=0)
         return mean
-
-    def _task_events(self, reader: AnyReader) -> Iterator[RecordedEvent]:
-        """The event that ended it, and tries that failed."""
-        for message in self._messages(reader, EPISODE):
-            if message.kind == EventKind.EVENT:
-                yield RecordedEvent(to_ns(message.event_stamp), str(message.event), str(message.detail))
 
     def _grasps(self, reader: AnyReader) -> Iterator[RecordedEvent]:
         """When both fingers took the cube, and when one of them let go of it."""
@@ -253,6 +245,32 @@ class BagRecording(Recording):
                 kind = "holding" if message.state == message.HOLDING else "failed"
                 text = f"{message.role}: {message.reason}" + (f": {message.detail}" if message.detail else "")
                 yield RecordedEvent(stamp_ns, kind, text)
+
+
+def events_since_start(bag: Path) -> list[RecordedEvent]:
+    """What happened in the task, with stamps since the start of the episode [ns]; empty without `/salus/episode`.
+
+    Raises:
+        RecordingError: the bag cannot be read.
+    """
+    with opened_bag(bag) as reader:
+        starts = [stamp_of(item) for item in _messages(reader, EPISODE, bag) if item.kind == EventKind.STARTED]
+        found = task_events(reader, bag)
+        return [replace(event, stamp_ns=event.stamp_ns - starts[0]) for event in found] if starts else []
+
+
+def task_events(reader: AnyReader, path: Path) -> Iterator[RecordedEvent]:
+    """Of `/salus/episode`: what ended the episode, tries that failed, and grasps that went wrong."""
+    for message in _messages(reader, EPISODE, path):
+        if message.kind == EventKind.EVENT:
+            yield RecordedEvent(to_ns(message.event_stamp), str(message.event), str(message.detail))
+
+
+def _messages(reader: AnyReader, topic: Topic, path: Path) -> Iterator[Any]:
+    """Of a topic that the bag may lack."""
+    if _holds(reader, topic):
+        for _, message in messages_of(reader, connections_of(reader, path, (topic,))):
+            yield message
 
 
 def _holds(reader: AnyReader, topic: Topic) -> bool:

@@ -16,8 +16,7 @@ from salus_vla.contract.errors import DatasetError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.lerobot.prepare import LeftOut, Options, Prepared
 from salus_vla.data.lerobot.prepare_pool import prepare_all
-from salus_vla.data.lerobot.sources import find_sources
-from salus_vla.data.recording import Episode
+from salus_vla.data.lerobot.sources import Sources, find_sources
 from salus_vla.policies.smolvla.loading.lerobot_logging import quiet_lerobot
 
 if TYPE_CHECKING:
@@ -55,6 +54,7 @@ def export(
     repo_id: str,
     options: Options = Options(),  # noqa: B008  # frozen
     outcomes: Collection[Outcome] = (Outcome.SUCCESS,),
+    weights: Sequence[float] = (),
     workers: int | None = 1,
     on_episode: OnEpisode | None = None,
 ) -> Exported:
@@ -66,6 +66,7 @@ def export(
         repo_id: name of the data set for LeRobot's classes.
         options: what is stored of an episode.
         outcomes: of the episodes to take.
+        weights: of the frames of each run when they are learned from; 1 for all when empty.
         workers: processes that read and encode; 1 does it in this one, None takes as many as pay off.
         on_episode: called after each episode with the number of those done and of all.
 
@@ -74,7 +75,7 @@ def export(
         RecordingError: a run, bag or rollout cannot be read.
     """
     _check(out, options, workers)
-    sources = find_sources(runs, outcomes)
+    sources = find_sources(runs, outcomes, weights)
     if not sources.episodes:
         names = ", ".join(outcome.name for outcome in outcomes)
         reasons = ", ".join(f"{count} with {reason}" for reason, count in sources.left_out.items()) or "none at all"
@@ -86,9 +87,7 @@ def export(
         # Built beside its final place: an export that fails leaves no folder that looks like a data set.
         shell = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".exporting", dir=out.parent))
     try:
-        return _export(
-            shell / "dataset", out, repo_id, sources.episodes, sources.left_out, options, workers, on_episode
-        )
+        return _export(shell / "dataset", out, repo_id, sources, options, workers, on_episode)
     finally:
         shutil.rmtree(shell, ignore_errors=True)
 
@@ -109,8 +108,7 @@ def _export(
     partial: Path,
     out: Path,
     repo_id: str,
-    sources: Sequence[Episode],
-    left_out: Counter[str],
+    sources: Sources,
     options: Options,
     workers: int,
     on_episode: OnEpisode | None,
@@ -119,7 +117,7 @@ def _export(
     first: Prepared | None = None
     incomplete: list[LeftOut] = []
     try:
-        for done, episode in enumerate(prepare_all(sources, options, workers), 1):
+        for done, episode in enumerate(prepare_all(sources.episodes, options, workers), 1):
             if isinstance(episode, LeftOut):
                 incomplete.append(episode)
             else:
@@ -127,9 +125,9 @@ def _export(
                 _check_agreement(first, episode)
                 with _writing(out):
                     writer = writer or _new_writer(partial, repo_id, episode, options)
-                    writer.add(episode)
+                    writer.add(episode, sources.weights[done - 1])
             if on_episode is not None:
-                on_episode(done, len(sources))
+                on_episode(done, len(sources.episodes))
         if writer is None:
             worst = incomplete[0]
             raise DatasetError(
@@ -145,7 +143,7 @@ def _export(
         if writer is not None:
             writer.abandon()
         raise
-    reasons = left_out + Counter({"not complete": len(incomplete)})
+    reasons = sources.left_out + Counter({"not complete": len(incomplete)})
     return Exported(out, writer.episodes, writer.frames, reasons, tuple(incomplete))
 
 

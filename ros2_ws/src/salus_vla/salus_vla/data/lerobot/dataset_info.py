@@ -13,9 +13,20 @@ from pydantic import BaseModel, NonNegativeInt, PositiveInt, ValidationError
 from salus_vla.contract.errors import DatasetError
 
 # Columns of SALUS in meta/episodes, a row per episode: how it ended, the seed of scene and noise, the randomisation
-# profile, what produced the actions, the id of the run and the name in it.
-EPISODE_COLUMNS = ("salus/outcome", "salus/seed", "salus/profile", "salus/policy", "salus/run", "salus/episode")
+# profile, what produced the actions, the id of the run and the name in it, whether it is a recovery (it begins where
+# another policy had brought the robot), and the weight of its frames when they are learned from.
+EPISODE_COLUMNS = (
+    "salus/outcome",
+    "salus/seed",
+    "salus/profile",
+    "salus/policy",
+    "salus/run",
+    "salus/episode",
+    "salus/recovery",
+    "salus/weight",
+)
 OUTCOME, SEED, PROFILE = EPISODE_COLUMNS[:3]
+RECOVERY, WEIGHT = EPISODE_COLUMNS[6:]
 # Pose of the cube, x y z and the quaternion. Not an observation: LeRobot gives no policy a key of this name.
 CUBE_KEY = "ground_truth.red_cube"
 POSE_NAMES = ("x", "y", "z", "qx", "qy", "qz", "qw")
@@ -53,6 +64,8 @@ class DatasetEpisode:
     outcome: str | None
     seed: int | None
     profile: str | None
+    recovery: bool | None = None
+    weight: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +125,7 @@ def _read(file: Path) -> list[DatasetEpisode]:
     try:
         with pq.ParquetFile(file) as opened:
             present = set(opened.schema_arrow.names)
-            wanted = [name for name in ("length", "tasks", OUTCOME, SEED, PROFILE) if name in present]
+            wanted = [name for name in ("length", "tasks", OUTCOME, SEED, PROFILE, RECOVERY, WEIGHT) if name in present]
             rows: list[dict[str, Any]] = opened.read(columns=wanted).to_pylist()
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DatasetError(f"{file}: is damaged, or is not a parquet file ({error!s:.200})") from error
@@ -124,6 +137,8 @@ def _read(file: Path) -> list[DatasetEpisode]:
                 outcome=row.get(OUTCOME),
                 seed=row.get(SEED),
                 profile=row.get(PROFILE),
+                recovery=row.get(RECOVERY),
+                weight=row.get(WEIGHT),
             )
             for row in rows
         ]

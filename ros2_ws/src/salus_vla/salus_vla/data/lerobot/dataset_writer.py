@@ -82,8 +82,8 @@ class DatasetWriter:
         """Episodes written so far."""
         return int(self._meta.total_episodes)
 
-    def add(self, episode: Prepared) -> None:
-        """Appends an episode."""
+    def add(self, episode: Prepared, weight: float = 1.0) -> None:
+        """Appends an episode, whose frames have this weight when they are learned from."""
         meta, source, summary = self._meta, episode.source, episode.source.summary
         index, first, count = meta.total_episodes, meta.total_frames, len(episode.state)
         meta.save_episode_tasks([summary.task])
@@ -93,7 +93,8 @@ class DatasetWriter:
             statistics[image_key(camera)] = image_statistics(values, count)
         where = self._write_videos(episode, index) if self._video else {}
         chunk, file = self._write_data(columns, {} if self._video else episode.pictures)
-        facts = (summary.outcome.name, summary.seed, summary.profile, summary.policy, source.run, source.name)
+        where_from = (summary.outcome.name, summary.seed, summary.profile, episode.policy, source.run, source.name)
+        facts = (*where_from, episode.recovery, weight)
         row = {
             "data/chunk_index": chunk,
             "data/file_index": file,

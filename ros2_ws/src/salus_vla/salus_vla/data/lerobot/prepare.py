@@ -14,7 +14,7 @@ from salus_vla.contract.types import FloatArray, ImageArray
 from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
 from salus_vla.data.lerobot.actions import IncompleteEpisodeError, check_spacing, commanded_actions, planned_actions
 from salus_vla.data.lerobot.dataset_images import count_values, encode_png, encode_video, resize
-from salus_vla.data.recording import Decisions, Episode, JointTrack, Part, PoseTrack
+from salus_vla.data.recording import Decisions, Episode, JointTrack, Part, PoseTrack, Summary
 
 COMMANDED, PLANNED = "commanded", "planned"
 
@@ -28,12 +28,14 @@ class Options:
         image_size: side of the stored images [px]; None keeps them as recorded.
         video: store video instead of PNG.
         ground_truth: store where the cube was, for losses that only training has.
+        only: take what this policy did, from its takeover on, and nothing of others; everything when empty.
     """
 
     action: str = COMMANDED
     image_size: int | None = None
     video: bool = False
     ground_truth: bool = False
+    only: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Prepared:
 
     Attributes:
         source: where it comes from.
+        policy: who acted in it.
+        recovery: it begins where another policy had brought the robot, and this one took over.
         state: 7 arm joints [rad] and gripper width [m], float32 (D, 8).
         action: absolute targets of the same, float32 (D, 8).
         cube: pose of the cube, x y z [m] and quaternion x y z w, float32 (D, 7); None when it was not asked for.
@@ -52,6 +56,8 @@ class Prepared:
     """
 
     source: Episode
+    policy: str
+    recovery: bool
     state: NDArray[np.float32]
     action: NDArray[np.float32]
     cube: NDArray[np.float32] | None
@@ -88,18 +94,27 @@ def _prepare(source: Episode, options: Options) -> Prepared:
     wanted = source.summary.decisions
     if wanted < 1:
         raise IncompleteEpisodeError("it has no decision")
+    first_ns = _first_of(source.summary, options.only)
     planned = options.action == PLANNED
     parts = {Part.IMAGES: True, Part.COMMANDS: True, Part.SIGNALS: planned, Part.GROUND_TRUTH: options.ground_truth}
     recording = source.open()
     recording.require(*(part for part, needed in parts.items() if needed))
     cameras = {camera: _Camera(camera, source, options) for camera in CAMERAS}
     seen: list[tuple[int, int, FloatArray]] = []
+    before = 0
     for number, observation in islice(recording.observations(), wanted):
+        if first_ns is not None and observation.stamp_ns < first_ns - HALF_FRAME_NS:
+            before += 1
+            continue
         seen.append((number, observation.stamp_ns, observation.state))
         for name, camera in cameras.items():
             camera.add(observation.images[name])
-    if len(seen) < wanted:
-        raise IncompleteEpisodeError(f"it has {len(seen)} observations that were decided on, expected {wanted}")
+    if before + len(seen) < wanted:
+        raise IncompleteEpisodeError(
+            f"it has {before + len(seen)} observations that were decided on, expected {wanted}"
+        )
+    if not seen:
+        raise IncompleteEpisodeError(f"{options.only} took over at the end and decided nothing")
     stamps_ns = np.array([stamp for _, stamp, _ in seen], dtype=np.int64)
     check_spacing(stamps_ns)
     action = commanded = _commanded(recording.commanded(), stamps_ns)
@@ -107,6 +122,8 @@ def _prepare(source: Episode, options: Options) -> Prepared:
         action = _planned(recording.decisions(), [number for number, *_ in seen], commanded)
     return Prepared(
         source=source,
+        policy=options.only or source.summary.policy,
+        recovery=first_ns is not None,
         state=np.array([state for *_, state in seen], dtype=np.float32),
         action=action.astype(np.float32),
         cube=_cube_at(recording.cube(), stamps_ns) if options.ground_truth else None,
@@ -115,6 +132,19 @@ def _prepare(source: Episode, options: Options) -> Prepared:
         pictures={name: camera.close() for name, camera in cameras.items()},
         values={name: camera.values for name, camera in cameras.items()},
     )
+
+
+def _first_of(summary: Summary, only: str) -> int | None:
+    """Stamp from which on the wanted policy acted [ns]; None where it did all of the episode, or all is wanted.
+
+    Raises:
+        IncompleteEpisodeError: it did nothing in the episode.
+    """
+    if not only or summary.policy == only:
+        return None
+    if summary.taken_over_by != only:
+        raise IncompleteEpisodeError(f"{only} did nothing in it, {summary.policy} acted throughout")
+    return summary.taken_over_ns
 
 
 def _commanded(commands: JointTrack, stamps_ns: NDArray[np.int64]) -> FloatArray:

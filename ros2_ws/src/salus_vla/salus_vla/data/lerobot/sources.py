@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from salus_vla.contract.errors import DatasetError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.episodes import open_run
@@ -15,30 +17,45 @@ from salus_vla.data.recording import Episode
 
 @dataclass(frozen=True)
 class Sources:
-    """Episodes in the order of the runs, then of number (bags) or seed (rollouts), and how many were left out why."""
+    """Episodes in the order of the runs, then of number (bags) or seed (rollouts), and how many were left out why.
+
+    Attributes:
+        episodes: chosen ones.
+        weights: of each of them, that of its run.
+        left_out: number of the others, by reason.
+    """
 
     episodes: tuple[Episode, ...]
+    weights: tuple[float, ...]
     left_out: Counter[str]
 
 
-def find_sources(runs: Sequence[Path], outcomes: Collection[Outcome]) -> Sources:
+def find_sources(runs: Sequence[Path], outcomes: Collection[Outcome], weights: Sequence[float] = ()) -> Sources:
     """Lists the finished episodes of runs that ended with one of `outcomes`.
 
     Args:
         runs: folders of `salus collect` or `salus rollout`, in any mixture.
         outcomes: wanted ones.
+        weights: of the frames of each run; 1 for all when empty.
 
     Raises:
-        DatasetError: RUNNING or ABORTED is wanted, or a run is given twice.
+        DatasetError: RUNNING or ABORTED is wanted, a run is given twice, or the weights do not fit the runs.
         RecordingError: a folder is not a run, or a file of it cannot be read.
     """
     refused = [outcome.name for outcome in (Outcome.RUNNING, Outcome.ABORTED) if outcome in outcomes]
     if refused:
         raise DatasetError(f"--outcomes {','.join(refused)}: such episodes are not complete and never exported")
+    weights = tuple(weights) or (1.0,) * len(runs)
+    shown = ",".join(f"{weight:g}" for weight in weights)
+    if len(weights) != len(runs):
+        raise DatasetError(f"--weights {shown}: {len(weights)} for {len(runs)} runs, expected one for each")
+    if not all(np.isfinite(weights)) or min(weights) < 0.0 or sum(weights) <= 0.0:
+        raise DatasetError(f"--weights {shown}: expected numbers of 0 or more, and one above 0")
     chosen: list[Episode] = []
+    weighted: list[float] = []
     left_out: Counter[str] = Counter()
     seen: set[Path] = set()
-    for run in runs:
+    for run, weight in zip(runs, weights, strict=True):
         if run.resolve() in seen:
             raise DatasetError(f"{run}: is given twice")
         seen.add(run.resolve())
@@ -46,6 +63,7 @@ def find_sources(runs: Sequence[Path], outcomes: Collection[Outcome]) -> Sources
             outcome = episode.summary.outcome
             if outcome in outcomes:
                 chosen.append(episode)
+                weighted.append(weight)
             else:
                 left_out[f"outcome {outcome.name}"] += 1
-    return Sources(tuple(chosen), left_out)
+    return Sources(tuple(chosen), tuple(weighted), left_out)

@@ -8,6 +8,7 @@ from typing import Self
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 import salus_vla
 from salus_vla.config.scene import load_scene
@@ -16,9 +17,10 @@ from salus_vla.contract.bodies import CUBE
 from salus_vla.contract.types import ACTION_DIM, FloatArray, Observation, SimStep
 from salus_vla.control.build_controller import build_controller
 from salus_vla.control.controller import Decision
+from salus_vla.control.takeover import TakeoverPolicy
 from salus_vla.data.rollouts.image_codec import ImageCompressor
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
-from salus_vla.data.rollouts.rollout_store import StoredEpisode
+from salus_vla.data.rollouts.rollout_store import StoredEpisode, StoredEvent
 from salus_vla.episode.run_episode import EpisodeResult, run_episode
 from salus_vla.policies.registry import expand_members
 from salus_vla.simulation.mujoco.render import gl_backend
@@ -38,7 +40,10 @@ class EpisodeMaker:
         """
         self._settings = settings
         self._scene = load_scene()
-        self._controller, policy = build_controller(settings.policy_settings, self._scene)
+        self._controller, policy = build_controller(
+            settings.policy_settings, self._scene, teacher=settings.takeover, when=settings.conditions
+        )
+        self._takeover = policy if isinstance(policy, TakeoverPolicy) else None
         self._images_needed = settings.images or policy.needs_images
         self._simulator = Simulator(self._scene, profile=settings.profile)
 
@@ -60,11 +65,13 @@ class EpisodeMaker:
             SimulatorError: the physics diverged, or nothing can be drawn here.
         """
         observations: list[Observation] = []
+        reasons: list[str] = []  # of the takeover, for each decision
         pictures = {camera: ImageCompressor() for camera in CAMERAS if self._settings.images}
 
         def keep(observation: Observation, decision: Decision) -> None:
             for camera, compressor in pictures.items():
                 compressor.add(observation.images[camera])
+            reasons.append(self._takeover.reason if self._takeover is not None else "")
             # Without its images: the raw ones of an episode are up to 120 MB.
             observations.append(
                 Observation(observation.stamp_ns, {}, observation.joint_position, "", observation.joint_velocity)
@@ -79,7 +86,7 @@ class EpisodeMaker:
             on_observation=keep,
             images=self._images_needed,
         )
-        return self._stored(result, observations, pictures)
+        return self._stored(result, observations, pictures, reasons)
 
     def close(self) -> None:
         """Frees the simulator's cameras."""
@@ -96,9 +103,15 @@ class EpisodeMaker:
         self.close()
 
     def _stored(
-        self, result: EpisodeResult, observations: list[Observation], pictures: dict[str, ImageCompressor]
+        self,
+        result: EpisodeResult,
+        observations: list[Observation],
+        pictures: dict[str, ImageCompressor],
+        reasons: list[str],
     ) -> StoredEpisode:
         start_ns = observations[0].stamp_ns
+        taken_over = np.array([bool(reason) for reason in reasons], dtype=np.uint8)
+        first = int(taken_over.argmax()) if taken_over.any() else None
         event = result.event
         signals = [decision.signals for decision in result.decided]
         answered = result.frames[: len(result.commands)]
@@ -111,6 +124,11 @@ class EpisodeMaker:
             decisions=result.decisions,
             event=event.detail if event else "",
             event_stamp_ns=event.stamp_ns - start_ns if event else None,
+            events=tuple(
+                StoredEvent(item.stamp_ns - start_ns, item.kind, item.detail)
+                for item in result.events
+                if item.outcome is None
+            ),
             stamps_ns=np.array([item.stamp_ns - start_ns for item in observations], dtype=np.int64),
             joint_position=np.array([item.joint_position for item in observations]),
             joint_velocity=np.array([item.joint_velocity for item in observations]),
@@ -119,10 +137,14 @@ class EpisodeMaker:
             commands=np.array([command.position for command in result.commands]),
             frame_position=np.array([frame.joint_position for frame in result.frames]),
             cube_pose=np.array([_cube_pose(frame) for frame in result.frames]),
-            member_actions=np.array([item.member_actions for item in signals]),
+            member_actions=_padded([item.member_actions for item in signals]),
             signals=np.array([item.values for item in signals]),
             valid=np.array([item.valid for item in signals], dtype=np.uint16),
             images={camera: compressor.finish() for camera, compressor in pictures.items()},
+            taken_over=taken_over if self._takeover is not None else None,
+            taken_over_ns=None if first is None else observations[first].stamp_ns - start_ns,
+            taken_over_by=self._settings.takeover if first is not None else "",
+            taken_over_when=reasons[-1],
         )
 
 
@@ -136,6 +158,14 @@ def prepare_machine(settings: RolloutSettings) -> None:
         expand_members((settings.model,))
     if settings.images or settings.policy == ENSEMBLE:
         gl_backend()  # in the environment from now on
+
+
+def _padded(actions: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Actions of the members, NaN where a decision had fewer of them, (N, K, 7)."""
+    most = max(len(item) for item in actions)
+    if all(len(item) == most for item in actions):
+        return np.array(actions)
+    return np.array([np.pad(item, ((0, most - len(item)), (0, 0)), constant_values=np.nan) for item in actions])
 
 
 def _first_row(decision: Decision) -> FloatArray:

@@ -91,9 +91,15 @@ class RolloutRecording(Recording):
             yield number, Observation(stamp_ns, images, stored.joint_position[number], stored.task)
 
     def events(self) -> tuple[RecordedEvent, ...]:
-        """The event that ended it."""
-        stamp_ns = self._stored.event_stamp_ns
-        return () if stamp_ns is None else (RecordedEvent(stamp_ns, self._stored.outcome.name, self._stored.event),)
+        """Faults of grasps, tries that failed, the takeover, and what ended it."""
+        stored = self._stored
+        found = [RecordedEvent(event.stamp_ns, event.kind, event.text) for event in stored.events]
+        if stored.taken_over_ns is not None:
+            words = f"{stored.taken_over_by} took over: {stored.taken_over_when}"
+            found.append(RecordedEvent(stored.taken_over_ns, "TAKEOVER", words))
+        if stored.event_stamp_ns is not None:
+            found.append(RecordedEvent(stored.event_stamp_ns, stored.outcome.name, stored.event))
+        return tuple(sorted(found, key=lambda event: event.stamp_ns))
 
     def audit(self) -> None:
         """No messages were recorded."""
@@ -115,4 +121,7 @@ def _summary(stored: EpisodeSummary, end_ns: int | None) -> Summary:
         end_ns=end_ns,
         event_stamp_ns=stored.event_stamp_ns,
         detail=stored.event,
+        taken_over_ns=stored.taken_over_ns,
+        taken_over_by=stored.taken_over_by,
+        taken_over_when=stored.taken_over_when,
     )

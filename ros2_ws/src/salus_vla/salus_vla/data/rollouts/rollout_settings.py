@@ -10,7 +10,8 @@ from salus_vla.config.policy_options import DEFAULT_MODEL
 from salus_vla.config.policy_settings import DEFAULTS, SETTINGS, PolicySettings
 from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.contract import DEFAULT_TASK
-from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.errors import ConfigError, RecordingError
+from salus_vla.control.takeover import CONDITIONS, parse_conditions
 
 BASE: Final = "base"
 
@@ -28,6 +29,8 @@ class RolloutSettings:
         disturb: whether the commands are disturbed on purpose (see `control.disturbance`).
         images: whether images are stored.
         max_decisions: decisions before TIMEOUT; 0 for the scene's number.
+        takeover: name of the policy that takes over; nobody when empty.
+        when: conditions on which it does, with | between them (see `control.takeover`).
         base: everything else of the policy and the controller, from a parameter file; what stands above wins.
     """
 
@@ -39,9 +42,18 @@ class RolloutSettings:
     disturb: bool = False
     images: bool = True
     max_decisions: int = 0
+    takeover: str = ""
+    when: str = ""
     base: PolicySettings = DEFAULTS
 
     def __post_init__(self) -> None:
+        if self.when and not self.takeover:
+            raise ConfigError(f"--when {self.when}: needs --takeover, who acts then")
+        if self.takeover and not self.when:
+            raise ConfigError(f"--takeover {self.takeover}: needs --when, {'|'.join(CONDITIONS)} or some of them")
+        if self.takeover and self.takeover == self.policy:
+            raise ConfigError(f"--takeover {self.takeover}: acts already, as --policy")
+        self.conditions  # noqa: B018  # an unknown one is an error here
         settings = replace(
             self.base, policy=self.policy, members=(self.model,), device=self.device, disturb=self.disturb
         )
@@ -57,6 +69,11 @@ class RolloutSettings:
             "disturb": base.disturb,
         }
         return cls(**{**shown, **given}, base=base)
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the conditions on which `takeover` acts."""
+        return parse_conditions(self.when) if self.when else ()
 
     @property
     def policy_settings(self) -> PolicySettings:
@@ -80,7 +97,7 @@ class RolloutSettings:
         for item in fields(cls):
             if item.name == BASE:
                 continue
-            text = arguments.get(item.name)
+            text = arguments.get(item.name, _ADDED.get(item.name))
             if text is None:
                 raise RecordingError(f"{where}: arguments.{item.name}: is missing; is this a run of `salus rollout`?")
             try:
@@ -91,6 +108,9 @@ class RolloutSettings:
             values[BASE] = PolicySettings.from_json(arguments[SETTINGS], f"{where}: arguments.{SETTINGS}")
         return cls(**values)
 
+
+# Settings that runs from before they existed do not have, and what was the case then.
+_ADDED: dict[str, str] = {"takeover": "", "when": ""}
 
 _PARSERS: dict[str, Callable[[str], str | bool | int]] = {
     "str": str,

@@ -43,6 +43,17 @@ _ARRAYS: dict[str, tuple[type[np.generic], tuple[str | int, ...]]] = {
     "signals": (np.float32, ("N", len(NAMES))),
     "valid": (np.uint16, ("N",)),
 }
+# Only in episodes of a run in which somebody may take over.
+_OPTIONAL: dict[str, tuple[type[np.generic], tuple[str | int, ...]]] = {"taken_over": (np.uint8, ("N",))}
+
+
+@dataclass(frozen=True)
+class StoredEvent:
+    """Something that happened: its stamp, as those of `StoredEpisode` [ns], what in a word, and in words."""
+
+    stamp_ns: int
+    kind: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,9 @@ class EpisodeSummary:
         decisions: periods of 100 ms that passed; the decision on the terminal observation is not counted.
         event: what ended it, in words.
         event_stamp_ns: when that was detected, as the stamps of `StoredEpisode` [ns].
+        events: what happened before that, in order; empty in files from before they were stored.
+        taken_over_ns: stamp of the first decision that another policy made, until the end [ns]; None when none did.
+        taken_over_by, taken_over_when: source of that policy, and the condition that held; empty when none did.
     """
 
     seed: int
@@ -68,6 +82,10 @@ class EpisodeSummary:
     decisions: int
     event: str
     event_stamp_ns: int | None
+    events: tuple[StoredEvent, ...] = field(default=(), kw_only=True)
+    taken_over_ns: int | None = field(default=None, kw_only=True)
+    taken_over_by: str = field(default="", kw_only=True)
+    taken_over_when: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +109,7 @@ class StoredEpisode(EpisodeSummary):
         signals: as `signals.NAMES`, float32 (N, 12).
         valid: bit i is 1 where signal i could be computed, uint16 (N,).
         images: camera -> N images, uint8 (height, width, 3), decoded at each access; empty in a run without images.
+        taken_over: 1 for each decision that the other policy made, uint8 (N,); None in a run where nobody takes over.
     """
 
     stamps_ns: NDArray[np.int64]
@@ -105,6 +124,15 @@ class StoredEpisode(EpisodeSummary):
     signals: NDArray[np.float32]
     valid: NDArray[np.uint16]
     images: Mapping[str, Sequence[ImageArray]] = field(default_factory=dict)
+    taken_over: NDArray[np.uint8] | None = None
+
+    @property
+    def frames_taken_over(self) -> NDArray[np.bool_]:
+        """Which commands answer the other policy's plans, (F,): those from its first decision on."""
+        if self.taken_over_ns is None:
+            return np.zeros(len(self.command_stamps_ns), dtype=np.bool_)
+        found: NDArray[np.bool_] = self.command_stamps_ns >= self.taken_over_ns
+        return found
 
     @property
     def state(self) -> FloatArray:
@@ -193,6 +221,7 @@ def encode(episode: StoredEpisode, where: str) -> bytes:
     except RecordingError as error:
         raise RecordingError(f"{where}: {error}") from error
     arrays: dict[str, AnyArray] = {name: getattr(episode, name) for name in _ARRAYS}
+    arrays |= {name: array for name in _OPTIONAL if (array := getattr(episode, name)) is not None}
     _check(arrays, images, where)
     for name, pictures in images.items():
         arrays[f"images.{name}.ends"] = np.cumsum([len(blob) for blob in pictures.blobs], dtype=np.int64)
@@ -212,7 +241,7 @@ def decode(data: bytes, where: str) -> StoredEpisode:
 
 def _episode(facts: dict[str, Any], stored: dict[str, AnyArray], where: str) -> StoredEpisode:
     summary = _summary(facts, where)
-    arrays: dict[str, Any] = {name: stored[name].copy() for name in _ARRAYS if name in stored}
+    arrays: dict[str, Any] = {name: stored[name].copy() for name in (*_ARRAYS, *_OPTIONAL) if name in stored}
     try:
         shapes = _SHAPES.validate_python(facts.get("pictures"))
         images = {name: _pictures(stored, name, shape, where) for name, shape in shapes.items()}
@@ -247,8 +276,10 @@ def _pictures(stored: Mapping[str, AnyArray], name: str, shape: tuple[int, int, 
 def _check(arrays: Mapping[str, AnyArray], images: Mapping[str, CompressedImages], where: str) -> None:
     """Compares with `_ARRAYS`: a letter must stand for the same number everywhere."""
     sizes: dict[str | int, int] = {}
-    for name, (kind, expected) in _ARRAYS.items():
+    for name, (kind, expected) in {**_ARRAYS, **_OPTIONAL}.items():
         array = arrays.get(name)
+        if array is None and name in _OPTIONAL:
+            continue
         if array is None:
             raise RecordingError(f"{where}: has no {name}")
         if array.ndim == len(expected):

@@ -30,6 +30,7 @@ class EvaluatedEpisode:
         times_s: of the observations that were decided on, ascending, (D,) [s]. The terminal one is left out: nothing
             that follows from it belongs to the episode.
         signals: of these decisions, as `signals.NAMES`, (D, 12); NaN where a signal is not valid.
+        taken_over: another policy acted from some decision on.
     """
 
     seed: int
@@ -39,11 +40,12 @@ class EvaluatedEpisode:
     wall_s: float | None
     times_s: FloatArray
     signals: FloatArray
+    taken_over: bool = False
 
     @property
     def complete(self) -> bool:
-        """False for an episode that was aborted, or whose end is not recorded."""
-        return self.outcome not in APART
+        """False for an episode that was aborted, whose end is not recorded, or that another policy ended."""
+        return self.outcome not in APART and not self.taken_over
 
 
 def evaluated(episode: Episode) -> EvaluatedEpisode:
@@ -79,4 +81,5 @@ def evaluated_of(summary: Summary, decisions: Decisions | None) -> EvaluatedEpis
         wall_s=summary.wall_s,
         times_s=times_s,
         signals=signals,
+        taken_over=summary.taken_over,
     )

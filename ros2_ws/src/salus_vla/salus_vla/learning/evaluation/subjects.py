@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salus_vla.contract.errors import ConfigError
+from salus_vla.contract.outcomes import ended_as
 from salus_vla.data.episodes import Run
 from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode
 
@@ -122,6 +123,8 @@ def _settings(run: Run) -> dict[str, str]:
         "simulator": arguments.get("sim", "mujoco"),
         "pacing": arguments.get("pacing", "lockstep"),
         "disturbed": arguments.get("disturb", "false"),
+        "taken over by": arguments.get("takeover", ""),
+        "taken over when": arguments.get("when", ""),
         "at most": "all decisions" if limit == "0" else f"{limit} decisions",
         "noise samples": facts.get("policy.noise_samples", ""),
         "dtype": facts.get("policy.dtype", ""),
@@ -175,5 +178,9 @@ def _condition(profile: str, items: Sequence[tuple[Run, Sequence[EvaluatedEpisod
         profile,
         tuple(run for run, _ in items),
         tuple(episode for _, episode in complete),
-        Counter(episode.outcome.name for _, episode in everything if not episode.complete),
+        Counter(
+            ended_as(episode.outcome, taken_over=episode.taken_over)
+            for _, episode in everything
+            if not episode.complete
+        ),
     )

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from salus_vla.contract.errors import TrainingError
+
 
 @dataclass(frozen=True)
 class Frames:
@@ -24,6 +26,7 @@ class Frames:
         episode: number of the episode, (N,), ascending.
         cube: position and yaw of the cube, normalised, (N, 5), or None where the data set has no ground truth.
         state_std: what a normalised state was divided by, (8,) [rad, m].
+        weight: how often a frame is taken, against the others, (N,); None takes all alike.
     """
 
     images: Tensor
@@ -34,6 +37,7 @@ class Frames:
     episode: Tensor
     cube: Tensor | None
     state_std: Tensor
+    weight: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.episode)
@@ -98,6 +102,7 @@ class Batches:
         episode = frames.episode.cpu()
         # Numbers are drawn on the CPU: the same on every device.
         self._chosen = torch.isin(episode, torch.tensor(episodes)).nonzero()[:, 0]
+        self._shares = _shares(frames.weight, self._chosen)
         # Last frame of the episode of each frame.
         ends = torch.cat([episode[1:] != episode[:-1], torch.ones(1, dtype=torch.bool)])
         last = ends.nonzero()[:, 0]
@@ -135,16 +140,19 @@ class Batches:
             yield self._make(frame, self._frames.images[frame])
 
     def _order(self, step: int, batch: int) -> Tensor:
-        """Every frame once before any comes again."""
+        """Every frame as often as its share of an epoch says, before the next epoch begins."""
         numbers = np.arange(step * batch, (step + 1) * batch)
-        epochs, places = numbers // len(self._chosen), numbers % len(self._chosen)
+        size = round(float(self._shares.sum()))
+        epochs, places = numbers // size, numbers % size
         order = torch.empty(batch, dtype=torch.long)
         for epoch in np.unique(epochs):
-            permutation = torch.randperm(
-                len(self._chosen), generator=torch.Generator().manual_seed(mixed(self._seed, 0, int(epoch)))
-            )
+            generator = torch.Generator().manual_seed(mixed(self._seed, 0, int(epoch)))
+            permutation = torch.randperm(size, generator=generator)
+            # Systematic sampling: a share of 1.5 is taken once or twice, and the sum is the same in each epoch.
+            ends = (self._shares.cumsum(0) + torch.rand((), generator=generator, dtype=torch.float64)).floor()
+            taken = torch.searchsorted(ends, torch.arange(1, size + 1, dtype=torch.float64)).clamp_max(size - 1)
             here = torch.from_numpy(epochs == epoch)
-            order[here] = permutation[torch.from_numpy(places[epochs == epoch])]
+            order[here] = taken[permutation[torch.from_numpy(places[epochs == epoch])]]
         return order
 
     def _make(self, frame: Tensor, images: Tensor) -> Batch:
@@ -161,6 +169,16 @@ class Batches:
             cube=None if frames.cube is None else frames.cube[frame],
             frame=frame,
         )
+
+
+def _shares(weight: Tensor | None, chosen: Tensor) -> Tensor:
+    """How often each chosen frame comes in an epoch, (M,); the sum is M, and a frame of mean weight comes once."""
+    if weight is None or not len(chosen):
+        return torch.ones(len(chosen), dtype=torch.float64)
+    wanted = weight.cpu()[chosen].double()
+    if not float(wanted.sum()) > 0.0:
+        raise TrainingError("the weights of the frames to learn from sum to nothing")
+    return wanted * (len(chosen) / wanted.sum())
 
 
 def split(episodes: list[int], held_out: float, seed: int) -> tuple[list[int], list[int]]:

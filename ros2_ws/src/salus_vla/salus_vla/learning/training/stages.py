@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -85,19 +86,40 @@ class ExpertsStage(nn.Module):
         """
         super().__init__()
         check_trainable(policy)
-        policy.config.freeze_vision_encoder = policy.config.train_expert_only = True
         vlm = policy.model.vlm_with_expert.vlm
         for parameter in vlm.parameters():
             parameter.requires_grad = False
         policy.model.vlm_with_expert.vlm = None  # not copied with each member
-        self.members = nn.ModuleList([copy.deepcopy(policy) for _ in seeds])
-        for member, seed in zip(self.members, seeds, strict=True):
-            model = cast(VLAFlowMatching, member.model)
-            _renew(model, seed, fresh)
-            both = model.vlm_with_expert
-            both.vlm = vlm
-            both.freeze_vision_encoder = both.train_expert_only = True
+        members = [copy.deepcopy(policy) for _ in seeds]
         policy.model.vlm_with_expert.vlm = vlm
+        for member, seed in zip(members, seeds, strict=True):
+            _renew(member.model, seed, fresh)
+            member.model.vlm_with_expert.vlm = vlm
+        self._take(members, draws, weights)
+
+    @classmethod
+    def of(cls, members: Sequence[SmolVLAPolicy], *, draws: int, weights: Tensor) -> ExpertsStage:
+        """A stage in which each member goes on from its own weights.
+
+        Args:
+            members: with the same VLM object.
+            draws: noise draws for each observation.
+            weights: how often each member sees each frame of the data set, (K, N).
+        """
+        stage = cls.__new__(cls)
+        nn.Module.__init__(stage)
+        check_trainable(members[0])
+        for parameter in members[0].model.vlm_with_expert.vlm.parameters():
+            parameter.requires_grad = False
+        stage._take(members, draws, weights)
+        return stage
+
+    def _take(self, members: Sequence[SmolVLAPolicy], draws: int, weights: Tensor) -> None:
+        for member in members:
+            member.config.freeze_vision_encoder = member.config.train_expert_only = True
+            both = member.model.vlm_with_expert
+            both.freeze_vision_encoder = both.train_expert_only = True
+        self.members = nn.ModuleList(members)
         self._draws = draws
         self.register_buffer("weights", weights, persistent=False)
 

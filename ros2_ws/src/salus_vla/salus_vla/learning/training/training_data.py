@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from torch.utils.data import DataLoader, Dataset
 from salus_vla.contract import CAMERAS, RESERVED_FROM
 from salus_vla.contract.errors import TrainingError
 from salus_vla.data.lerobot.dataset_images import resize
-from salus_vla.data.lerobot.dataset_info import CUBE_KEY, PROFILE, SEED
+from salus_vla.data.lerobot.dataset_info import CUBE_KEY, PROFILE, RECOVERY, SEED, WEIGHT
 from salus_vla.learning.training.batches import Frames
 from salus_vla.learning.training.stages import CUBE_DIM
+from salus_vla.policies.registry import expand_members
 from salus_vla.policies.smolvla.features import ACTION_KEY, STATE_KEY, image_key
+from salus_vla.policies.smolvla.loading.member_files import member_folder, read_member_files
+from salus_vla.policies.smolvla.loading.processors import load_processors, normalisation
 
 _SHORT = 16  # frames that one item of the loader reads
 Statistics = dict[str, dict[str, Tensor]]
@@ -61,6 +65,7 @@ def statistics(dataset: LeRobotDataset) -> Statistics:
 def read_frames(
     dataset: LeRobotDataset,
     config: SmolVLAConfig,
+    stats: Statistics,
     *,
     workers: int = 0,
     progress: Callable[[int, int], None] = lambda done, of: None,
@@ -70,6 +75,7 @@ def read_frames(
     Args:
         dataset: of this robot.
         config: of the policy: the side of its images, how it normalises and tokenizes.
+        stats: with which state and action are normalised.
         workers: processes that decode images; 0 decodes in this one.
         progress: gets the frames read so far and their number.
 
@@ -94,7 +100,6 @@ def read_frames(
         done += size
         progress(done, count)
     joined = {key: torch.cat(parts) for key, parts in columns.items()}
-    stats = statistics(dataset)
     preprocessor, _ = make_smolvla_pre_post_processors(config, stats)
     prepared = preprocessor({STATE_KEY: joined[STATE_KEY], ACTION_KEY: joined[ACTION_KEY], "task": tasks})
     return Frames(
@@ -106,7 +111,36 @@ def read_frames(
         episode=joined["episode_index"],
         cube=_cube(joined[CUBE_KEY]) if CUBE_KEY in joined else None,
         state_std=stats[STATE_KEY]["std"],
+        weight=_weights(dataset, joined["episode_index"]),
     )
+
+
+def _weights(dataset: LeRobotDataset, episode: Tensor) -> Tensor | None:
+    """Weight of each frame, (N,); None where the data set says none."""
+    rows = dataset.meta.episodes
+    if rows is None or WEIGHT not in rows.column_names:
+        return None
+    weights = torch.tensor([float(weight) for weight in rows[WEIGHT]], dtype=torch.float64)
+    if not bool(torch.isfinite(weights).all()) or bool((weights < 0).any()) or not float(weights.sum()) > 0:
+        raise TrainingError(f"--data {dataset.root}: {WEIGHT} must be 0 or more, and above 0 somewhere")
+    return None if bool((weights == weights[0]).all()) else weights[episode]
+
+
+def statistics_of(model: str) -> Statistics:
+    """The statistics that a trained policy normalises with: who continues it must keep them.
+
+    Args:
+        model: a model folder, whose members have the same, or a member's folder.
+
+    Raises:
+        ModelError: it is none, or its pipelines are broken.
+    """
+    name = expand_members([model])[0]
+    folder = member_folder(name)
+    files = read_member_files(name, folder, "cpu")
+    pre, post = load_processors(folder, str(files.config.vlm_model_name), "cpu")
+    found = {STATE_KEY: normalisation(pre)[STATE_KEY], ACTION_KEY: normalisation(post)[ACTION_KEY]}
+    return {key: {name: found[key][name].float() for name in ("mean", "std")} for key in found}
 
 
 class _Reader(Dataset[dict[str, Any]]):
@@ -149,6 +183,14 @@ def _cube(poses: Tensor) -> Tensor:
     return ((described - described.mean(0)) / described.std(0).clamp_min(1e-6)).float()
 
 
+def fingerprint(dataset: LeRobotDataset) -> str:
+    """Tells data sets apart wherever they lie, by their metadata and statistics: 16 hex digits."""
+    digest = hashlib.sha256()
+    for name in ("info.json", "stats.json"):
+        digest.update((dataset.root / "meta" / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def describe(dataset: LeRobotDataset) -> dict[str, object]:
     """What a model's card says about its data.
 
@@ -165,4 +207,6 @@ def describe(dataset: LeRobotDataset) -> dict[str, object]:
                 "reserved for acceptance, nothing may learn from them"
             )
         described |= {"seeds": [min(seeds), max(seeds)], "profiles": sorted(set(rows[PROFILE]))}
+        if RECOVERY in rows.column_names:
+            described["recoveries"] = sum(map(bool, rows[RECOVERY]))
     return described

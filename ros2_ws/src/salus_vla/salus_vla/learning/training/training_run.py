@@ -19,6 +19,7 @@ from salus_vla.learning.training.stages import ExpertsStage, VlmStage
 from salus_vla.learning.training.trainer import Metrics, Trainer
 from salus_vla.learning.training.training_data import Statistics
 from salus_vla.learning.training.training_settings import TrainSettings
+from salus_vla.policies.registry import expand_members
 from salus_vla.policies.smolvla.init.model_init import VLM_FOLDER, policy_config
 from salus_vla.policies.smolvla.init.vlm_folder import write_vlm_folder
 from salus_vla.policies.smolvla.init.vlm_sizes import SIZES
@@ -72,8 +73,28 @@ def begin_from(name: str) -> SmolVLAPolicy:
     return load_trained(name).float()
 
 
+def begin_members(name: str) -> list[SmolVLAPolicy]:
+    """Every member of a model, in fp32 on the CPU, on one VLM: each goes on from its own weights.
+
+    Raises:
+        ModelError: one cannot be loaded.
+        TrainingError: the model has one member only, or members with different VLMs.
+    """
+    members = [load_trained(member).float() for member in expand_members([name])]
+    if len(members) < 2:
+        raise TrainingError(f"--keep-members: {name} has no members to keep, expected a model folder")
+    first = members[0].model.vlm_with_expert
+    values = first.vlm.state_dict()
+    for number, member in enumerate(members[1:], 1):
+        own = member.model.vlm_with_expert.vlm.state_dict()
+        if own.keys() != values.keys() or not all(torch.equal(own[key], values[key]) for key in values):
+            raise TrainingError(f"--keep-members: member {number} of {name} has another VLM than member 0")
+        member.model.vlm_with_expert.vlm = first.vlm
+    return members
+
+
 def run_stage(
-    policy: SmolVLAPolicy,
+    policy: SmolVLAPolicy | list[SmolVLAPolicy],
     frames: Frames,
     stats: Statistics,
     settings: TrainSettings,
@@ -90,7 +111,7 @@ def run_stage(
     """Trains a stage, continuing what its folder holds, and keeps the policies it ends with.
 
     Args:
-        policy: to begin with.
+        policy: to begin with; of `begin_members`, each member goes on from its own.
         frames: of the whole data set.
         stats: with which they were normalised.
         settings: of the stage.
@@ -115,7 +136,7 @@ def run_stage(
     learned, kept_back = split(frames.episodes, settings.held_out, settings.seed)
     if not learned:
         raise TrainingError("no episode is left to learn from; give more episodes or a smaller --held-out")
-    horizon = policy.config.chunk_size
+    horizon = (policy[0] if isinstance(policy, list) else policy).config.chunk_size
     training = Batches(frames, learned, horizon, settings.seed)
     held_out = Batches(frames, kept_back, horizon, settings.seed)
     stage = _make_stage(policy, frames, learned, settings)
@@ -156,8 +177,11 @@ def check_continues(out: Path, settings_of_run: dict[str, object], *, resume: bo
         except (OSError, ValueError) as error:
             raise TrainingError(f"{path}: cannot be read ({error}); {out} holds no training") from error
         for name, value in settings_of_run.items():
+            if name == "data" and name not in before:
+                continue  # a training from before it was noted
             if before.get(name) != value:
-                raise TrainingError(f"{path}: was begun with --{name} {before.get(name)}, asked for now is {value}")
+                what = "a data set with other episodes, fingerprint" if name == "data" else f"--{name}"
+                raise TrainingError(f"{path}: was begun with {what} {before.get(name)}, asked for now is {value}")
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -179,9 +203,10 @@ def _placed(frames: Frames, device: torch.device) -> Frames:
 
 
 def _make_stage(
-    policy: SmolVLAPolicy, frames: Frames, learned: list[int], settings: TrainSettings
+    policy: SmolVLAPolicy | list[SmolVLAPolicy], frames: Frames, learned: list[int], settings: TrainSettings
 ) -> VlmStage | ExpertsStage:
     if settings.stage == "vlm":
+        assert isinstance(policy, SmolVLAPolicy)
         return VlmStage(policy, draws=settings.draws, auxiliary=settings.auxiliary if frames.cube is not None else 0.0)
     counts = bootstrap(learned, settings.members, settings.seed)
     weights = torch.zeros(settings.members, int(frames.episode.max()) + 1)
@@ -190,5 +215,7 @@ def _make_stage(
     per_frame = weights[:, episode]
     # Held-out frames count once for every member, or nothing could be measured on them.
     per_frame[:, ~torch.isin(episode, torch.tensor(learned))] = 1.0
+    if isinstance(policy, list):
+        return ExpertsStage.of(policy, draws=settings.draws, weights=per_frame)
     seeds = member_seeds(settings.seed, settings.members)
     return ExpertsStage(policy, draws=settings.draws, seeds=seeds, fresh=settings.fresh, weights=per_frame)

@@ -26,6 +26,7 @@ class Phase(StrEnum):
     REACH = "reach"  # over the cube and down to it, fingers open; also away from a failed grasp
     CLOSE = "close"
     CARRY = "carry"  # up, over the bin and down into it
+    LOWER = "lower"  # a crooked cube back to the table
     RELEASE = "release"
     RETREAT = "retreat"
 
@@ -46,6 +47,8 @@ class Motion:
         aligned, aligned_yaw: distance [m] and yaw error [rad] to the cube at which the fingers begin to close.
         kept, kept_yaw: the same at which closing fingers go on.
         grip_slack: a width this far from the cube's edge is a grip of the cube [m].
+        crooked: largest width above the cube's edge at which fingers across it still hold it [m].
+        lifted: height of the cube over its place on the table from which on it is put down and not let go [m].
         carry: height of the tool on the way to the bin [m].
         clear: heights between which a lifted cube begins to move sideways [m].
         release: height of the tool over the table at which the cube is let go [m].
@@ -66,6 +69,8 @@ class Motion:
     kept: float = 0.014
     kept_yaw: float = 0.2
     grip_slack: float = 0.0035
+    crooked: float = 0.018
+    lifted: float = 0.006
     carry: float = 0.2
     clear: tuple[float, float] = (0.08, 0.15)
     release: float = 0.065
@@ -162,6 +167,10 @@ def act(world: World, layout: Layout, motion: Motion) -> Act:
         return _carry(world, layout, motion)
     if _in_bin(world, layout):
         return _retreat(world, layout, motion)
+    crooked = motion.grip_slack < world.width - edge < motion.crooked
+    in_hand = along < 0.6 * edge and across < 0.4 * edge and abs(dz) < 0.5 * edge
+    if crooked and in_hand and world.cube[2] > edge / 2.0 + motion.lifted:
+        return _lower(world, layout, motion)
     yaw = nearest_yaw(world.cube_yaw, world.yaw)
     closing = world.width < 0.95 * OPEN
     distance, turn = (motion.kept, motion.kept_yaw) if closing else (motion.aligned, motion.aligned_yaw)
@@ -185,11 +194,12 @@ def advance(world: World, doing: Act, layout: Layout, seconds: float) -> None:
     dx, dy, dz = (rate * seconds for rate in doing.velocity)
     world.x, world.y, world.z = world.x + dx, world.y + dy, world.z + dz
     world.yaw += doing.yaw_rate * seconds
-    if doing.phase is Phase.CARRY:
+    if doing.phase in (Phase.CARRY, Phase.LOWER):
         x, y, z = world.cube
         world.cube = (x + dx, y + dy, z + dz)
         world.cube_yaw += doing.yaw_rate * seconds
-        world.width = layout.edge
+        if doing.phase is Phase.CARRY:
+            world.width = layout.edge
     elif doing.grip == CLOSED:
         world.width = max(layout.edge, world.width - _CLOSING_SPEED * seconds)
     else:
@@ -222,6 +232,12 @@ def _carry(world: World, layout: Layout, motion: Motion) -> Act:
     return _towards(
         Phase.CARRY, world, motion, (bx, by, height), 0.0, _speed(world.z - low, motion), CLOSED, free, free
     )
+
+
+def _lower(world: World, layout: Layout, motion: Motion) -> Act:
+    """Straight down with what is held; on the table it is let go and grasped anew."""
+    down = world.z - (world.cube[2] - layout.edge / 2.0)
+    return _towards(Phase.LOWER, world, motion, (world.x, world.y, down), world.yaw, motion.contact_speed, CLOSED)
 
 
 def _retreat(world: World, layout: Layout, motion: Motion) -> Act:

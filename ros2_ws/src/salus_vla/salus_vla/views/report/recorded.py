@@ -37,6 +37,8 @@ class Facts:
         gaps: found by its audit; None where there is none.
         recovered: made from an interrupted bag.
         counted: False for what was recovered of an episode that was made again.
+        taken_over_s: from when on another policy acted, from the start [s]; None when none did.
+        taken_over_by, taken_over_when: that policy, and why.
     """
 
     name: str
@@ -53,6 +55,9 @@ class Facts:
     gaps: int | None
     recovered: bool = False
     counted: bool = True
+    taken_over_s: float | None = None
+    taken_over_by: str = ""
+    taken_over_when: str = ""
 
 
 @dataclass(frozen=True)
@@ -139,6 +144,9 @@ def recorded_of(episode: Episode) -> Recorded:
         gaps=summary.gaps,
         recovered=summary.recovered,
         counted=episode.counted,
+        taken_over_s=None if summary.taken_over_ns is None else float(seconds(summary.taken_over_ns, start_ns)),
+        taken_over_by=summary.taken_over_by,
+        taken_over_when=summary.taken_over_when,
     )
     return Recorded(
         facts=facts,

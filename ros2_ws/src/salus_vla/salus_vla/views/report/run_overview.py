@@ -9,6 +9,7 @@ from dataclasses import asdict
 import numpy as np
 
 from salus_vla.contract import ARM_DOF, JOINTS
+from salus_vla.contract.outcomes import ended_as
 from salus_vla.contract.types import FloatArray
 from salus_vla.data.episodes import Run
 from salus_vla.gate.gate_limits import JointLimits, joint_limits
@@ -38,7 +39,11 @@ def run_page(run: Run, summaries: Sequence[Summary]) -> Json:
     """What the page of the run shows: `summaries` are of its episodes, in their order."""
     counted = [item for item in summaries if item.facts.counted]
     complete = tuple(item.evaluated for item in counted if item.evaluated.complete)
-    apart = Counter(item.facts.outcome for item in counted if not item.evaluated.complete)
+    apart = Counter(
+        ended_as(item.evaluated.outcome, taken_over=item.evaluated.taken_over)
+        for item in counted
+        if not item.evaluated.complete
+    )
     outcomes = summarise(run.policy, Condition(run.profile, (run,), complete, apart))
     shares = [{"name": name} | asdict(share) for name, share in outcomes.shares.items()]
     averages = means([item.evaluated for item in summaries], whole)
@@ -78,7 +83,9 @@ def _row(item: Summary, averages: FloatArray) -> Json:
 
 def _distributions(summaries: Sequence[Summary], averages: FloatArray) -> list[Json]:
     """For each signal, how the episodes' means are distributed, by outcome."""
-    names = [item.facts.outcome if item.facts.counted else "" for item in summaries]
+    # How an episode ended says nothing of the policy that another one took over from.
+    counts = [item.facts.counted and not item.evaluated.taken_over for item in summaries]
+    names = [item.facts.outcome if own else "" for item, own in zip(summaries, counts, strict=True)]
     order = [outcome.name for outcome in (*OUTCOMES, *APART) if outcome.name in names]
     groups = {name: np.array([other == name for other in names]) for name in order}
     return [

@@ -114,6 +114,13 @@ def tokenizer_of(pipelines: Pipelines) -> Any:
     return pipelines[0].steps[_index("tokenizer_processor")].input_tokenizer
 
 
+def normalisation(pipeline: Any) -> dict[str, dict[str, Tensor]]:
+    """Statistics of a loaded pipeline's normaliser, feature -> name -> tensor."""
+    names = (_NORMALIZER, _UNNORMALIZER)
+    step = next(step for step in pipeline.steps if getattr(step, "_registry_name", "") in names)
+    return _statistics(step)
+
+
 def without_language(preprocessor: Any) -> Any:
     """The pre-processor for an instruction whose tokens are known: the same steps, but for the two about language."""
     left_out = (_index("smolvla_new_line_processor"), _index("tokenizer_processor"))

@@ -81,7 +81,7 @@ function indexAt(times, time) {
 /**
  * A chart over the time of the episode.
  * options: title, unit, lines [{times, values, name}], limits [lower, upper], whole (show the limits' whole range),
- *          end [s], events, seek(time), label.
+ *          end [s], events, seek(time), label, taken_over [s or null]: from then on another policy acted.
  * Gives its element and show(time), which moves the cursor and says the values there.
  */
 function timeChart(options) {
@@ -138,6 +138,20 @@ function timeChart(options) {
         height: height - TOP - BOTTOM,
       }),
     );
+    if (known(options.taken_over))
+      parts.push(
+        svg(
+          "rect",
+          {
+            class: "taken-over",
+            x: x(options.taken_over),
+            y: TOP,
+            width: Math.max(0, width - RIGHT - x(options.taken_over)),
+            height: height - TOP - BOTTOM,
+          },
+          svg("title", {}, `taken over at ${seconds(options.taken_over)}`),
+        ),
+      );
     for (const limit of options.limits || []) {
       if (limit >= low && limit <= high)
         parts.push(svg("line", { class: "limit", x1: LEFT, x2: width - RIGHT, y1: y(limit), y2: y(limit) }));

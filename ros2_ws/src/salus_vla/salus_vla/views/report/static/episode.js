@@ -184,7 +184,7 @@ function eventList() {
 // -- charts -----------------------------------------------------------------------------------------------------------
 
 function chart(options) {
-  const made = timeChart({ end, events, seek, absent: "not recorded", unit: "", ...options });
+  const made = timeChart({ end, events, seek, taken_over: facts.taken_over_s, absent: "not recorded", unit: "", ...options });
   listeners.push(made.show);
   return made;
 }
@@ -202,6 +202,9 @@ function signals() {
   return section(
     "Signals",
     note("A value for each decision, none where it is not valid. Dashed: events. Click or drag to go there."),
+    known(facts.taken_over_s)
+      ? note(`Shaded: ${facts.taken_over_by} acts, from ${seconds(facts.taken_over_s)} on (${facts.taken_over_when}).`)
+      : null,
     html(
       "div",
       { class: "charts" },

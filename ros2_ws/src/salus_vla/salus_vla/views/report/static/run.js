@@ -61,14 +61,30 @@ const column = (key, title, cell, options) => ({ key, title, cell, number: true,
 const plain = (key) => (episode) => String(episode[key]);
 const picture = (episode) => html("img", { src: episode.thumbnail, alt: "", loading: "lazy", width: 40, height: 40 });
 const remarks = (episode) =>
-  [episode.detail, episode.recovered && "recovered", !episode.counted && "made again, not counted"]
+  [
+    episode.detail,
+    known(episode.taken_over_s) &&
+      `${episode.taken_over_by} took over at ${seconds(episode.taken_over_s)} (${episode.taken_over_when}), counted apart`,
+    episode.recovered && "recovered", !episode.counted && "made again, not counted",
+  ]
     .filter(Boolean)
     .join("; ");
 const COLUMNS = [
   { title: "end", key: "thumbnail", cell: (episode) => (episode.thumbnail ? picture(episode) : "") },
   column("number", "episode", (episode) => html("a", { href: episode.page }, String(episode.number))),
   column("seed", "seed", plain("seed")),
-  column("outcome", "outcome", (episode) => outcome(episode.outcome), { number: false }),
+  column(
+    "outcome",
+    "outcome",
+    (episode) =>
+      html(
+        "span",
+        {},
+        outcome(episode.outcome),
+        known(episode.taken_over_s) ? html("span", { class: "dim" }, " taken over") : "",
+      ),
+    { number: false },
+  ),
   column("decisions", "decisions", plain("decisions")),
   column("duration_s", "sim time [s]", (episode) => fixed(episode.duration_s, 1)),
   column("wall_s", "wall time [s]", (episode) => fixed(episode.wall_s, 1)),
