@@ -93,6 +93,14 @@ def test_aborted_episodes_stand_apart() -> None:
     assert unknown.decisions_per_s is None
 
 
+def test_episodes_that_another_policy_ended_stand_apart(tmp_path: Path) -> None:
+    taken = {"taken_over_ns": 500_000_000, "taken_over_by": "expert", "taken_over_when": "stuck"}
+    episodes = [stored(0), stored(1, Outcome.DROP), stored(2, **taken), stored(3, Outcome.TIMEOUT, **taken)]
+    found = evaluate([rollout_run(tmp_path, "run", episodes)], Options()).outcomes[0]
+    assert (found.episodes, found.success.count) == (2, 1)
+    assert found.apart == {"SUCCESS taken over": 1, "TIMEOUT taken over": 1}
+
+
 def test_a_member_stands_beside_its_ensemble(found: Evaluation) -> None:
     (rates,) = found.members
     assert (rates.ensemble, rates.members, rates.profile, rates.same_seeds) == ("models/mine", 3, "eval", False)

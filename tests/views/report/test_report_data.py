@@ -16,6 +16,7 @@ from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.data.bags.run_records import RUN_FILE, RunRecord, read_record, write_record
 from salus_vla.data.episodes import Run
+from salus_vla.data.rollouts.rollout_store import StoredEvent
 from salus_vla.learning.evaluation.evaluated_runs import open_runs
 from salus_vla.learning.evaluation.intervals import wilson
 from salus_vla.signals.safety_signals import NAMES
@@ -111,6 +112,26 @@ def test_outcomes_have_wilson_intervals(tmp_path: Path) -> None:
         "physical failures": 2,
     }
     assert (shares["DROP"]["low"], shares["DROP"]["high"]) == wilson(1, 6)
+
+
+def test_who_took_over_when_is_told_and_the_episode_counts_apart(tmp_path: Path) -> None:
+    taken = stored(
+        1,
+        taken_over_ns=500_000_000,
+        taken_over_by="expert",
+        taken_over_when="stuck",
+        events=(StoredEvent(300_000_000, "EMPTY_CLOSING", "gripper closed on nothing at 0.0 s"),),
+    )
+    run = open_run(rollout_run(tmp_path, "run1", [stored(0), taken]), acceptance=False)
+    page = episode_page(run, read(run, "seed_000001"), None, None)
+    facts = page["facts"]
+    assert (facts["taken_over_s"], facts["taken_over_by"], facts["taken_over_when"]) == (0.5, "expert", "stuck")
+    assert [event["kind"] for event in page["events"]] == ["EMPTY_CLOSING", "TAKEOVER", "SUCCESS"]
+    whole = page_of_run(run)
+    assert whole["complete"] == 1
+    assert whole["apart"] == {"SUCCESS taken over": 1}
+    own = whole["signals"][0]["outcomes"]["SUCCESS"]
+    assert own[0] == own[-1]  # of one episode
 
 
 def test_signals_by_outcome_are_of_the_episodes_means_without_the_terminal_decision(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from test_report_page import EPISODES, many
 
 from salus_vla.data.episodes import open_run
 from salus_vla.views.report.write_report import write_run
+from synthetic import rollout_run, stored
 
 # Through a canvas that is made to be read: reading the page's own often is worth a warning to Chromium.
 BRIGHTNESS = """() => {
@@ -129,6 +130,25 @@ def test_play_goes_to_the_end_and_stops(browser: Browser, rolled: Path) -> None:
         page.get_by_role("button", name="play").click()
         expect(page.get_by_role("slider")).to_have_value("20")
         expect(page.get_by_role("button", name="play")).to_be_visible()
+
+
+def test_the_part_that_another_policy_acted_is_shaded(browser: Browser, tmp_path: Path) -> None:
+    taken = stored(1, taken_over_ns=500_000_000, taken_over_by="expert", taken_over_when="stuck")
+    run = rollout_run(tmp_path, "run1", [stored(0), taken])
+    pages = write_run(open_run(run), run / "report").parent
+    with opened(browser, pages / "seed_000001.html") as page:
+        expect(page.get_by_role("heading", name="taken over")).to_be_visible()
+        expect(page.get_by_text("Shaded: expert acts, from 0.50 s on (stuck).")).to_be_visible()
+        shaded = page.locator(".chart .taken-over")
+        frame = page.locator(".chart .frame").first.bounding_box()
+        part = shaded.first.bounding_box()
+        assert frame is not None
+        assert part is not None
+        assert part["width"] / frame["width"] == pytest.approx(0.75, abs=0.01)  # of 2 s
+    with opened(browser, pages / "seed_000000.html") as page:
+        expect(page.locator(".chart .taken-over")).to_have_count(0)
+    with opened(browser, pages / "index.html") as page:
+        expect(page.get_by_text("expert took over at 0.50 s (stuck), counted apart")).to_be_visible()
 
 
 def test_limits_appear_with_the_whole_range(browser: Browser, bags: Path) -> None:

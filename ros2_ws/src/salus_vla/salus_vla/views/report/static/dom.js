@@ -39,6 +39,7 @@ const unit = (text) => text.replace("^2", "²");
 const withUnit = (value, text) => (known(value) && text ? `${number(value)} ${unit(text)}` : number(value));
 const percent = (value) => (known(value) ? `${fixed(100 * value, 1)} %` : "–");
 const count = (value, word) => `${value} ${word}${value === 1 ? "" : "s"}`;
+const takenOver = (facts) => (known(facts.taken_over_s) ? html("span", { class: "dim" }, " taken over") : "");
 const outcome = (name) => html("span", { class: `outcome ${name}` }, name);
 
 /** A table in a box that scrolls; columns are {title, number, sort}, rows are lists of cells. */

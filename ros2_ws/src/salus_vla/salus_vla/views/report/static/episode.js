@@ -302,7 +302,7 @@ page.append(
     link(data.before, "← episode before"),
     link(data.after, "episode after →"),
   ),
-  html("h1", {}, `Episode ${facts.number} `, outcome(facts.outcome)),
+  html("h1", {}, `Episode ${facts.number} `, outcome(facts.outcome), takenOver(facts)),
   html(
     "p",
     { class: "facts" },

@@ -81,7 +81,7 @@ const COLUMNS = [
         "span",
         {},
         outcome(episode.outcome),
-        known(episode.taken_over_s) ? html("span", { class: "dim" }, " taken over") : "",
+        takenOver(episode),
       ),
     { number: false },
   ),
