@@ -74,6 +74,20 @@ def test_a_bag_and_a_rollout_of_one_seed_give_the_same(runs: dict[str, Run]) -> 
             np.testing.assert_array_equal(seen.images[camera], also.images[camera])
 
 
+def test_what_was_not_recorded_then_is_unknown_and_not_zero(runs: dict[str, Run]) -> None:
+    for run in runs.values():
+        recording = run.episodes[0].open()
+        decisions = recording.decisions()
+        assert decisions.expert_state is None
+        assert decisions.prefix_parts is None
+        assert recording.summary.taken_over is False
+    assert runs["rollouts"].episodes[0].open().measured().efforts is None
+    measured = runs["bags"].episodes[0].open().measured()
+    assert measured.efforts is not None  # bags had them always
+    assert measured.velocities is not None
+    assert measured.efforts.shape == measured.velocities.shape == measured.positions.shape
+
+
 def test_topics_that_the_contract_has_no_more_are_read_over(runs: dict[str, Run]) -> None:
     with opened_bag(runs["bags"].episodes[0].path) as reader:
         assert "/ground_truth/grasped" in {connection.topic for connection in reader.connections}

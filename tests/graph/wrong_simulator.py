@@ -123,7 +123,7 @@ class CarelessSimNode(MujocoSimNode):
     def _send(self, topic: Topic, message: Any) -> None:
         if topic == contract.JOINT_STATES:
             message.name[7:] = message.name[:6:-1]
-            message.effort = []
+            message.effort = [0.0] * 8
             message.header.frame_id = contract.WORLD_FRAME
         elif topic == contract.camera_info_topic("side"):
             message.header.stamp.nanosec ^= 1

@@ -84,10 +84,11 @@ def test_shapes_do_not_depend_on_values(engine: EnsembleEngine) -> None:
     images, arguments = _example(engine)
     with torch.inference_mode(), FakeTensorMode(allow_non_fake_inputs=True) as fake:
         features = engine._encode_eager(fake.from_tensor(images))
-        actions, prefix_state, expert_state = engine._decide_eager(*(fake.from_tensor(tensor) for tensor in arguments))
+        decided = engine._decide_eager(*(fake.from_tensor(tensor) for tensor in arguments))
+        actions, prefix_state, prefix_parts, expert_state = decided
     assert features[0].shape == arguments[4].shape
     assert actions.shape == (2, 2, 16, 8)
-    assert (prefix_state.shape, expert_state.shape) == ((64,), (48,))
+    assert (prefix_state.shape, prefix_parts.shape, expert_state.shape) == ((64,), (4, 64), (48,))
 
 
 @pytest.mark.slow

@@ -42,6 +42,7 @@ class Reference:
 
     actions: Tensor  # (K, S, H, A)
     prefix_state: Tensor
+    prefix_parts: Tensor
     expert_state: Tensor
 
 
@@ -159,7 +160,7 @@ def _noise(config: SmolVLAConfig, samples: int, seed: int = 0) -> Tensor:
 
 
 def _lerobot(policies: list[SmolVLAPolicy], batch: dict[str, Tensor], noise: Tensor) -> Reference:
-    actions, prefix_states, expert_states = [], [], []
+    actions, prefix_states, prefix_parts, expert_states = [], [], [], []
     for policy in policies:
         calls: list[tuple[list[Tensor | None], Any]] = []
         masks: list[Tensor] = []
@@ -183,17 +184,34 @@ def _lerobot(policies: list[SmolVLAPolicy], batch: dict[str, Tensor], noise: Ten
                 expert_states.append(calls[-1][0][1].float().mean(dim=(0, 1)))
             hidden = calls[0][0][0][0].float()
             prefix_states.append(hidden[masks[-1][0]].mean(0))
+            prefix_parts.append(
+                _parts(policy, hidden, masks[-1][0], (policy.config.resize_imgs_with_padding or (64,))[0])
+            )
         finally:
             del both.forward, policy.model.embed_prefix
     stacked = torch.stack(actions).unflatten(0, (len(policies), len(noise)))
-    return Reference(stacked, torch.stack(prefix_states).mean(0), torch.stack(expert_states).mean(0))
+    means = (torch.stack(states).mean(0) for states in (prefix_states, prefix_parts, expert_states))
+    return Reference(stacked, *means)
+
+
+def _parts(policy: SmolVLAPolicy, hidden: Tensor, mask: Tensor, side: int) -> Tensor:
+    """Means over the tokens of each camera and of the rest: LeRobot's prefix is cameras, language, state, padding."""
+    model = policy.model
+    with torch.no_grad():
+        size = model.vlm_with_expert.embed_image(torch.zeros(1, 3, side, side)).shape[1]
+    if model.add_image_special_tokens:
+        size += model.global_image_start_token.numel() + model.image_end_token.numel()
+    ends = [size * (index + 1) for index in range(len(policy.config.image_features))]
+    parts = [slice(begin, end) for begin, end in zip([0, *ends], [*ends, len(mask)], strict=True)]
+    return torch.stack([hidden[part][mask[part]].mean(0) for part in parts])
 
 
 def _errors(output: EngineOutput, reference: Reference) -> dict[str, float]:
     assert output.actions.shape == reference.actions.shape
     return {
-        name: float((getattr(output, name) - getattr(reference, name)).abs().max())
-        for name in ("actions", "prefix_state", "expert_state")
+        # A camera that is not there is NaN in both.
+        name: float((getattr(output, name) - getattr(reference, name)).abs()[~getattr(reference, name).isnan()].max())
+        for name in ("actions", "prefix_state", "prefix_parts", "expert_state")
     }
 
 

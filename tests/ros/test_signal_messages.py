@@ -3,21 +3,33 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from builtin_interfaces.msg import Time
 
 from salus_msgs.msg import SafetySignals
+from salus_vla.contract.errors import MessageError
+from salus_vla.contract.message_readers import policy_states
 from salus_vla.control.controller import Decision
 from salus_vla.ros.adapters.signal_messages import safety_signals
 from salus_vla.signals.safety_signals import NAMES, SignalVector
 
 STAMP, TIME = 12_020_000_000, Time(sec=12, nanosec=20_000_000)
+NONE = np.zeros((0, 0), dtype=np.float32)
 VECTOR = SignalVector(
     values=np.array([*np.arange(1, 12) / 8.0, np.nan], dtype=np.float32),
     member_actions=np.arange(21, dtype=np.float32).reshape(3, 7) / 16.0,
     members=3,
     noise_samples=2,
 )
-DECISION = Decision(number=41, stamp_ns=STAMP, chunk=None, signals=VECTOR, inference_ms=12.5)
+DECISION = Decision(
+    number=41,
+    stamp_ns=STAMP,
+    chunk=None,
+    signals=VECTOR,
+    inference_ms=12.5,
+    expert_state=np.arange(3, dtype=np.float32) / 4.0,
+    prefix_parts=np.array([[1.0, 2.0], [np.nan, np.nan], [3.0, 4.0], [5.0, 6.0]], dtype=np.float32),
+)
 
 
 def test_every_signal_stands_in_the_field_of_its_name() -> None:
@@ -36,6 +48,26 @@ def test_the_message_of_signals_says_where_they_come_from() -> None:
     assert sent.schema_version == SafetySignals.SCHEMA_VERSION
     assert len(NAMES) == SafetySignals.SIGNAL_COUNT
     assert list(sent.member_actions) == list(np.arange(21) / 16.0)
+
+
+def test_what_the_policy_saw_comes_back_in_its_shape() -> None:
+    expert, parts = policy_states(safety_signals(DECISION))
+    np.testing.assert_array_equal(expert, DECISION.expert_state)
+    np.testing.assert_array_equal(parts, DECISION.prefix_parts)
+
+
+def test_a_policy_without_a_network_has_no_states() -> None:
+    expert, parts = policy_states(
+        safety_signals(replace(DECISION, expert_state=np.zeros(0, np.float32), prefix_parts=NONE))
+    )
+    assert (expert.shape, parts.shape) == ((0,), (0, 0))
+
+
+def test_parts_of_different_lengths_are_refused() -> None:
+    broken = safety_signals(DECISION)
+    broken.prefix_part_count = 3
+    with pytest.raises(MessageError, match="8 values of prefix_parts in 3 parts"):
+        policy_states(broken)
 
 
 def test_the_generated_message_has_the_signals_in_vector_order() -> None:

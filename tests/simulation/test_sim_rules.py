@@ -136,6 +136,11 @@ def right() -> Observed:
 RIGHT = right()
 
 
+def test_a_robot_that_measures_no_efforts_keeps_every_rule() -> None:
+    numb = with_each("joints", effort=np.zeros(0))(RIGHT)
+    assert [verdict for verdict in verdicts(numb, SCENE) if verdict.passed is not True] == []
+
+
 def test_a_right_simulator_keeps_every_rule() -> None:
     assert [verdict for verdict in verdicts(RIGHT, SCENE) if verdict.passed is not True] == []
 
@@ -235,7 +240,8 @@ WRONG: dict[str, tuple[Change, str]] = {
         stamps_of("/joint_states", lambda s: [t + 10**15 for t in s]), "stamps are sim time"),
     "another order of joints": (with_each("joints", names=JOINTS[::-1]), "joints names"),
     "eight joints": (with_each("joints", position=HOME[:8]), "joints lengths"),
-    "no effort": (with_each("joints", effort=np.zeros(0)), "joints lengths"),
+    "eight efforts": (with_each("joints", effort=np.zeros(8)), "joints lengths"),
+    "an effort that is not a number": (with_each("joints", effort=np.full(9, np.inf)), "joints effort"),
     "a position that is not a number": (with_each("joints", position=np.full(9, np.nan)), "joints finite"),
     "joints in a frame": (with_each("joints", frame_id="base"), "joints frame_id"),
     **{f"{name} of {camera}": (with_each("images", camera, **{name: value}), f"image {camera}")

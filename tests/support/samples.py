@@ -102,12 +102,15 @@ def signals(stamp_ns: int) -> bytes:
     message = make(
         SAFETY_SIGNALS.type,
         header=header(stamp_ns),
-        schema_version=1,
+        schema_version=2,
         members=5,
         noise_samples=2,
         valid=4095,
         decision=3,
         member_actions=np.arange(35, dtype=np.float32),
+        expert_state=np.arange(6, dtype=np.float32) / 8,
+        prefix_parts=np.arange(20, dtype=np.float32) / 8,
+        prefix_part_count=4,
         **(floats | {"epistemic_uncertainty": float("nan")}),
     )
     return cdr(SAFETY_SIGNALS, message)

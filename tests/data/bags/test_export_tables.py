@@ -41,6 +41,7 @@ def test_csv_has_a_row_per_message_with_its_episode(tmp_path: Path, bags: list[P
     assert {(row["run"], row["outcome"], row["seed"]) for row in rows} == {("run1", "TIMEOUT", "-3")}
     assert [float(row["stamp_s"]) for row in rows[:3]] == pytest.approx([3.0, 3.1, 3.2])
     assert math.isnan(float(rows[0]["epistemic_uncertainty"]))  # not replaced
+    assert "expert_state" not in rows[0]  # a cell holds one value
 
 
 def test_parquet_keeps_every_bit(tmp_path: Path, bags: list[Path]) -> None:
@@ -52,6 +53,10 @@ def test_parquet_keeps_every_bit(tmp_path: Path, bags: list[Path]) -> None:
         for name in NAMES:
             found = np.float32(table[name][index])
             np.testing.assert_array_equal(found, np.float32(getattr(message, name)))
+    assert [len(state) for state in table["expert_state"]] == [6] * 3
+    assert table["prefix_parts"][0] == [value / 8 for value in range(20)]
+    joints_table = parquet.read_table(tmp_path / "out" / "joint_states.parquet").to_pydict()
+    assert joints_table["effort_panda_joint1"] == [0.0] * 11
     commands = parquet.read_table(tmp_path / "out" / "joint_command.parquet").to_pydict()
     assert commands["position_panda_joint3"] == [n / 7 for n in range(11)]
 

@@ -326,3 +326,39 @@ def test_weights_that_mix_nothing_are_refused(tmp_path: Path, weights: tuple[flo
         export(runs, tmp_path / "set", repo_id="salus/test", weights=weights)
     assert message in str(error.value)
     assert not (tmp_path / "set").exists()
+
+
+# -- hidden states -----------------------------------------------------------------------------------------------------
+
+
+def with_states(seed: int, width: int = 3) -> StoredEpisode:
+    random = np.random.default_rng(seed)
+    return make_episode(
+        seed,
+        decisions=3,
+        expert_state=random.normal(size=(4, 5)).astype(np.float32),
+        prefix_parts=random.normal(size=(4, 4, width)).astype(np.float32),
+    )
+
+
+def test_what_the_policy_saw_comes_back(tmp_path: Path) -> None:
+    episode = with_states(1)
+    made = export(
+        [rollout_run(tmp_path, "run", [episode])], tmp_path / "set", repo_id="salus/test", options=Options(states=True)
+    )
+    frames = loaded(made.path)
+    assert episode.expert_state is not None
+    assert episode.prefix_parts is not None
+    for step in range(3):
+        np.testing.assert_array_equal(frames[step]["policy.expert_state"], episode.expert_state[step])
+        np.testing.assert_array_equal(frames[step]["policy.prefix_parts"], episode.prefix_parts[step].ravel())
+    assert "policy.expert_state" not in loaded(exported(tmp_path / "plain", tmp_path / "run").path).features
+
+
+def test_an_episode_without_states_is_left_out_and_one_of_another_policy_is_an_error(tmp_path: Path) -> None:
+    run = rollout_run(tmp_path, "run", [with_states(1), make_episode(2, decisions=3)])
+    made = export([run], tmp_path / "set", repo_id="salus/test", options=Options(states=True))
+    assert "hidden states of its policy were not recorded" in made.incomplete[0].reason
+    other = rollout_run(tmp_path, "other", [with_states(3, width=2)])
+    with pytest.raises(DatasetError, match=r"policy\.prefix_parts has 12 values .* 8 in .*: not of one policy"):
+        export([run, other], tmp_path / "both", repo_id="salus/test", options=Options(states=True))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salus_vla.data.replay.comparison import COUNTS, EVIDENCE, FIELDS, RecordedDecision, compare
+from salus_vla.data.replay.comparison import COUNTS, EVIDENCE, FIELDS, STATES, RecordedDecision, compare
 from salus_vla.signals.safety_signals import NAMES
 
 PERIOD_NS = 100_000_000
@@ -21,9 +21,17 @@ def decisions(count: int = 4) -> list[RecordedDecision]:
     for number in range(count):
         signals = random.random(12).astype(np.float32)
         signals[11] = np.nan
-        counts = {"decision": number, "schema_version": 1, "members": 5, "noise_samples": 2, "valid": 2047}
-        made.append(RecordedDecision(number * PERIOD_NS, counts, signals, random.random(35).astype(np.float32)))
+        counts = {"decision": number, "schema_version": 2, "members": 5, "noise_samples": 2, "valid": 2047}
+        counts["prefix_part_count"] = 4
+        evidence = (random.random(size).astype(np.float32) for size in (35, 6, 20))
+        made.append(RecordedDecision(number * PERIOD_NS, counts, signals, *evidence))
     return made
+
+
+def of_version_1(decision: RecordedDecision) -> RecordedDecision:
+    empty = np.zeros(0, dtype=np.float32)
+    counts = decision.counts | {"schema_version": 1, "prefix_part_count": 0}
+    return dataclasses.replace(decision, counts=counts, expert_state=empty, prefix_parts=empty)
 
 
 def with_signal(decision: RecordedDecision, index: int, value: float) -> RecordedDecision:
@@ -75,6 +83,23 @@ def test_the_evidence_is_compared_in_shape_and_value() -> None:
     fewer = [dataclasses.replace(decision, member_actions=decision.member_actions[:-7]) for decision in decisions()]
     (difference,) = compare(decisions(), fewer).differences
     assert (difference.field, difference.count, difference.largest) == (EVIDENCE, 4, np.inf)
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_what_the_policy_saw_is_compared(name: str) -> None:
+    changed = decisions()
+    changed[2] = dataclasses.replace(changed[2], **{name: getattr(changed[2], name) + np.float32(0.5)})
+    (difference,) = compare(decisions(), changed).differences
+    assert (difference.field, difference.first, difference.largest) == (name, 2, pytest.approx(0.5))
+
+
+def test_a_recording_of_version_1_is_compared_in_what_it_holds() -> None:
+    recorded = [of_version_1(decision) for decision in decisions()]
+    assert compare(recorded, decisions()).equal
+    changed = decisions()
+    changed[1] = with_signal(changed[1], 4, 9.0)
+    assert [difference.field for difference in compare(recorded, changed).differences] == [NAMES[4]]
+    assert not compare(decisions(), recorded).equal
 
 
 def test_missing_and_extra_decisions_are_listed_by_stamp() -> None:

@@ -74,6 +74,17 @@ def test_a_stored_episode_is_what_run_episode_gives(settings: RolloutSettings) -
     np.testing.assert_array_equal(stored.signals, [item.values for item in signals])
     np.testing.assert_array_equal(stored.member_actions, [item.member_actions for item in signals])
     assert stored.valid.tolist() == [item.valid for item in signals]
+    for name, measured in (("frame_velocity", "joint_velocity"), ("frame_effort", "joint_effort")):
+        np.testing.assert_array_equal(
+            getattr(stored, name), np.array([getattr(frame, measured) for frame in result.frames], dtype=np.float32)
+        )
+    for name in ("expert_state", "prefix_parts"):
+        states = [getattr(decision, name) for decision in result.decided]
+        if settings.policy == "ensemble":
+            np.testing.assert_array_equal(getattr(stored, name), states)
+            assert np.isfinite(getattr(stored, name)).all()
+        else:
+            assert getattr(stored, name) is None
     assert tuple(stored.images) == (CAMERAS if settings.images else ())
     for camera, pictures in stored.images.items():
         np.testing.assert_array_equal(np.array(list(pictures)), [item.images[camera] for item in seen])

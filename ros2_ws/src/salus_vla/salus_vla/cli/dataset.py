@@ -77,6 +77,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="store where the cube was as ground_truth.red_cube: no policy reads it, `salus train` learns from it",
     )
     export.add_argument(
+        "--states",
+        action="store_true",
+        help="store the policy's hidden states as policy.expert_state and policy.prefix_parts; no policy reads them",
+    )
+    export.add_argument(
         "--outcomes",
         metavar="NAMES",
         type=_outcomes,
@@ -126,7 +131,12 @@ def run_export(arguments: argparse.Namespace) -> int:
             out,
             repo_id=repo_id,
             options=Options(
-                arguments.action, arguments.image_size, arguments.video, arguments.ground_truth, arguments.only or ""
+                arguments.action,
+                arguments.image_size,
+                arguments.video,
+                arguments.ground_truth,
+                arguments.only or "",
+                arguments.states,
             ),
             outcomes=arguments.outcomes,
             weights=arguments.weights,

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Any, Final, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from salus_vla.contract.errors import MessageError
 from salus_vla.contract.outcomes import Outcome
@@ -48,6 +49,40 @@ def joint_positions(message: Any) -> FloatArray:
     if not np.isfinite(positions).all():
         raise MessageError(f"has positions that are not finite: {positions.tolist()}")
     return positions
+
+
+def measured_joints(message: Any) -> FloatArray:
+    """Positions, velocities and efforts of a sensor_msgs/JointState in contract order, (3, 9).
+
+    Velocities and efforts are optional there: NaN where they are missing, never 0.
+
+    Raises:
+        MessageError: as `joint_positions`, or there are some velocities or efforts but not one for each name.
+    """
+    rows = [joint_positions(message)]
+    for name in ("velocity", "effort"):
+        values = list(getattr(message, name))
+        if values and len(values) != len(message.name):
+            raise MessageError(f"has {len(message.name)} names and {len(values)} of {name}, expected as many or none")
+        by_name = dict(zip(message.name, values, strict=True)) if values else {}
+        rows.append(np.array([by_name.get(joint, math.nan) for joint in JOINTS], dtype=np.float64))
+    return np.stack(rows)
+
+
+def policy_states(message: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`expert_state` (E,) and `prefix_parts` (C + 1, D) of a SafetySignals; empty where it has none, as in version 1.
+
+    Raises:
+        MessageError: prefix_parts has not as many values for each of its rows.
+    """
+    expert = np.asarray(getattr(message, "expert_state", ()), dtype=np.float32)
+    parts = np.asarray(getattr(message, "prefix_parts", ()), dtype=np.float32)
+    count = int(getattr(message, "prefix_part_count", 0))
+    if not parts.size and not count:
+        return expert, np.zeros((0, 0), dtype=np.float32)
+    if count < 1 or parts.size % count or not parts.size:
+        raise MessageError(f"has {parts.size} values of prefix_parts in {count} parts, expected as many in each")
+    return expert, parts.reshape(count, -1)
 
 
 def check_image(message: Any) -> None:

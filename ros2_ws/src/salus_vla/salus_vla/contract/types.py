@@ -51,7 +51,7 @@ class SimStep:
         camera_due: True on frames on which the cameras publish (each 5th since the reset).
         joint_position: shape (9,), contract order, rounded to 4 decimals [rad, m].
         joint_velocity: shape (9,), rounded likewise [rad/s, m/s].
-        joint_effort: shape (9,), rounded likewise; never used by SALUS [N m, N].
+        joint_effort: shape (9,), rounded likewise; what the arm feels, optional for a robot [N m, N].
         poses: entity name -> pose in the world.
         contacts: what changed in this frame, in sorted order of the pair.
     """
@@ -103,6 +103,8 @@ class PolicyOutput:
         chunks: shape (K, S, H, 8): member, noise sample, control step, action. Absolute joint targets [rad] and gripper
             width [m]. Row 0 is the current control step. The S noise tensors are the same for all members.
         prefix_state: mean-pooled last hidden state of the VLM prefix, mean over members, shape (D,), or None.
+        prefix_parts: the same of each camera's tokens, in contract order, and of the rest (instruction and state),
+            shape (C + 1, D); NaN for a camera that the policy does not see. Or None.
         expert_state: mean-pooled hidden state of the action expert before its output projection at the last denoising
             step, shape (E,), or None.
     """
@@ -110,6 +112,7 @@ class PolicyOutput:
     chunks: FloatArray
     prefix_state: FloatArray | None = None
     expert_state: FloatArray | None = None
+    prefix_parts: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if self.chunks.ndim != 4 or self.chunks.shape[3] != ACTION_DIM:

@@ -7,9 +7,10 @@ same trajectory in both.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from salus_vla.config.policy_settings import DEFAULTS
 from salus_vla.config.scene import Scene
@@ -45,6 +46,8 @@ class Decision:
         chunk: mean over members and samples, shape (H, 8), or None when it is not finite.
         signals: the twelve signals and their evidence.
         inference_ms: wall time of the policy and the signals [ms].
+        expert_state: see `PolicyOutput`, float32 (E,); empty for a policy without.
+        prefix_parts: see `PolicyOutput`, float32 (C + 1, D); (0, 0) for a policy without.
     """
 
     number: int
@@ -52,6 +55,8 @@ class Decision:
     chunk: FloatArray | None
     signals: SignalVector
     inference_ms: float
+    expert_state: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    prefix_parts: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,12 @@ class Controller:
         prediction = self.policy.predict(observation, number)
         signals = self._signals.update(prediction, observation.arm, command_in_force, observation.stamp_ns)
         chunk = prediction.chunks.mean(axis=(0, 1)) if prediction.finite else None
-        return Decision(number, observation.stamp_ns, chunk, signals, (time.perf_counter() - began) * 1e3)
+        states: dict[str, NDArray[np.float32]] = {}
+        if prediction.expert_state is not None:
+            states["expert_state"] = prediction.expert_state.astype(np.float32)
+        if prediction.prefix_parts is not None:
+            states["prefix_parts"] = prediction.prefix_parts.astype(np.float32)
+        return Decision(number, observation.stamp_ns, chunk, signals, (time.perf_counter() - began) * 1e3, **states)
 
     def accept(self, decision: Decision, now_ns: int, measured: FloatArray) -> None:
         """Makes a decision's chunk the plan in force from `now_ns` on; a chunk that is not finite stops the arm.

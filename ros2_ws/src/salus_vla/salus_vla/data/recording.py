@@ -84,6 +84,8 @@ class Decisions:
         latency_ms: wall time from the observation to the chunk, (D,) [ms]; NaN where it is not recorded.
         planned: what the policy wanted 100 ms later: arm [rad] and, where it was recorded, gripper width [m];
             (D, 7) or (D, 8).
+        expert_state: see `PolicyOutput`, float32 (D, E); None where it was not recorded.
+        prefix_parts: see `PolicyOutput`, float32 (D, C + 1, W); None where it was not recorded.
     """
 
     stamps_ns: NDArray[np.int64]
@@ -91,14 +93,25 @@ class Decisions:
     signals: FloatArray
     latency_ms: FloatArray
     planned: FloatArray
+    expert_state: NDArray[np.float32] | None = None
+    prefix_parts: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class JointTrack:
-    """Positions of the nine joints: ascending stamps (T,) [ns] and positions (T, 9) [rad, m]."""
+    """The nine joints over time.
+
+    Attributes:
+        stamps_ns: ascending, (T,) [ns].
+        positions: (T, 9) [rad, m].
+        velocities: (T, 9) [rad/s, m/s]; None for commands, and where they were not recorded.
+        efforts: (T, 9) [N m, N]; likewise, and NaN for a message without: a robot may not measure them.
+    """
 
     stamps_ns: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     positions: FloatArray = field(default_factory=lambda: np.zeros((0, len(JOINTS))))
+    velocities: FloatArray | None = None
+    efforts: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from salus_vla.contract import ARM_DOF
 from salus_vla.contract.types import FloatArray, PolicyOutput
 from salus_vla.signals.reference import NoveltyReference
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 
 @dataclass(frozen=True)

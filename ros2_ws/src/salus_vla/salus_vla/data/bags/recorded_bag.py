@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 
 from salus_vla.config.scene import load_scene
@@ -28,7 +29,16 @@ from salus_vla.contract import (
 )
 from salus_vla.contract.bodies import CUBE, FINGER_BODIES
 from salus_vla.contract.errors import RecordingError
-from salus_vla.contract.message_readers import EventKind, joint_positions, stamp_of, to_contacts, to_ns, to_pose
+from salus_vla.contract.message_readers import (
+    EventKind,
+    joint_positions,
+    measured_joints,
+    policy_states,
+    stamp_of,
+    to_contacts,
+    to_ns,
+    to_pose,
+)
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray, Observation
 from salus_vla.data.bags.audit import AuditReport
@@ -139,14 +149,17 @@ class BagRecording(Recording):
 
     def decisions(self) -> Decisions:
         """From /salus/safety_signals."""
+        where = f"{self._path}: {SAFETY_SIGNALS.name}"
 
-        def row(message: Any) -> tuple[int, int, float, int, list[float], FloatArray]:
+        def row(message: Any) -> tuple[Any, ...]:
             values = [float(getattr(message, name)) for name in NAMES]
             latency_ms, plan = float(message.inference_ms), self._planned_arm(message)
-            return stamp_of(message), int(message.decision), latency_ms, int(message.valid), values, plan
+            states = read_message(policy_states, message, where)
+            return stamp_of(message), int(message.decision), latency_ms, int(message.valid), values, plan, *states
 
         rows = self._rows(SAFETY_SIGNALS, row)
-        stamps, numbers, latencies, valid, values, plans = zip(*rows, strict=True) if rows else ((),) * 6
+        columns = zip(*rows, strict=True) if rows else ((),) * 8
+        stamps, numbers, latencies, valid, values, plans, expert_states, prefix_parts = columns
         table = np.array(values, dtype=np.float64).reshape(-1, len(NAMES))
         return Decisions(
             stamps_ns=np.array(stamps, dtype=np.int64),
@@ -154,11 +167,31 @@ class BagRecording(Recording):
             signals=known_values(table, np.array(valid, dtype=np.int64)),
             latency_ms=np.array(latencies, dtype=np.float64),
             planned=np.array(plans, dtype=np.float64).reshape(-1, ARM_DOF),
+            expert_state=self._stacked(expert_states, "expert_state"),
+            prefix_parts=self._stacked(prefix_parts, "prefix_parts"),
         )
+
+    def _stacked(self, states: Sequence[NDArray[np.float32]], name: str) -> NDArray[np.float32] | None:
+        """States of all decisions, NaN where one has none; None where none has any."""
+        shapes = {state.shape for state in states if state.size}
+        if not shapes:
+            return None
+        if len(shapes) > 1:
+            raise RecordingError(
+                f"{self._path}: {SAFETY_SIGNALS.name}: {name} has different shapes in one episode: {sorted(shapes)}"
+            )
+        unknown = np.full(next(iter(shapes)), np.nan, dtype=np.float32)
+        return np.stack([state if state.size else unknown for state in states])
 
     def measured(self) -> JointTrack:
         """From /joint_states."""
-        return self._joints(JOINT_STATES)
+        where = f"{self._path}: {JOINT_STATES.name}"
+        rows = self._rows(
+            JOINT_STATES, lambda message: (stamp_of(message), read_message(measured_joints, message, where))
+        )
+        table = np.array([measured for _, measured in rows], dtype=np.float64).reshape(-1, 3, len(JOINTS))
+        stamps = np.array([stamp for stamp, _ in rows], dtype=np.int64)
+        return JointTrack(stamps, table[:, 0], _unless_missing(table[:, 1]), _unless_missing(table[:, 2]))
 
     def commanded(self) -> JointTrack:
         """From /joint_command."""
@@ -245,6 +278,11 @@ class BagRecording(Recording):
                 kind = "holding" if message.state == message.HOLDING else "failed"
                 text = f"{message.role}: {message.reason}" + (f": {message.detail}" if message.detail else "")
                 yield RecordedEvent(stamp_ns, kind, text)
+
+
+def _unless_missing(values: FloatArray) -> FloatArray | None:
+    """None where nothing is known."""
+    return values if np.isfinite(values).any() else None
 
 
 def events_since_start(bag: Path) -> list[RecordedEvent]:

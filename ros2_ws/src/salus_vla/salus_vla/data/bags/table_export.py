@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import csv, parquet
 from rosbags.highlevel import AnyReader
 
 from salus_vla.contract import EPISODE, JOINT_COMMAND, JOINT_STATES, JOINTS, SAFETY_SIGNALS, Topic
 from salus_vla.contract.errors import RecordingError
-from salus_vla.contract.message_readers import joint_positions, stamp_of
+from salus_vla.contract.message_readers import joint_positions, measured_joints, policy_states, stamp_of
 from salus_vla.data.bags.recorded_observations import (
     connections_of,
     episode_of,
@@ -31,17 +33,22 @@ _STAMP = ("stamp_s", pa.float64())  # header stamp, sim time [s]
 _COUNTS = ("decision", "members", "noise_samples", "valid")
 _POSITIONS = [f"position_{joint}" for joint in JOINTS]
 _VELOCITIES = [f"velocity_{joint}" for joint in JOINTS]
+_EFFORTS = [f"effort_{joint}" for joint in JOINTS]
+_STATES = ("expert_state", "prefix_parts")
 
 
 def _signals_row(message: Any, where: str) -> Row:
     values = {name: getattr(message, name) for name in (*_COUNTS, "inference_ms", *NAMES)}
-    return {"stamp_s": stamp_of(message) * 1e-9, **values}
+    states = read_message(policy_states, message, where)
+    flat = {name: state.ravel().tolist() or None for name, state in zip(_STATES, states, strict=True)}
+    return {"stamp_s": stamp_of(message) * 1e-9, **values, **flat}
 
 
 def _states_row(message: Any, where: str) -> Row:
-    row = _command_row(message, where)
-    velocities = dict(zip(message.name, message.velocity, strict=False))  # optional in a JointState
-    return row | {f"velocity_{joint}": velocities.get(joint) for joint in JOINTS}
+    measured = read_message(measured_joints, message, where)
+    known = [[None if np.isnan(value) else float(value) for value in row] for row in measured]
+    columns = dict(zip((*_POSITIONS, *_VELOCITIES, *_EFFORTS), chain(*known), strict=True))
+    return {"stamp_s": stamp_of(message) * 1e-9, **columns}
 
 
 def _command_row(message: Any, where: str) -> Row:
@@ -56,10 +63,19 @@ _TABLES: tuple[tuple[str, Topic, list[tuple[str, pa.DataType]], Callable[[Any, s
     (
         "signals",
         SAFETY_SIGNALS,
-        [*((name, pa.int64()) for name in _COUNTS), *((name, pa.float32()) for name in ("inference_ms", *NAMES))],
+        [
+            *((name, pa.int64()) for name in _COUNTS),
+            *((name, pa.float32()) for name in ("inference_ms", *NAMES)),
+            *((name, pa.list_(pa.float32())) for name in _STATES),  # in Parquet only: a cell of CSV holds one value
+        ],
         _signals_row,
     ),
-    ("joint_states", JOINT_STATES, [(name, pa.float64()) for name in (*_POSITIONS, *_VELOCITIES)], _states_row),
+    (
+        "joint_states",
+        JOINT_STATES,
+        [(name, pa.float64()) for name in (*_POSITIONS, *_VELOCITIES, *_EFFORTS)],
+        _states_row,
+    ),
     ("joint_command", JOINT_COMMAND, [(name, pa.float64()) for name in _POSITIONS], _command_row),
 )
 
@@ -99,13 +115,13 @@ def export_tables(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            schemas = [_schema(columns) for _, _, columns, _ in _TABLES]
+            schemas = [_schema(columns, kind) for _, _, columns, _ in _TABLES]
             writers = [
                 stack.enter_context(_new_file(file, schema, kind)) for file, schema in zip(files, schemas, strict=True)
             ]
             for bag in bags:
                 on_bag(bag)
-                for file, writer, table in zip(files, writers, _read(bag), strict=True):
+                for file, writer, table in zip(files, writers, _read(bag, kind), strict=True):
                     writer.write_table(table)
                     rows[file] += table.num_rows
     except OSError as error:
@@ -113,8 +129,9 @@ def export_tables(
     return rows
 
 
-def _schema(columns: list[tuple[str, pa.DataType]]) -> pa.Schema:
-    return pa.schema([*_EPISODE, _STAMP, *columns])
+def _schema(columns: list[tuple[str, pa.DataType]], kind: Format) -> pa.Schema:
+    held = [column for column in columns if kind == "parquet" or not pa.types.is_list(column[1])]
+    return pa.schema([*_EPISODE, _STAMP, *held])
 
 
 @contextmanager
@@ -132,7 +149,7 @@ def _new_file(file: Path, schema: pa.Schema, kind: Format) -> Iterator[_Writer]:
         temporary.unlink(missing_ok=True)
 
 
-def _read(bag: Path) -> list[pa.Table]:
+def _read(bag: Path, kind: Format) -> list[pa.Table]:
     """The tables of one bag."""
     with opened_bag(bag) as reader:
         episode = _episode_row(reader, bag)
@@ -142,7 +159,7 @@ def _read(bag: Path) -> list[pa.Table]:
                 episode | to_row(message, f"{bag}: {topic.name}")
                 for _, message in messages_of(reader, connections_of(reader, bag, (topic,)))
             ]
-            tables.append(pa.Table.from_pylist(rows, schema=_schema(columns)))
+            tables.append(pa.Table.from_pylist(rows, schema=_schema(columns, kind)))
         return tables
 
 

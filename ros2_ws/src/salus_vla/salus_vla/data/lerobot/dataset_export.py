@@ -159,10 +159,24 @@ def _new_writer(partial: Path, repo_id: str, episode: Prepared, options: Options
     with quiet_lerobot():
         from salus_vla.data.lerobot.dataset_writer import DatasetWriter  # lerobot.datasets: seconds
 
-        return DatasetWriter(partial, repo_id, episode.stored, video=options.video, ground_truth=options.ground_truth)
+        sizes = {key: state.shape[1] for key, state in episode.states.items()}
+        return DatasetWriter(
+            partial,
+            repo_id,
+            episode.stored,
+            video=options.video,
+            ground_truth=options.ground_truth,
+            states=sizes,
+        )
 
 
 def _check_agreement(first: Prepared, other: Prepared) -> None:
+    for key, state in first.states.items():
+        if other.states[key].shape[1] != state.shape[1]:
+            raise DatasetError(
+                f"episodes do not agree: {key} has {state.shape[1]} values in {first.source.path}, "
+                f"{other.states[key].shape[1]} in {other.source.path}: not of one policy"
+            )
     for camera, size in first.recorded.items():
         found = other.recorded[camera]
         if found != size:

@@ -29,6 +29,8 @@ OUTCOME, SEED, PROFILE = EPISODE_COLUMNS[:3]
 RECOVERY, WEIGHT = EPISODE_COLUMNS[6:]
 # Pose of the cube, x y z and the quaternion. Not an observation: LeRobot gives no policy a key of this name.
 CUBE_KEY = "ground_truth.red_cube"
+# Hidden states of the policy that decided, flat; likewise no observation.
+EXPERT_STATE_KEY, PREFIX_PARTS_KEY = "policy.expert_state", "policy.prefix_parts"
 POSE_NAMES = ("x", "y", "z", "qx", "qy", "qz", "qw")
 GRIPPER_WIDTH = "gripper_width"
 ROBOT_TYPE = "panda"

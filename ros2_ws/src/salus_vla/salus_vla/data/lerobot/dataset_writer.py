@@ -12,6 +12,7 @@ The files depend on the episodes alone: no times, paths or host names are in the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,14 @@ class DatasetWriter:
     """Writes prepared episodes one after the other."""
 
     def __init__(
-        self, root: Path, repo_id: str, stored: dict[str, tuple[int, int]], *, video: bool, ground_truth: bool = False
+        self,
+        root: Path,
+        repo_id: str,
+        stored: dict[str, tuple[int, int]],
+        *,
+        video: bool,
+        ground_truth: bool = False,
+        states: Mapping[str, int] | None = None,
     ) -> None:
         """Creates the folder.
 
@@ -51,11 +59,14 @@ class DatasetWriter:
             stored: camera -> height and width of its images [px].
             video: whether images come as video.
             ground_truth: whether episodes come with the cube's pose.
+            states: hidden states that episodes come with, and their sizes.
         """
         vector = {"dtype": "float32", "shape": (STATE_DIM,), "names": list(_NAMES)}
         features: dict[str, Any] = {STATE_KEY: dict(vector), ACTION_KEY: dict(vector)}
         if ground_truth:
             features[CUBE_KEY] = {"dtype": "float32", "shape": (len(POSE_NAMES),), "names": list(POSE_NAMES)}
+        for key, size in (states or {}).items():
+            features[key] = {"dtype": "float32", "shape": (size,), "names": None}
         for camera, shape in stored.items():
             features[image_key(camera)] = {
                 "dtype": "video" if video else "image",
@@ -166,6 +177,7 @@ def _columns(episode: Prepared, index: int, first: int, task: int) -> dict[str, 
         STATE_KEY: episode.state,
         ACTION_KEY: episode.action,
         **({} if episode.cube is None else {CUBE_KEY: episode.cube}),
+        **episode.states,
         "timestamp": (number / FPS).astype(np.float32),
         "frame_index": number,
         "episode_index": np.full_like(number, index),

@@ -14,6 +14,7 @@ from salus_vla.contract.types import FloatArray, ImageArray
 from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
 from salus_vla.data.lerobot.actions import IncompleteEpisodeError, check_spacing, commanded_actions, planned_actions
 from salus_vla.data.lerobot.dataset_images import count_values, encode_png, encode_video, resize
+from salus_vla.data.lerobot.dataset_info import EXPERT_STATE_KEY, PREFIX_PARTS_KEY
 from salus_vla.data.recording import Decisions, Episode, JointTrack, Part, PoseTrack, Summary
 
 COMMANDED, PLANNED = "commanded", "planned"
@@ -28,6 +29,7 @@ class Options:
         image_size: side of the stored images [px]; None keeps them as recorded.
         video: store video instead of PNG.
         ground_truth: store where the cube was, for losses that only training has.
+        states: store the hidden states of the policy that decided.
         only: take what this policy did, from its takeover on, and nothing of others; everything when empty.
     """
 
@@ -36,6 +38,7 @@ class Options:
     video: bool = False
     ground_truth: bool = False
     only: str = ""
+    states: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Prepared:
         state: 7 arm joints [rad] and gripper width [m], float32 (D, 8).
         action: absolute targets of the same, float32 (D, 8).
         cube: pose of the cube, x y z [m] and quaternion x y z w, float32 (D, 7); None when it was not asked for.
+        states: name in the data set -> hidden state of the policy, float32 (D, size); empty when not asked for.
         recorded: camera -> height and width as recorded [px].
         stored: camera -> height and width as stored [px].
         pictures: camera -> D PNGs, or one MP4.
@@ -61,6 +65,7 @@ class Prepared:
     state: NDArray[np.float32]
     action: NDArray[np.float32]
     cube: NDArray[np.float32] | None
+    states: dict[str, NDArray[np.float32]]
     recorded: dict[str, tuple[int, int]]
     stored: dict[str, tuple[int, int]]
     pictures: dict[str, list[bytes]]
@@ -96,9 +101,10 @@ def _prepare(source: Episode, options: Options) -> Prepared:
         raise IncompleteEpisodeError("it has no decision")
     first_ns = _first_of(source.summary, options.only)
     planned = options.action == PLANNED
-    parts = {Part.IMAGES: True, Part.COMMANDS: True, Part.SIGNALS: planned, Part.GROUND_TRUTH: options.ground_truth}
+    needed = planned or options.states
+    parts = {Part.IMAGES: True, Part.COMMANDS: True, Part.SIGNALS: needed, Part.GROUND_TRUTH: options.ground_truth}
     recording = source.open()
-    recording.require(*(part for part, needed in parts.items() if needed))
+    recording.require(*(part for part, wanted_part in parts.items() if wanted_part))
     cameras = {camera: _Camera(camera, source, options) for camera in CAMERAS}
     seen: list[tuple[int, int, FloatArray]] = []
     before = 0
@@ -127,6 +133,7 @@ def _prepare(source: Episode, options: Options) -> Prepared:
         state=np.array([state for *_, state in seen], dtype=np.float32),
         action=action.astype(np.float32),
         cube=_cube_at(recording.cube(), stamps_ns) if options.ground_truth else None,
+        states=_states(recording.decisions(), [number for number, *_ in seen]) if options.states else {},
         recorded={name: camera.recorded for name, camera in cameras.items()},
         stored={name: camera.stored for name, camera in cameras.items()},
         pictures={name: camera.close() for name, camera in cameras.items()},
@@ -149,6 +156,20 @@ def _first_of(summary: Summary, only: str) -> int | None:
 
 def _commanded(commands: JointTrack, stamps_ns: NDArray[np.int64]) -> FloatArray:
     return commanded_actions(stamps_ns, commands.stamps_ns, commands.positions)
+
+
+def _states(decisions: Decisions, numbers: list[int]) -> dict[str, NDArray[np.float32]]:
+    """Hidden states of these decisions, each flat."""
+    rows = {number: row for row, number in enumerate(decisions.numbers.tolist())}
+    found: dict[str, NDArray[np.float32]] = {}
+    for key, states in ((EXPERT_STATE_KEY, decisions.expert_state), (PREFIX_PARTS_KEY, decisions.prefix_parts)):
+        if states is None:
+            raise IncompleteEpisodeError("the hidden states of its policy were not recorded, or it has none")
+        absent = [number for number in numbers if number not in rows]
+        if absent:
+            raise IncompleteEpisodeError(f"the state of decision {absent[0]} was not recorded")
+        found[key] = states[[rows[number] for number in numbers]].reshape(len(numbers), -1)
+    return found
 
 
 def _planned(decisions: Decisions, numbers: list[int], commanded: FloatArray) -> FloatArray:

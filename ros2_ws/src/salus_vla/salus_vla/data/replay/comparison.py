@@ -14,10 +14,12 @@ from salus_vla.contract.types import FloatArray
 from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
 from salus_vla.signals.safety_signals import NAMES
 
-COUNTS = ("decision", "schema_version", "members", "noise_samples", "valid")
+COUNTS = ("decision", "schema_version", "members", "noise_samples", "valid", "prefix_part_count")
 EVIDENCE = "member_actions"
+STATES = ("expert_state", "prefix_parts")  # since version 2
 # Everything in SafetySignals.msg but the wall time that the decision took.
-FIELDS = (*COUNTS, *NAMES, EVIDENCE)
+FIELDS = (*COUNTS, *NAMES, EVIDENCE, *STATES)
+_WITH_STATES = 2
 
 
 @dataclass(frozen=True)
@@ -29,21 +31,25 @@ class RecordedDecision:
         counts: the fields of `COUNTS`, by name.
         signals: shape (12,), float32, in the order of `signals.NAMES`; NaN where not computable.
         member_actions: first row of each member's mean chunk, flat, float32 [rad].
+        expert_state, prefix_parts: flat, float32; empty in version 1.
     """
 
     stamp_ns: int
     counts: dict[str, int]
     signals: NDArray[np.float32]
     member_actions: NDArray[np.float32]
+    expert_state: NDArray[np.float32]
+    prefix_parts: NDArray[np.float32]
 
     @staticmethod
     def of(message: Any) -> RecordedDecision:
         """What a SafetySignals message says, one of rclpy or of rosbags."""
         return RecordedDecision(
             stamp_of(message),
-            {name: int(getattr(message, name)) for name in COUNTS},
+            {name: int(getattr(message, name, 0)) for name in COUNTS},
             np.array([getattr(message, name) for name in NAMES], dtype=np.float32),
             np.array(message.member_actions, dtype=np.float32),
+            *(np.array(getattr(message, name, ()), dtype=np.float32) for name in STATES),
         )
 
 
@@ -96,7 +102,10 @@ def compare(recorded: Sequence[RecordedDecision], repeated: Sequence[RecordedDec
             continue
         left.remove(found)
         pairs.append((decision, found))
-    differences = [_difference(field, pairs) for field in FIELDS]
+    # A recording of an older version is compared in what it holds.
+    older = all(old.counts["schema_version"] < _WITH_STATES for old, _ in pairs)
+    fields = [field for field in FIELDS if not older or field not in ("schema_version", "prefix_part_count", *STATES)]
+    differences = [_difference(field, pairs) for field in fields]
     return Comparison(
         compared=len(pairs),
         missing=tuple(missing),
@@ -115,8 +124,8 @@ def _difference(field: str, pairs: Sequence[tuple[RecordedDecision, RecordedDeci
 
 
 def _getter(field: str) -> Callable[[RecordedDecision], NDArray[np.generic]]:
-    if field == EVIDENCE:
-        return lambda decision: decision.member_actions
+    if field in (EVIDENCE, *STATES):
+        return lambda decision: np.asarray(getattr(decision, field))
     if field in COUNTS:
         return lambda decision: np.array([decision.counts[field]])
     index = NAMES.index(field)

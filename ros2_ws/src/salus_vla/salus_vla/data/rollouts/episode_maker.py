@@ -141,6 +141,10 @@ class EpisodeMaker:
             signals=np.array([item.values for item in signals]),
             valid=np.array([item.valid for item in signals], dtype=np.uint16),
             images={camera: compressor.finish() for camera, compressor in pictures.items()},
+            frame_velocity=np.array([frame.joint_velocity for frame in result.frames], dtype=np.float32),
+            frame_effort=np.array([frame.joint_effort for frame in result.frames], dtype=np.float32),
+            expert_state=_known([decision.expert_state for decision in result.decided]),
+            prefix_parts=_known([decision.prefix_parts for decision in result.decided]),
             taken_over=taken_over if self._takeover is not None else None,
             taken_over_ns=None if first is None else observations[first].stamp_ns - start_ns,
             taken_over_by=self._settings.takeover if first is not None else "",
@@ -166,6 +170,14 @@ def _padded(actions: list[NDArray[np.float32]]) -> NDArray[np.float32]:
     if all(len(item) == most for item in actions):
         return np.array(actions)
     return np.array([np.pad(item, ((0, most - len(item)), (0, 0)), constant_values=np.nan) for item in actions])
+
+
+def _known(states: list[NDArray[np.float32]]) -> NDArray[np.float32] | None:
+    """States of decisions, NaN where one has none; None where none has any."""
+    shape = next((state.shape for state in states if state.size), None)
+    if shape is None:
+        return None
+    return np.stack([state if state.size else np.full(shape, np.nan, dtype=np.float32) for state in states])
 
 
 def _first_row(decision: Decision) -> FloatArray:

@@ -67,11 +67,18 @@ class RolloutRecording(Recording):
             signals=known_values(stored.signals, stored.valid),
             latency_ms=np.full(count, np.nan),
             planned=stored.planned,
+            expert_state=stored.expert_state,
+            prefix_parts=stored.prefix_parts,
         )
 
     def measured(self) -> JointTrack:
         """Of every frame."""
-        return JointTrack(self._stored.frame_stamps_ns, self._stored.frame_position)
+        stored = self._stored
+        velocities, efforts = (
+            None if array is None else array.astype(np.float64)
+            for array in (stored.frame_velocity, stored.frame_effort)
+        )
+        return JointTrack(stored.frame_stamps_ns, stored.frame_position, velocities, efforts)
 
     def commanded(self) -> JointTrack:
         """Of every frame but the terminal one."""

@@ -29,7 +29,7 @@ FORMAT = "salus-episode-1"
 EPISODES = "episodes"  # folder in the run's folder
 _EPISODE_FILE = re.compile(r"seed_(\d{6,})\.safetensors")
 
-# Name -> type and shape: N observations, F commands, G = F + 1 frames, K members.
+# Name -> type and shape: N observations, F commands, G = F + 1 frames, K members, P parts of the prefix.
 _ARRAYS: dict[str, tuple[type[np.generic], tuple[str | int, ...]]] = {
     "stamps_ns": (np.int64, ("N",)),
     "joint_position": (np.float64, ("N", len(JOINTS))),
@@ -43,8 +43,14 @@ _ARRAYS: dict[str, tuple[type[np.generic], tuple[str | int, ...]]] = {
     "signals": (np.float32, ("N", len(NAMES))),
     "valid": (np.uint16, ("N",)),
 }
-# Only in episodes of a run in which somebody may take over.
-_OPTIONAL: dict[str, tuple[type[np.generic], tuple[str | int, ...]]] = {"taken_over": (np.uint8, ("N",))}
+# Not in files from before they were stored, nor where there is none: nobody may take over, no network decides.
+_OPTIONAL: dict[str, tuple[type[np.generic], tuple[str | int, ...]]] = {
+    "taken_over": (np.uint8, ("N",)),
+    "frame_velocity": (np.float32, ("G", len(JOINTS))),
+    "frame_effort": (np.float32, ("G", len(JOINTS))),
+    "expert_state": (np.float32, ("N", "E")),
+    "prefix_parts": (np.float32, ("N", "P", "D")),
+}
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,10 @@ class StoredEpisode(EpisodeSummary):
         valid: bit i is 1 where signal i could be computed, uint16 (N,).
         images: camera -> N images, uint8 (height, width, 3), decoded at each access; empty in a run without images.
         taken_over: 1 for each decision that the other policy made, uint8 (N,); None in a run where nobody takes over.
+        frame_velocity: measured at each frame, float32 (F + 1, 9) [rad/s, m/s]; None in files from before.
+        frame_effort: measured at each frame, float32 (F + 1, 9) [N m, N]; None in files from before.
+        expert_state: see `PolicyOutput`, float32 (N, E); NaN for a decision of a policy without, None where all are.
+        prefix_parts: see `PolicyOutput`, float32 (N, C + 1, D); likewise.
     """
 
     stamps_ns: NDArray[np.int64]
@@ -125,6 +135,10 @@ class StoredEpisode(EpisodeSummary):
     valid: NDArray[np.uint16]
     images: Mapping[str, Sequence[ImageArray]] = field(default_factory=dict)
     taken_over: NDArray[np.uint8] | None = None
+    frame_velocity: NDArray[np.float32] | None = None
+    frame_effort: NDArray[np.float32] | None = None
+    expert_state: NDArray[np.float32] | None = None
+    prefix_parts: NDArray[np.float32] | None = None
 
     @property
     def frames_taken_over(self) -> NDArray[np.bool_]:

@@ -22,6 +22,9 @@ def safety_signals(decision: Decision) -> SafetySignals:
         valid=vector.valid,
         decision=decision.number,
         inference_ms=decision.inference_ms,
+        expert_state=array.array("f", decision.expert_state),
+        prefix_parts=array.array("f", decision.prefix_parts.ravel()),
+        prefix_part_count=len(decision.prefix_parts),
         member_actions=array.array("f", vector.member_actions[:, :ARM_DOF].ravel()),
         **{name: float(value) for name, value in zip(NAMES, vector.values, strict=True)},
     )

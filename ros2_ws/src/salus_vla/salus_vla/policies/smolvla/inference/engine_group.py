@@ -47,6 +47,7 @@ class EngineGroup:
         return EngineOutput(
             actions=torch.cat([part.actions.to(first) for part in parts]),
             prefix_state=_mean([part.prefix_state.to(first) for part in parts], shares),
+            prefix_parts=_mean([part.prefix_parts.to(first) for part in parts], shares),
             expert_state=_mean([part.expert_state.to(first) for part in parts], shares),
         )
 

@@ -39,11 +39,13 @@ class EngineOutput:
     Attributes:
         actions: shape (K, S, H, A), A the policy's action dimension.
         prefix_state: mean-pooled last hidden state of the prefix, mean over members, shape (D,).
+        prefix_parts: the same of each camera's tokens and of the rest, (C + 1, D); NaN for a camera that is missing.
         expert_state: mean-pooled hidden state of the experts at the last denoising step, shape (E,).
     """
 
     actions: Tensor
     prefix_state: Tensor
+    prefix_parts: Tensor
     expert_state: Tensor
 
 
@@ -167,8 +169,8 @@ class EnsembleEngine:
             fixed = self._static is not None and tuple(tensor.shape for tensor in arguments) == self._static[1:]
             if fixed:  # compiled code tells tensors made outside inference mode apart
                 arguments = [tensor if tensor.is_inference() else tensor.clone() for tensor in arguments]
-            actions, prefix_state, expert_state = (self._decide if fixed else self._decide_eager)(*arguments)
-        return EngineOutput(actions, prefix_state, expert_state)
+            decided = (self._decide if fixed else self._decide_eager)(*arguments)
+        return EngineOutput(*decided)
 
     # -- pure tensor functions -----------------------------------------------------------------------------------------
 
@@ -180,12 +182,12 @@ class EnsembleEngine:
 
     def _decide_with(self, context: Function, step: Function, *arguments: Tensor) -> tuple[Tensor, ...]:
         *observed, noise = (*arguments[:3], *arguments[4:], arguments[3])
-        attention, prefix_state = context(*observed)
+        attention, prefix_state, prefix_parts = context(*observed)
         x, hidden = self.experts.start(noise), noise
         for index in range(self.experts.steps):
             x, hidden = step(x, self.experts.time(index), attention)
         actions = x.unflatten(1, noise.shape[:2])[..., : self.action_dim]
-        return actions, prefix_state, hidden.float().mean(dim=(0, 1))
+        return actions, prefix_state, prefix_parts, hidden.float().mean(dim=(0, 1))
 
     def _context(
         self, image_valid: Tensor, token_valid: Tensor, state: Tensor, *features: Tensor
@@ -198,7 +200,8 @@ class EnsembleEngine:
             caches.append(vlm.run(features[index], image_valid, features[count + index], token_valid, own))
         keys, values = _merge([c.keys for c in caches], self._rows), _merge([c.values for c in caches], self._rows)
         pooled = torch.stack([c.pooled for c in caches]).sum(0) / self.members
-        return self.experts.context(keys, values, caches[0].valid), pooled
+        parts = torch.stack([c.parts for c in caches]).sum(0) / self.members
+        return self.experts.context(keys, values, caches[0].valid), pooled, parts
 
     # -- how they run --------------------------------------------------------------------------------------------------
 

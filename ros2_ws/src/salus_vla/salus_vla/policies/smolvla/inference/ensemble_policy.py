@@ -12,8 +12,9 @@ import lerobot
 import numpy as np
 import torch
 
+from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import ModelError
-from salus_vla.contract.types import Observation, PolicyOutput
+from salus_vla.contract.types import FloatArray, Observation, PolicyOutput
 from salus_vla.policies.smolvla.inference.acceleration import candidates
 from salus_vla.policies.smolvla.inference.engine_group import EngineGroup
 from salus_vla.policies.smolvla.inference.ensemble_engine import EnsembleEngine
@@ -101,12 +102,20 @@ class EnsemblePolicy:
         return PolicyOutput(
             chunks=chunks,
             prefix_state=output.prefix_state.float().cpu().numpy().astype(np.float64),
+            prefix_parts=self._in_contract_order(output.prefix_parts.float().cpu().numpy().astype(np.float64)),
             expert_state=output.expert_state.float().cpu().numpy().astype(np.float64),
         )
 
     def provenance(self) -> dict[str, str]:
         """Names and hashes of the members, device, sizes and versions."""
         return dict(self._facts)
+
+    def _in_contract_order(self, parts: FloatArray) -> FloatArray:
+        """Rows of the contract's cameras, NaN for one that the policy does not see, and that of the rest."""
+        seen = self._inputs.cameras
+        missing = np.full(parts.shape[1], np.nan)
+        rows = [parts[seen.index(camera)] if camera in seen else missing for camera in CAMERAS]
+        return np.stack([*rows, parts[-1]])
 
     def _noise(self, decision: int) -> torch.Tensor:
         # numpy's generator: the same numbers on every device and torch version.

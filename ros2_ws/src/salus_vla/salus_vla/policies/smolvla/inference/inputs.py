@@ -26,13 +26,16 @@ class ObservationInputs:
 
     All values go through LeRobot's own pipeline. An instruction that is known skips its two steps about language;
     images are compared by their pixels, because a simulator or a driver may write new ones into the same array.
+
+    Attributes:
+        cameras: names of the cameras that the policy sees, in its order.
     """
 
     def __init__(self, ensemble: LoadedEnsemble, engines: EngineGroup) -> None:
         """Takes the pipeline and the cameras of the first ensemble; `engines` embed."""
         self._preprocessor = ensemble.preprocessor
         self._known_task = without_language(self._preprocessor)
-        self._cameras = tuple(key.removeprefix(image_key("")) for key in ensemble.config.image_features)
+        self.cameras = tuple(key.removeprefix(image_key("")) for key in ensemble.config.image_features)
         self._device = ensemble.device
         self._engines = engines
         self._language: dict[str, list[Embedded]] = {}
@@ -45,7 +48,7 @@ class ObservationInputs:
         Raises:
             ModelError: the observation lacks a camera, or an image is not uint8 RGB.
         """
-        pixels = {camera: self._checked(observation, camera) for camera in self._cameras}
+        pixels = {camera: self._checked(observation, camera) for camera in self.cameras}
         batch: dict[str, Any] = {STATE_KEY: torch.from_numpy(observation.state).float(), "task": observation.task}
         known = all(
             camera in self._pixels and np.array_equal(pixels[camera], self._pixels[camera]) for camera in pixels

@@ -23,12 +23,15 @@ class PrefixCache(NamedTuple):
         keys, values: shape (layers, K, kv heads, n, head dim), after RoPE.
         valid: which of the n prefix tokens count, shape (n,).
         pooled: mean-pooled last hidden state, sum over the members, shape (D,).
+        parts: the same of each camera's tokens and of the rest, instruction and state, (C + 1, D); NaN for a camera
+            that is not present.
     """
 
     keys: Tensor
     values: Tensor
     valid: Tensor
     pooled: Tensor
+    parts: Tensor
 
 
 class VlmPrefix:
@@ -130,8 +133,9 @@ class VlmPrefix:
         last = self._text.norm(hidden)[0].float()
         common = torch.where(valid[:, None], last[:shared], 0.0).sum(0)
         pooled = (members * common + last[shared:].sum(0)) / (count + 1)
+        parts = _parts(last, valid, shared - len(language), image_valid, members)
         member_valid = torch.cat([valid, torch.ones(1, dtype=torch.bool, device=device)])
-        return PrefixCache(torch.stack(keys), torch.stack(values), member_valid, pooled)
+        return PrefixCache(torch.stack(keys), torch.stack(values), member_valid, pooled, parts)
 
     def _sequence(
         self, features: Tensor, image_valid: Tensor, language: Tensor, token_valid: Tensor
@@ -174,6 +178,26 @@ class VlmPrefix:
         scores = torch.where(mask, scores, torch.finfo(torch.float32).min)
         weights = scores.softmax(dim=-1).to(value.dtype)
         return torch.matmul(weights, value).transpose(1, 2).flatten(2)
+
+
+def _parts(last: Tensor, valid: Tensor, images: int, image_valid: Tensor, members: int) -> Tensor:
+    """Means of the last hidden state over each camera's tokens and over the rest, sum over the members, (C + 1, D).
+
+    Args:
+        last: of all tokens, (n + K', D): images, language, state tokens.
+        valid: which of the first n count, (n,).
+        images: how many of them are the cameras', the marks around an image included.
+        image_valid: which cameras are present, (C,).
+        members: K'.
+    """
+    cameras = len(image_valid)
+    seen = torch.where(valid[:images, None], last[:images], 0.0).unflatten(0, (cameras, -1)).sum(1)
+    counts = valid[:images].unflatten(0, (cameras, -1)).sum(1)
+    means = torch.where(image_valid[:, None], seen / counts[:, None], float("nan"))
+    text_valid = valid[images:]
+    text = torch.where(text_valid[:, None], last[images : len(valid)], 0.0).sum(0)
+    rest = (members * text + last[len(valid) :].sum(0)) / (text_valid.sum() + 1)
+    return torch.cat([members * means, rest[None]])
 
 
 def _member_view(cached: Tensor, shared: int, members: int) -> Tensor:
