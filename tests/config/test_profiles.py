@@ -26,6 +26,7 @@ from salus_vla.simulation.variation import Variation, sample_cube_pose, sample_v
 
 SCENE = load_scene()
 NAMES = ("eval", "train", "far_cube", "dark", "camera_moved", "slippery", "heavy", "distractor", "other_color")
+NAMES += ("miscalibrated", "pushed")
 RAW = yaml.safe_load((paths.config_dir() / paths.CONTRACT_FILE).read_text(encoding="utf-8"))
 SEEDS = range(200)
 EVERYTHING = Profile(
@@ -238,6 +239,43 @@ def test_a_quantity_fills_its_range(name: str, quantity: str, limits: tuple[floa
     assert low <= min(values) < low + 0.05 * (high - low)
     assert high >= max(values) > high - 0.05 * (high - low)
     assert np.mean(values) == pytest.approx((low + high) / 2.0, abs=0.1 * (high - low))
+
+
+def test_every_joint_is_off_by_its_own_amount_either_way() -> None:
+    offsets = np.degrees([drawn(SCENE.profile("miscalibrated"), seed).joint_offset for seed in SEEDS])
+    assert offsets.shape == (len(SEEDS), 7)
+    assert 0.3 <= np.abs(offsets).min() < 0.32
+    assert 1.48 < np.abs(offsets).max() <= 1.5
+    assert (np.abs(np.mean(offsets > 0, axis=0) - 0.5) < 0.15).all()
+
+
+def test_a_push_comes_at_any_time_from_any_side() -> None:
+    profile = SCENE.profile("pushed").push
+    assert profile is not None
+    pushes = [drawn(SCENE.profile("pushed"), seed).push for seed in SEEDS]
+    begins = [push.begin for push in pushes if push is not None]
+    assert profile.time[0] <= min(begins) < 1.0
+    assert 4.3 < max(begins) <= profile.time[1]
+    lasts = [push.end - push.begin for push in pushes if push is not None]
+    assert profile.duration[0] - 1e-9 <= min(lasts) < max(lasts) <= profile.duration[1] + 1e-9
+    speeds = np.array([push.velocity for push in pushes if push is not None])
+    lengths = np.linalg.norm(speeds, axis=1)
+    assert profile.speed[0] <= lengths.min() < lengths.max() <= profile.speed[1]
+    assert (np.abs(speeds.mean(axis=0)) < 0.08).all()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"joint_offset_deg": [1.5, 0.3]},
+        {"joint_offset_deg": [0.0, 6.0]},
+        {"push": {"time": [1.0, 2.0], "duration": [0.1, 0.2]}},
+        {"push": {"time": [-1.0, 2.0], "duration": [0.1, 0.2], "speed": [0.1, 0.2]}},
+    ],
+)
+def test_an_offset_or_a_push_that_makes_no_sense_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=rf"profiles.mine.{next(iter(wrong))}"):
+        load_raw(tmp_path, with_profile(wrong))
 
 
 @pytest.mark.parametrize(

@@ -245,6 +245,63 @@ def test_a_heavy_cube_is_too_much_for_the_grip_or_makes_the_arm_sag(simulators: 
     assert usual_height - height > 0.002
 
 
+# -- the arm's calibration, and somebody's hand ------------------------------------------------------------------------
+
+
+def test_an_arm_that_lost_its_calibration_is_elsewhere_than_it_says(simulators: Open) -> None:
+    simulator = simulators("miscalibrated")
+    joints = [simulator.model.joint(name).qposadr[0] for name in JOINTS]
+    for seed in range(3):
+        frame = simulator.reset(seed)
+        offset = np.append(simulator.variation.joint_offset, [0.0, 0.0])
+        home = SCENE.robot.home_position
+        for _ in range(50):
+            np.testing.assert_allclose(frame.joint_position, simulator.data.qpos[joints] + offset, atol=1e-4)
+            np.testing.assert_allclose(frame.joint_position, home, atol=0.01)
+            simulator.set_command(JOINTS, home.tolist())
+            frame = simulator.step()
+        said = simulator.body_poses()["panda_hand"].position
+        simulators("eval").reset(seed)
+        usual = simulators("eval").body_poses()["panda_hand"].position
+        assert 0.002 < np.linalg.norm(said - usual) < 0.06
+        goal = home.copy()
+        goal[0] += 0.2
+        simulator.set_command(JOINTS, goal.tolist())
+        for _ in range(100):
+            frame = simulator.step()
+        np.testing.assert_allclose(frame.joint_position, goal, atol=0.01)  # it believes that it is there
+
+
+def test_until_the_push_everything_is_as_usual_and_then_the_cube_goes(simulators: Open) -> None:
+    usual, pushed = simulators("eval"), simulators("pushed")
+    for seed in range(3):
+        usual.reset(seed)
+        before = pushed.reset(seed).poses["red_cube"].position
+        push = pushed.variation.push
+        assert push is not None
+        frames = int(push.begin / 0.02)
+        for _ in range(frames):
+            one, other = usual.step(), pushed.step()
+            np.testing.assert_array_equal(one.poses["red_cube"].position, other.poses["red_cube"].position)
+        for _ in range(round((push.end - push.begin) / 0.02) + 10):
+            moved = pushed.step().poses["red_cube"].position - before
+        way = np.array(push.velocity) * (push.end - push.begin)
+        np.testing.assert_allclose(moved[:2], way, atol=0.35 * np.linalg.norm(way) + 0.01)
+        assert np.linalg.norm(moved[:2]) > 0.8 * np.linalg.norm(way)
+
+
+def test_a_push_takes_the_cube_out_of_a_grip(simulators: Open) -> None:
+    pushed = simulators("pushed")
+    for seed in range(40):
+        pushed.reset(seed)
+        push = pushed.variation.push
+        assert push is not None
+        if push.begin > 4.0 and np.hypot(*push.velocity) > 0.5:
+            break
+    script = lift(pushed, seed)
+    assert not script.monitor.holding
+
+
 @pytest.mark.parametrize("camera", CAMERAS)
 def test_far_cubes_are_in_every_picture(simulators: Open, camera: str) -> None:
     simulator = simulators("far_cube")

@@ -84,6 +84,11 @@ def _drawn(simulator: Simulator) -> str:
         words.append(f"cameras moved {1e3 * min(moved):.0f}-{1e3 * max(moved):.0f} mm")
     if variation.distractors:
         words.append(f"{len(variation.distractors)} distractors")
+    if variation.joint_offset is not None:
+        offsets = np.degrees(np.abs(variation.joint_offset))
+        words.append(f"joints off by {offsets.min():.1f}-{offsets.max():.1f}°")
+    if variation.push is not None:
+        words.append(f"pushed at {variation.push.begin:.1f} s, {np.hypot(*variation.push.velocity):.2f} m/s")
     x, y, _ = simulator.frame.poses[CUBE].position
     return ", ".join(words) or f"cube at x {x:.2f}, y {y:.2f} m"
 

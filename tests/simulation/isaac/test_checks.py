@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 import salus_vla
-from salus_vla.contract.errors import SimulatorError
+from salus_vla.config.scene import load_scene
+from salus_vla.contract.errors import ConfigError, SimulatorError
 from salus_vla.simulation.isaac.host import installation
+from salus_vla.simulation.isaac.host.scene_spec_builder import SceneSpecBuilder
 
 from .conftest import Isaac
 
@@ -93,3 +95,9 @@ def test_a_package_that_cannot_be_imported_is_said(make_isaac: Callable[..., Isa
     (isaac.folder / "python_packages" / "isaacsim").unlink()
     with pytest.raises(SimulatorError, match="cannot import isaacsim: ModuleNotFoundError"):
         installation.check_eula(install, isaac.environment)
+
+
+@pytest.mark.parametrize(("profile", "what"), [("miscalibrated", "joint_offset_deg"), ("pushed", "push")])
+def test_a_profile_that_only_the_embedded_simulator_can_do_is_refused_by_name(profile: str, what: str) -> None:
+    with pytest.raises(ConfigError, match=f"profile '{profile}': {what} is done by the embedded simulator only"):
+        SceneSpecBuilder(load_scene(), profile)

@@ -28,6 +28,9 @@ DEFAULT_PROFILE = "eval"
 # Far enough for a knocked camera, too little to reach the point it looks at.
 _Distance = Annotated[float, Field(ge=0.0, le=0.3)]
 _DistanceRange = Annotated[tuple[_Distance, _Distance], AfterValidator(ordered)]
+# A larger error would put a joint near its limit beyond it.
+_Offset = Annotated[float, Field(ge=0.0, le=5.0)]
+_OffsetRange = Annotated[tuple[_Offset, _Offset], AfterValidator(ordered)]
 _Palette = Annotated[tuple[Rgba, ...], Field(min_length=1)]
 
 
@@ -102,6 +105,20 @@ class DistractorProfile(Area):
         return self
 
 
+class PushProfile(Model):
+    """Somebody shoves the cube along the table, whatever holds it, in a random direction.
+
+    Attributes:
+        time: when, since the reset [s].
+        duration: for how long [s].
+        speed: of the cube meanwhile [m/s].
+    """
+
+    time: NonNegativeRange
+    duration: PositiveRange
+    speed: PositiveRange
+
+
 class Profile(Model):
     """What a seed draws.
 
@@ -110,12 +127,17 @@ class Profile(Model):
         red_cube: about the cube.
         cameras: about every camera; /tf_static and camera_info do not follow, as with a real camera that was knocked.
         distractors: other objects; None for a model without such bodies.
+        joint_offset_deg: size of the constant error of each arm joint's reported position, either way [degrees]: an arm
+            whose calibration is lost is elsewhere than it says, and goes elsewhere than it is told.
+        push: of the cube, during the episode.
     """
 
     light: PositiveRange | None = None
     red_cube: CubeProfile = CubeProfile()
     cameras: CameraProfile = CameraProfile()
     distractors: DistractorProfile | None = None
+    joint_offset_deg: _OffsetRange | None = None
+    push: PushProfile | None = None
 
 
 Profiles = dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Profile]

@@ -11,10 +11,10 @@ from enum import IntEnum, unique
 
 import numpy as np
 
-from salus_vla.config.profiles import DistractorProfile, Profile
+from salus_vla.config.profiles import DistractorProfile, Profile, PushProfile
 from salus_vla.config.scene import Scene, View
 from salus_vla.config.scene_types import Rgba
-from salus_vla.contract import CAMERAS, ENTITIES
+from salus_vla.contract import ARM_DOF, CAMERAS, ENTITIES
 from salus_vla.contract.bodies import BIN, CUBE
 from salus_vla.contract.errors import SimulatorError
 from salus_vla.contract.geometry import rotate
@@ -37,6 +37,8 @@ class Stream(IntEnum):
     DISTRACTOR_COUNT = 7
     DISTRACTOR_COLOR = 8
     DISTRACTOR_PLACE = 9
+    JOINT_OFFSET = 10
+    PUSH = 11
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,15 @@ class PlacedDistractor:
 
     pose: Pose
     color: Rgba
+
+
+@dataclass(frozen=True)
+class Push:
+    """A shove of the cube: from when to when, since the reset [s], and its velocity along the table meanwhile [m/s]."""
+
+    begin: float
+    end: float
+    velocity: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,8 @@ class Variation:
         color: of the cube.
         views: the cameras that moved.
         distractors: those on the table; the profile's others are out of sight.
+        joint_offset: what each arm joint reports too much, (7,) [rad].
+        push: of the cube.
     """
 
     light: float | None
@@ -66,6 +79,8 @@ class Variation:
     color: Rgba | None
     views: Mapping[str, View]
     distractors: tuple[PlacedDistractor, ...]
+    joint_offset: tuple[float, ...] | None = None
+    push: Push | None = None
 
 
 def random_stream(seed: int, stream: Stream, index: int = 0) -> np.random.Generator:
@@ -128,7 +143,24 @@ def sample_variation(scene: Scene, profile: Profile, seed: int, poses: Mapping[s
         color=None if cube.colors is None else _choice(cube.colors, random_stream(seed, Stream.COLOR)),
         views=_sample_views(scene, profile, seed),
         distractors=() if profile.distractors is None else _place(scene, profile.distractors, seed, poses),
+        joint_offset=_joint_offset(seed, profile.joint_offset_deg),
+        push=None if profile.push is None else _push(seed, profile.push),
     )
+
+
+def _joint_offset(seed: int, limits: tuple[float, float] | None) -> tuple[float, ...] | None:
+    if limits is None:
+        return None
+    random = random_stream(seed, Stream.JOINT_OFFSET)
+    sizes, signs = random.uniform(*limits, ARM_DOF), random.choice((-1.0, 1.0), ARM_DOF)
+    return tuple(np.radians(sizes * signs).tolist())
+
+
+def _push(seed: int, profile: PushProfile) -> Push:
+    random = random_stream(seed, Stream.PUSH)
+    begin, duration = random.uniform(*profile.time), random.uniform(*profile.duration)
+    speed, angle = random.uniform(*profile.speed), random.uniform(-np.pi, np.pi)
+    return Push(begin, begin + duration, (float(speed * np.cos(angle)), float(speed * np.sin(angle))))
 
 
 def _uniform(seed: int, stream: Stream, limits: tuple[float, float] | None) -> float | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.config.scene import Scene
-from salus_vla.contract import CAMERAS, ENTITIES, JOINTS
+from salus_vla.contract import ARM_DOF, CAMERAS, ENTITIES, JOINTS
 from salus_vla.contract.bodies import BIN, CUBE
 from salus_vla.contract.errors import SimulatorError
 from salus_vla.contract.joint_command import read_command
@@ -81,6 +81,8 @@ class Simulator:
         self._bin_mocap = int(self.model.body(BIN).mocapid[0])
         self._bodies = {self.model.body(i).name: i for i in range(1, self.model.nbody)}
         self._entities = [(name, self._bodies[name]) for name in ENTITIES]
+        self._cube_dof = int(self.model.joint(CUBE).dofadr[0])
+        self._offset = np.zeros(len(JOINTS))
         self._steps = scene.rates.physics_steps
         self._contacts = ContactTracker(self.model)
         self._renderer: CameraRenderer | None = None
@@ -109,7 +111,8 @@ class Simulator:
         if self._renderer is not None and self.variation.light is not None:
             self._renderer.forget_textures()
         mujoco.mj_resetData(self.model, self.data)
-        home = self.scene.robot.home_position
+        self._offset[:ARM_DOF] = 0.0 if self.variation.joint_offset is None else self.variation.joint_offset
+        home = self.scene.robot.home_position - self._offset  # where it says that it is home
         self.data.qpos[self._qpos] = home
         self.data.ctrl[self._actuators] = home
         free = {CUBE: chosen[CUBE], **self._randomiser.distractor_poses(self.variation)}
@@ -133,7 +136,7 @@ class Simulator:
             SimulatorError: unknown or repeated name, wrong length, or infinite value; no target has changed then.
         """
         for name, value in read_command(names, positions).items():
-            self.data.ctrl[self._actuator[name]] = value
+            self.data.ctrl[self._actuator[name]] = value - self._offset[JOINTS.index(name)]
 
     def step(self) -> SimStep:
         """Simulates one frame and returns it.
@@ -144,7 +147,9 @@ class Simulator:
         return self._advance()
 
     def _advance(self) -> SimStep:
-        for _ in range(self._steps):
+        began = self._frames_since_reset * self.scene.rates.frame_dt
+        for step in range(self._steps):
+            self._push(began + step * self.model.opt.timestep)
             mujoco.mj_step(self.model, self.data)
             self._contacts.add_step(self.data)
         # mj_step ends with the integration: bring body poses, forces and images to the new joint positions.
@@ -156,13 +161,19 @@ class Simulator:
         self._frame = self._observe()
         return self._frame
 
+    def _push(self, since_reset: float) -> None:
+        """The hand that shoves the cube is stronger than a grip."""
+        push = self.variation.push
+        if push is not None and push.begin <= since_reset < push.end:
+            self.data.qvel[self._cube_dof : self._cube_dof + 2] = push.velocity
+
     def _observe(self) -> SimStep:
         contacts = self._contacts.end_frame()
         poses = {name: self._pose(body) for name, body in self._entities}
         return SimStep(
             stamp_ns=self._stamp_ns,
             camera_due=self._frames_since_reset % self.scene.rates.frames_per_decision == 0,
-            joint_position=_rounded(self.data.qpos[self._qpos]),
+            joint_position=_rounded(self.data.qpos[self._qpos] + self._offset),
             joint_velocity=_rounded(self.data.qvel[self._dof]),
             joint_effort=_rounded(self.data.actuator_force[self._actuators]),
             poses=poses,

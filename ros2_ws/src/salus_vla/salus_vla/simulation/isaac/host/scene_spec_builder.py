@@ -10,6 +10,7 @@ from salus_vla.config.scene import Scene, View
 from salus_vla.config.scene_types import Rgba
 from salus_vla.contract import CAMERAS, JOINTS
 from salus_vla.contract.bodies import BIN, CUBE, TABLE, distractor_name
+from salus_vla.contract.errors import ConfigError
 from salus_vla.contract.types import Pose
 from salus_vla.simulation.isaac.scene_spec import Body, CameraModel, Drive, ResetSample, SceneSpec, Shape, as_json
 from salus_vla.simulation.isaac.spec_poses import numbers_of, pose_of
@@ -17,6 +18,7 @@ from salus_vla.simulation.mujoco.mujoco_model import DYNAMICS, parked_pose
 from salus_vla.simulation.shapes import FLOOR_RGBA, FLOOR_Z, SUN_DIRECTION, Box, bin_boxes, table_boxes
 from salus_vla.simulation.variation import sample_variation, start_poses
 
+_EMBEDDED_ONLY = ("joint_offset_deg", "push")
 _MIDDLE = (0.0, 0.0, 0.0)
 
 
@@ -27,11 +29,14 @@ class SceneSpecBuilder:
         """Takes a profile of the scene.
 
         Raises:
-            ConfigError: the scene has no such profile.
+            ConfigError: the scene has no such profile, or one that changes what Isaac's side cannot.
         """
         self._scene = scene
         self._name = profile
         self._profile = scene.profile(profile)
+        unable = [name for name in _EMBEDDED_ONLY if getattr(self._profile, name) is not None]
+        if unable:
+            raise ConfigError(f"profile {profile!r}: {unable[0]} is done by the embedded simulator only: --sim mujoco")
 
     def scene_spec(self, *, version: str, folder: str, seed: int, pacing: str, lockstep_timeout_s: float) -> SceneSpec:
         """What does not change at a reset; arguments as of `SceneSpec`."""
