@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salus_vla.contract.errors import ConfigError
+from salus_vla.contract.kinematics import tool_height
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.contract.types import FloatArray, Observation, PolicyOutput
 from salus_vla.control.controller import Controller
-from salus_vla.control.disturbance import Disturbance, Disturbances, tool_height
+from salus_vla.control.disturbance import Disturbance, Disturbances
 
 FRAME = 20_000_000
 HOME = np.array([0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398])

@@ -7,6 +7,7 @@ import torch
 from salus_vla.config.policy_options import BUILTIN_TINY
 from salus_vla.config.scene import load_scene
 from salus_vla.control.controller import make_controller
+from salus_vla.data.episodes import open_run
 from salus_vla.episode.run_episode import EpisodeResult, run_episode
 from salus_vla.policies.registry import make_policy
 from salus_vla.signals.safety_signals import NAMES
@@ -43,3 +44,13 @@ def test_the_graph_repeats_the_episode_of_one_process(
     signals = np.array([[getattr(message, name) for name in NAMES] for message in found["/salus/safety_signals"]])
     expected = np.array([decision.signals.values for decision in here.decided])
     assert np.array_equal(signals.astype(np.float32), expected, equal_nan=True)
+    recording = open_run(collected.run.path).episodes[number].open()
+    decisions, measured, held = recording.decisions(), recording.measured(), recording.held()
+    for name in ("expert_state", "prefix_parts"):
+        states = np.array([getattr(decision, name) for decision in here.decided])
+        assert np.array_equal(getattr(decisions, name), states)
+    assert measured.efforts is not None
+    assert np.array_equal(measured.efforts, np.array([frame.joint_effort for frame in here.frames]))
+    assert held is not None
+    assert held.held.tolist() == here.holding[: len(held.held)]
+    assert len(here.holding) - len(held.held) <= 1  # a frame is complete once its successor is

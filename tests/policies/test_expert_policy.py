@@ -10,11 +10,12 @@ import pytest
 from salus_vla.config.scene import load_scene
 from salus_vla.contract.errors import ModelError
 from salus_vla.contract.geometry import quaternion_of
+from salus_vla.contract.kinematics import tool_height, tool_poses
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.contract.types import Observation, Pose, SimStep
 from salus_vla.control.controller import make_controller
-from salus_vla.control.disturbance import Disturbance, Disturbances, tool_height
+from salus_vla.control.disturbance import Disturbance, Disturbances
 from salus_vla.episode.run_episode import EpisodeResult, observe, run_episode
 from salus_vla.policies.scripted.phases import CLOSED, OPEN, Phase
 from salus_vla.policies.scripted.scripted_policy import ScriptedPolicy
@@ -198,4 +199,8 @@ def test_the_inverse_kinematics_have_one_solution_whatever_the_start(kinematics:
 def test_the_height_of_the_tool_without_a_model_is_the_models(kinematics: Kinematics) -> None:
     random = np.random.default_rng(0)
     for arm in random.uniform(PANDA.lower, PANDA.upper, (20, 7)):
-        assert tool_height(arm) == pytest.approx(kinematics.tool(arm)[0][2], abs=1e-9)
+        position, rotation = kinematics.tool(arm)
+        assert tool_height(arm) == pytest.approx(position[2], abs=1e-9)
+        closed_form = tool_poses(arm)
+        np.testing.assert_allclose(closed_form[0][0], position, atol=1e-9)
+        np.testing.assert_allclose(closed_form[1][0], rotation, atol=1e-6)

@@ -1,4 +1,4 @@
-"""`salus dataset export|info`: recorded runs as a LeRobotDataset, and what is in one."""
+"""`salus dataset export|info|failures`: recorded runs as a LeRobotDataset, what is in one, and the failure table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from salus_vla.cli.options import at_least
+from salus_vla.cli.options import at_least, named
 from salus_vla.contract.outcomes import Outcome
 
 _EXPORT = """\
@@ -41,6 +41,15 @@ examples:
 """
 _INFO = """\
 Shows what is in a LeRobotDataset v3: episodes, frames, features, outcomes, seeds, profiles, size on disk.
+"""
+_FAILURES = """\
+Makes the failure table of runs: what a failure predictor is trained on, a row for each decision, without pictures. It
+holds the safety signals, the policy's hidden states, joints and commands at 50 Hz, how the episode ended, when grasps
+went wrong, and, from ground truth, where the cube was in the hand. The columns are described in
+salus_vla/data/failures/failure_table.py; pandas, polars and DuckDB read the file.
+
+Episodes that were aborted or taken over are left out. A RUN is a folder of `salus collect` or `salus rollout`; all must
+be of one ensemble. No file is larger than 20 MB: a larger table becomes several, F-00.parquet and so on.
 """
 _ACTIONS = ("commanded", "planned")
 _EXAMPLES = 5  # episodes that are not complete and named
@@ -105,6 +114,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--workers", metavar="W", type=at_least(1), help="processes that read and encode (default: one for each core)"
     )
     export.set_defaults(run=run_export)
+    failures = commands.add_parser(
+        "failures", help="make the failure table of runs", description=_FAILURES, formatter_class=raw
+    )
+    failures.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="folders of runs")
+    failures.add_argument("--out", metavar="F.parquet", type=named(".parquet"), required=True, help="file to make")
+    failures.add_argument(
+        "--basis",
+        metavar="F.parquet",
+        type=Path,
+        help="take the basis of the hidden states of this table (default: found on the training seeds of these runs)",
+    )
+    failures.set_defaults(run=run_failures)
     info = commands.add_parser("info", help="show what is in a data set", description=_INFO, formatter_class=raw)
     info.add_argument("path", metavar="DIR", type=Path, help="folder of a data set")
     info.set_defaults(run=run_info)
@@ -195,6 +216,36 @@ def run_info(arguments: argparse.Namespace) -> int:
     for key, feature in found.features.items():
         features.add_row(escape(key), escape(feature.dtype), " x ".join(map(str, feature.shape)))
     console.print(features)
+    return 0
+
+
+def run_failures(arguments: argparse.Namespace) -> int:
+    """Makes the failure table of `arguments.runs`.
+
+    Raises:
+        DatasetError: the runs do not go together, or the file cannot be written.
+        RecordingError: a run cannot be read.
+    """
+    from salus_vla.data.failures.make_table import make_failure_table  # pyarrow: half a second
+
+    console = Console()
+    columns = (TextColumn("episodes"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=None)
+        made = make_failure_table(
+            arguments.runs,
+            arguments.out,
+            basis=arguments.basis,
+            on_episode=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(made.left_out.items()))
+    size = sum(file.stat().st_size for file in made.files) / 1e6
+    files = ", ".join(map(str, made.files))
+    console.print(
+        escape(f"{files}: {made.episodes} episodes, {made.decisions} decisions, {size:.1f} MB")
+        + (f"; left out: {left_out}" if left_out else ""),
+        soft_wrap=True,
+    )
     return 0
 
 

@@ -35,6 +35,11 @@ def rotate(quaternion: FloatArray, vector: FloatArray) -> FloatArray:
     return np.asarray(vector + quaternion[3] * t + np.cross(u, t))
 
 
+def rotate_all(rotations: FloatArray, vectors: FloatArray) -> FloatArray:
+    """Vectors (N, 3) of the world in frames with these rotations (N, 3, 3): each turned back."""
+    return np.einsum("nji,nj->ni", rotations, vectors)
+
+
 def over_hollow(outer: Sequence[float], wall: float, pose: Pose, point: FloatArray) -> bool:
     """True when a point, shape (3,), is over the hollow of an open box: inside the inner walls, at any height.
 

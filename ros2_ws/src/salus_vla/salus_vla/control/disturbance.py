@@ -12,17 +12,13 @@ import numpy as np
 
 from salus_vla.contract import ARM_DOF
 from salus_vla.contract.errors import ConfigError
+from salus_vla.contract.kinematics import tool_height
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.contract.types import FloatArray
 
 _STREAM = 0xD157  # keeps the draws apart from the scene's and the policy's, which use the same seed
-# The Panda's modified Denavit-Hartenberg parameters: a [m], d [m], alpha [rad].
-_DH_A = (0.0, 0.0, 0.0, 0.0825, -0.0825, 0.0, 0.088)
-_DH_D = (0.333, 0.0, 0.316, 0.0, 0.384, 0.0, 0.0)
-_DH_ALPHA = (0.0, -np.pi / 2, np.pi / 2, np.pi / 2, -np.pi / 2, np.pi / 2, np.pi / 2)
 _FARTHEST = 0.3  # rad from the plan: less than the limiter takes for a jump, whatever the settings
 _EARLY_RAMP_S = 0.3  # in which the arm goes off before the fingers close
-_TOOL = 0.107 + 0.1034  # m along the last axis: flange and hand
 
 
 @dataclass(frozen=True)
@@ -246,14 +242,3 @@ class Disturbance:
         offset = random.uniform(-s.offset, s.offset, ARM_DOF)
         # At least a millisecond long: with ranges of 0 the time must still go on.
         return _Event(begin, begin + max(length, 1e-3), pause, 0.0 * offset if pause else offset)
-
-
-def tool_height(arm: FloatArray) -> float:
-    """Height of the tool over the table at arm joints (7,) [m]; closed form, so that no simulator is needed for it."""
-    # From the tool back to the base only the height counts: a row vector is enough.
-    row, height = np.array([0.0, 0.0, 1.0]), 0.0
-    for angle, a, d, alpha in zip(arm, _DH_A, _DH_D, _DH_ALPHA, strict=True):
-        ca, sa, ct, st = np.cos(alpha), np.sin(alpha), np.cos(angle), np.sin(angle)
-        height += float(row @ (a, -d * sa, d * ca))
-        row = row @ np.array([[ct, -st, 0.0], [st * ca, ct * ca, -sa], [st * sa, ct * sa, ca]])
-    return height + float(row[2]) * _TOOL

@@ -122,6 +122,14 @@ class PoseTrack:
     poses: FloatArray = field(default_factory=lambda: np.zeros((0, 7)))
 
 
+@dataclass(frozen=True, eq=False)
+class HeldTrack:
+    """Whether both fingers hold the cube: ascending stamps of frames (T,) [ns], and (T,)."""
+
+    stamps_ns: NDArray[np.int64]
+    held: NDArray[np.bool_]
+
+
 @dataclass(frozen=True)
 class RecordedEvent:
     """Something that happened: when [ns], what in a word, and in words."""
@@ -162,6 +170,10 @@ class Recording(ABC):
     @abstractmethod
     def cube(self) -> PoseTrack:
         """Ground truth: where the cube was."""
+
+    @abstractmethod
+    def held(self) -> HeldTrack | None:
+        """Whether the cube was held, from ground truth; None where that was not recorded."""
 
     @abstractmethod
     def observations(self) -> Iterator[tuple[int, Observation]]:

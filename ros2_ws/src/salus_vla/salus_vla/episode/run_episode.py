@@ -28,6 +28,7 @@ class EpisodeResult:
         event: what ended it.
         events: everything that happened, in order; what ended it is the last.
         frames: every frame from the first to the terminal observation.
+        holding: for each frame, whether the cube is held.
         commands: the command that answered each frame but the last.
         decided: every decision, the one on the terminal observation included.
     """
@@ -38,6 +39,7 @@ class EpisodeResult:
     event: TaskEvent | None = None
     events: list[TaskEvent] = field(default_factory=list)
     frames: list[SimStep] = field(default_factory=list)
+    holding: list[bool] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     decided: list[Decision] = field(default_factory=list)
 
@@ -78,6 +80,7 @@ def run_episode(
     while True:
         result.frames.append(frame)
         result.events += tracker.update(frame.stamp_ns, frame.joint_position, frame.poses, frame.contacts)
+        result.holding.append(tracker.holding)
         if frame.camera_due:
             observation = observe(frame, simulator.render() if images else {}, task)
             decision = controller.decide(observation, controller.command_in_force)

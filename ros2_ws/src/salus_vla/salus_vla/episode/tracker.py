@@ -50,6 +50,11 @@ class EpisodeTracker:
         """How the episode ended, or RUNNING."""
         return self.event.outcome or Outcome.RUNNING if self.event else Outcome.RUNNING
 
+    @property
+    def holding(self) -> bool:
+        """Whether both fingers have held the cube for the grasp time and have not lost it."""
+        return self._monitor.holding
+
     def over(self, stamp_ns: int) -> bool:
         """Whether the frame with this stamp is the terminal observation or lies behind it."""
         return self.end_ns is not None and stamp_ns >= self.end_ns

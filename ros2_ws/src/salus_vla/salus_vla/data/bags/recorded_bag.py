@@ -17,6 +17,7 @@ from salus_vla.contract import (
     ARM_DOF,
     CAMERAS,
     CONTACT,
+    ENTITIES,
     EPISODE,
     JOINT_COMMAND,
     JOINT_STATES,
@@ -42,6 +43,7 @@ from salus_vla.contract.message_readers import (
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray, Observation
 from salus_vla.data.bags.audit import AuditReport
+from salus_vla.data.bags.held_track import held_track
 from salus_vla.data.bags.recorded_observations import (
     connections_of,
     episode_of,
@@ -54,6 +56,7 @@ from salus_vla.data.bags.run_records import AUDIT_FILE, EpisodeEntry, EpisodeRec
 from salus_vla.data.recording import (
     Decisions,
     Episode,
+    HeldTrack,
     JointTrack,
     Part,
     PoseTrack,
@@ -209,6 +212,18 @@ class BagRecording(Recording):
             np.array([stamp for stamp, _ in rows], dtype=np.int64),
             np.array([pose for _, pose in rows], dtype=np.float64).reshape(-1, 7),
         )
+
+    def held(self) -> HeldTrack | None:
+        """The task's rules over the recorded frames again; None when joints, poses or contacts are missing."""
+        topics = (JOINT_STATES, CONTACT, *map(pose_topic, ENTITIES))
+        with opened_bag(self._path) as reader:
+            if not all(_holds(reader, topic) for topic in topics):
+                return None
+            frames = sorted(
+                ((stamp_of(message), topic, message) for topic in topics for message in self._messages(reader, topic)),
+                key=lambda item: item[0],
+            )
+        return held_track(frames, self.summary.start_ns, self.summary.end_ns, str(self._path))
 
     def observations(self) -> Iterator[tuple[int, Observation]]:
         """None when a camera, the joints or the episode are missing in the bag."""

@@ -141,6 +141,7 @@ class EpisodeMaker:
             signals=np.array([item.values for item in signals]),
             valid=np.array([item.valid for item in signals], dtype=np.uint16),
             images={camera: compressor.finish() for camera, compressor in pictures.items()},
+            holding=np.array(result.holding, dtype=np.uint8),
             frame_velocity=np.array([frame.joint_velocity for frame in result.frames], dtype=np.float32),
             frame_effort=np.array([frame.joint_effort for frame in result.frames], dtype=np.float32),
             expert_state=_known([decision.expert_state for decision in result.decided]),

@@ -14,6 +14,7 @@ from salus_vla.contract.types import Observation
 from salus_vla.data.recording import (
     Decisions,
     Episode,
+    HeldTrack,
     JointTrack,
     Part,
     PoseTrack,
@@ -87,6 +88,11 @@ class RolloutRecording(Recording):
     def cube(self) -> PoseTrack:
         """Of every frame."""
         return PoseTrack(self._stored.frame_stamps_ns, self._stored.cube_pose)
+
+    def held(self) -> HeldTrack | None:
+        """Of every frame."""
+        stored = self._stored
+        return None if stored.holding is None else HeldTrack(stored.frame_stamps_ns, stored.holding.astype(np.bool_))
 
     def observations(self) -> Iterator[tuple[int, Observation]]:
         """None in a run without images."""

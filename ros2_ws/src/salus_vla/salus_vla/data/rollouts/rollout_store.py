@@ -46,6 +46,7 @@ _ARRAYS: dict[str, tuple[type[np.generic], tuple[str | int, ...]]] = {
 # Not in files from before they were stored, nor where there is none: nobody may take over, no network decides.
 _OPTIONAL: dict[str, tuple[type[np.generic], tuple[str | int, ...]]] = {
     "taken_over": (np.uint8, ("N",)),
+    "holding": (np.uint8, ("G",)),
     "frame_velocity": (np.float32, ("G", len(JOINTS))),
     "frame_effort": (np.float32, ("G", len(JOINTS))),
     "expert_state": (np.float32, ("N", "E")),
@@ -116,6 +117,7 @@ class StoredEpisode(EpisodeSummary):
         valid: bit i is 1 where signal i could be computed, uint16 (N,).
         images: camera -> N images, uint8 (height, width, 3), decoded at each access; empty in a run without images.
         taken_over: 1 for each decision that the other policy made, uint8 (N,); None in a run where nobody takes over.
+        holding: 1 for each frame in which both fingers hold the cube, uint8 (F + 1,); None in files from before.
         frame_velocity: measured at each frame, float32 (F + 1, 9) [rad/s, m/s]; None in files from before.
         frame_effort: measured at each frame, float32 (F + 1, 9) [N m, N]; None in files from before.
         expert_state: see `PolicyOutput`, float32 (N, E); NaN for a decision of a policy without, None where all are.
@@ -135,6 +137,7 @@ class StoredEpisode(EpisodeSummary):
     valid: NDArray[np.uint16]
     images: Mapping[str, Sequence[ImageArray]] = field(default_factory=dict)
     taken_over: NDArray[np.uint8] | None = None
+    holding: NDArray[np.uint8] | None = None
     frame_velocity: NDArray[np.float32] | None = None
     frame_effort: NDArray[np.float32] | None = None
     expert_state: NDArray[np.float32] | None = None
