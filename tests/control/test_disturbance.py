@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salus_vla.contract.errors import ConfigError
-from salus_vla.contract.kinematics import tool_height
+from salus_vla.contract.forward_kinematics import tool_height
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.contract.types import FloatArray, Observation, PolicyOutput
 from salus_vla.control.controller import Controller

@@ -9,8 +9,8 @@ import pytest
 
 from salus_vla.config.scene import load_scene
 from salus_vla.contract.errors import ModelError
+from salus_vla.contract.forward_kinematics import tool_height, tool_poses
 from salus_vla.contract.geometry import quaternion_of
-from salus_vla.contract.kinematics import tool_height, tool_poses
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.contract.types import Observation, Pose, SimStep

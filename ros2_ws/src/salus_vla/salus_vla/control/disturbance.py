@@ -12,7 +12,7 @@ import numpy as np
 
 from salus_vla.contract import ARM_DOF
 from salus_vla.contract.errors import ConfigError
-from salus_vla.contract.kinematics import tool_height
+from salus_vla.contract.forward_kinematics import tool_height
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.contract.types import FloatArray
 

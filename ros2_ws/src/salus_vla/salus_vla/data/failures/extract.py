@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salus_vla.contract import ARM_DOF, FRAME_HZ, JOINTS
+from salus_vla.contract.forward_kinematics import tool_poses
 from salus_vla.contract.geometry import rotate_all
-from salus_vla.contract.kinematics import tool_poses
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray
 from salus_vla.control.grasp_monitor import GraspFault, GraspMonitor
