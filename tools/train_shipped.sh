@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# The shipped ensemble from nothing: demonstrations, data set, both stages, evaluation on unseen seeds, tables.
+# The shipped ensemble from nothing: demonstrations, data set, both stages, two rounds in which it learns from its own
+# failures, evaluation on unseen seeds, tables.
 #
-#   tools/train_shipped.sh OUT [--episodes 1200] [--steps 6000] [--eval 200] [--device cuda:0] [--wheels DIR] [--minutes M]
+#   tools/train_shipped.sh OUT [--episodes 1200] [--steps 6000] [--rounds 2] [--eval 200] [--device cuda:0] [--wheels DIR]
+#                          [--minutes M]
 #
 # Needs a plain checkout, Python 3.12 with torch, and the packages of requirements.txt; no ROS and no network. --wheels
 # makes a virtual environment over the Python there and installs the wheels of that folder into it. Every part can be
@@ -9,14 +11,14 @@
 # for machines that are lent for so long.
 set -euo pipefail
 
-usage() { sed -n '2,10p' "$0" | sed 's/^# \{0,1\}//'; exit 2; }
+usage() { sed -n '2,12p' "$0" | sed 's/^# \{0,1\}//'; exit 2; }
 [ $# -ge 1 ] && [ "${1#-}" = "$1" ] || usage
 out=$1; shift
-episodes=1200 steps=6000 eval=200 device="" wheels="" minutes=""
+episodes=1200 steps=6000 rounds=2 eval=200 device="" wheels="" minutes=""
 while [ $# -gt 0 ]; do
   [ $# -ge 2 ] || usage
   case $1 in
-    --episodes) episodes=$2 ;; --steps) steps=$2 ;; --eval) eval=$2 ;;
+    --episodes) episodes=$2 ;; --steps) steps=$2 ;; --rounds) rounds=$2 ;; --eval) eval=$2 ;;
     --device) device=$2 ;; --wheels) wheels=$2 ;; --minutes) minutes=$2 ;;
     *) usage ;;
   esac
@@ -72,7 +74,9 @@ rollout() { # rollout RUN_ID options...
   salus rollout --out "$out/runs" --run-id "$run" --workers "$workers" "${resume[@]}" "$@"
 }
 
-# Seeds: demonstrations from 10000, evaluation from 500000, shifts from 600000. From 900000 on they are for acceptance only.
+some() { echo "$(($1 < 1 ? 1 : $1))"; }
+
+# Seeds: demonstrations from 10000, rounds from 30000, evaluation from 500000, shifts from 600000. From 900000 on they are for acceptance only.
 rollout demos --policy expert --disturb --profile train --episodes "$episodes" --seed 10000
 if [ ! -d "$out/data" ]; then
   salus dataset export "$out/runs/demos" --out "$out/data" --image-size 128 --action planned --ground-truth
@@ -83,7 +87,13 @@ if [ ! -d "$out/trained/model" ]; then
   salus train --data "$out/data" --out "$out/trained" --steps "$steps" --device "$device" --workers "$((workers / 2))" "${resume[@]}"
 fi
 model=$out/trained/model
-some() { echo "$(($1 < 1 ? 1 : $1))"; }
+if [ "$rounds" -gt 0 ]; then
+  # Demonstrations, disturbed episodes and random takeovers in the proportion of the shipped ensemble's.
+  salus dagger --out "$out/dagger" --from "$model" --rounds "$rounds" --demos "$(some $((episodes / 4)))" \
+    --faults "$(some $((episodes / 5)))" --random "$(some $((episodes / 10)))" --steps "$(some $((steps / 6)))" \
+    --workers "$workers" --device "$device"
+  model=$out/dagger/round_$rounds/trained/model
+fi
 rollout eval --policy ensemble --model "$model" --profile eval --episodes "$eval" --seed 500000 --no-images
 for member in "$model"/member_*; do
   rollout "eval_$(basename "$member")" --policy ensemble --model "$member" --profile eval --episodes "$(some $((eval / 4)))" --seed 500000 --no-images

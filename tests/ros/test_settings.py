@@ -60,7 +60,7 @@ def test_a_changed_value_reaches_both(
     assert getattr(in_graph, field.name) == changed
     built: list[PolicySettings] = []
 
-    def build(settings: PolicySettings, scene: object) -> None:
+    def build(settings: PolicySettings, scene: object, **takeover: object) -> None:
         built.append(settings)
         raise InterruptedError
 

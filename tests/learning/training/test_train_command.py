@@ -191,6 +191,9 @@ def test_every_member_goes_on_from_its_own_weights_and_statistics(demos: Path, t
             torch.testing.assert_close(two[key].float(), value.float(), rtol=1e-2, atol=1e-4)
     first, second = (load_file(path / "vlm" / "model.safetensors") for path in (model, out / "model"))
     assert all(torch.equal(first[key], second[key]) for key in first)
+    facts = EnsemblePolicy(expand_members([str(model)])).provenance()
+    begun_with = json.loads((out / "model" / "salus_model.json").read_text())["from"]
+    assert begun_with == f"members {facts['member_0_hash']}, {facts['member_1_hash']}"  # not where it lay
 
 
 def test_a_training_goes_on_with_the_data_that_it_was_begun_with(

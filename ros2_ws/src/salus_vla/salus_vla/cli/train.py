@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     card = {
         "data": training_data.describe(dataset),
         "size": arguments.size,
-        "from": arguments.base,
+        "from": training_run.origin(arguments.base) if arguments.base else None,
         "seed": arguments.seed,
     }
     if main:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+from safetensors.torch import load_file
 
 from salus_vla.config.scene import load_scene
 from salus_vla.contract.errors import TrainingError
@@ -24,6 +25,8 @@ from salus_vla.policies.smolvla.init.model_init import VLM_FOLDER, policy_config
 from salus_vla.policies.smolvla.init.vlm_folder import write_vlm_folder
 from salus_vla.policies.smolvla.init.vlm_sizes import SIZES
 from salus_vla.policies.smolvla.loading.checkpoint import quiet_lerobot
+from salus_vla.policies.smolvla.loading.member_files import read_member_files
+from salus_vla.policies.smolvla.loading.weights import content_hash
 
 SETTINGS_FILE = "train.json"
 
@@ -71,6 +74,19 @@ def begin_from(name: str) -> SmolVLAPolicy:
         ModelError: it cannot be loaded.
     """
     return load_trained(name).float()
+
+
+def origin(name: str) -> str:
+    """What a model's card says of the policy that its training began with: a folder is told by its weights.
+
+    Raises:
+        ModelError: the folder's files are broken.
+    """
+    members = [Path(member) for member in expand_members([name])]
+    if name.startswith("builtin:") or not all(member.is_dir() for member in members):
+        return name
+    files = [read_member_files(str(member), member, "cpu") for member in members]
+    return f"members {', '.join(content_hash(load_file(item.weights.path)) for item in files)}"
 
 
 def begin_members(name: str) -> list[SmolVLAPolicy]:
