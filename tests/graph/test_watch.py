@@ -1,5 +1,6 @@
 """`salus watch` and `salus view live` beside a graph that runs."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -46,7 +47,8 @@ def test_a_snapshot_shows_the_running_graph(recording_graph: Path) -> None:
     result = salus("watch", "--once", "--seconds", "8")  # a node may be found seconds after the first
     assert result.returncode == 0, result.stderr
     lines = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line.strip()}
-    assert "episode: 0 of run run, seed 31, running, decision" in result.stdout
+    # The untrained policy may have closed its gripper askew by then.
+    assert re.search(r"episode: 0 of run run, seed 31, running( after [A-Z_]+)?, decision \d", result.stdout)
     assert "recording: a bag is being written" in result.stdout
     assert lines["policy"][1] in ("RUNNING", "HOLDING")
     assert lines["gate"][1] in ("RUNNING", "HOLDING", "READY")

@@ -22,8 +22,8 @@ from salus_vla.data.failures import failure_table
 from salus_vla.data.failures.failure_table import read_tables
 from salus_vla.data.failures.make_table import make_failure_table
 from salus_vla.data.failures.split import Part, part_of
-from salus_vla.data.failures.state_basis import StateBasis
 from salus_vla.data.rollouts.rollout_store import StoredEpisode
+from salus_vla.safety.prediction.state_basis import StateBasis
 from synthetic import rollout_run, stored
 
 DECISIONS = 8

@@ -20,6 +20,7 @@ from salus_vla.cli import (
     evaluate,
     launch,
     model,
+    predictor,
     replay,
     report,
     rollout,
@@ -42,6 +43,7 @@ _COMMANDS = (
     train,
     dagger,
     evaluate,
+    predictor,
     report,
     model,
 )

@@ -14,6 +14,8 @@ from salus_vla.contract.errors import ConfigError
 CONFIG_ENV = "SALUS_CONFIG_DIR"
 CACHE_ENV = "SALUS_CACHE_DIR"
 CONTRACT_FILE = "contract.yaml"
+DEFAULT_PREDICTOR = "builtin"
+_PREDICTOR = "compact_predictor"  # of the ensemble models/compact
 
 
 def _in_checkout() -> Path | None:
@@ -70,6 +72,15 @@ def models_dir() -> Path:
             "share/salus_vla/models); give --model"
         )
     return found.parent / "models"
+
+
+def predictor_folder(name: str) -> Path:
+    """Folder of a failure predictor: `builtin` is the one of the ensemble that comes with SALUS, else a path.
+
+    Raises:
+        ConfigError: the models that come with SALUS are missing.
+    """
+    return models_dir() / _PREDICTOR if name == DEFAULT_PREDICTOR else Path(name).expanduser()
 
 
 def cache_dir() -> Path:

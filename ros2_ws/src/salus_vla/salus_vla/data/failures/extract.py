@@ -15,8 +15,8 @@ from salus_vla.contract.types import FloatArray
 from salus_vla.control.grasp_monitor import GraspFault, GraspMonitor
 from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
 from salus_vla.data.recording import Decisions, JointTrack, Recording
+from salus_vla.safety.prediction.decision_inputs import FRAMES
 
-FRAMES = 5  # of a decision: those since the one before
 _FRAME_NS = round(1e9 / FRAME_HZ)
 _NS = 1e-9
 

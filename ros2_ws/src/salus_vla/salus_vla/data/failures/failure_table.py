@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -39,8 +39,10 @@ from pyarrow import parquet
 from salus_vla.contract import JOINTS
 from salus_vla.contract.errors import DatasetError
 from salus_vla.contract.outcomes import Outcome
-from salus_vla.data.failures.extract import FRAMES, ExtractedEpisode
-from salus_vla.data.failures.state_basis import EXPERT_SIZE, PREFIX_SIZE, StateBasis
+from salus_vla.data.failures.extract import ExtractedEpisode
+from salus_vla.safety.prediction.decision_inputs import FRAMES
+from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
+from salus_vla.safety.prediction.state_basis import EXPERT_SIZE, PREFIX_SIZE, StateBasis
 from salus_vla.signals.safety_signals import NAMES
 
 FORMAT = "salus-failures-1"
@@ -65,14 +67,6 @@ _LISTS: dict[str, tuple[type[np.floating], int]] = {
 _ENDED = frozenset(outcome.name for outcome in Outcome if outcome not in (Outcome.RUNNING, Outcome.ABORTED))
 
 
-@dataclass(frozen=True)
-class Source:
-    """The ensemble that decided: hashes of its members and VLMs."""
-
-    members: tuple[str, ...]
-    vlms: tuple[str, ...]
-
-
 @dataclass(frozen=True, eq=False)
 class FailureTable:
     """Rows of one or several files, N decisions of M episodes.
@@ -86,7 +80,7 @@ class FailureTable:
         files: where the rows are from.
     """
 
-    source: Source
+    source: EnsembleIdentity
     basis: StateBasis
     texts: dict[str, NDArray[np.str_]]
     numbers: dict[str, NDArray[np.int64]]
@@ -106,7 +100,7 @@ class FailureTable:
 class TableWriter:
     """Collects the rows of episodes, which are small, and writes them at the end."""
 
-    def __init__(self, file: Path, source: Source, basis: StateBasis) -> None:
+    def __init__(self, file: Path, source: EnsembleIdentity, basis: StateBasis) -> None:
         """Begins a table.
 
         Args:
@@ -175,8 +169,8 @@ def read_tables(files: Iterable[Path]) -> FailureTable:
     for other in tables[1:]:
         if other.source != first.source:
             raise DatasetError(
-                f"{other.files[0]}: is of the ensemble {_shown(other.source)}, {first.files[0]} of "
-                f"{_shown(first.source)}; a table holds one ensemble"
+                f"{other.files[0]}: is of the ensemble {other.source}, {first.files[0]} of "
+                f"{first.source}; a table holds one ensemble"
             )
         if other.basis.to_bytes() != first.basis.to_bytes():
             raise DatasetError(
@@ -204,10 +198,6 @@ def read_tables(files: Iterable[Path]) -> FailureTable:
     )
 
 
-def _shown(source: Source) -> str:
-    return ",".join(source.members) or "(without members)"
-
-
 # -- writing -----------------------------------------------------------------------------------------------------------
 
 
@@ -229,7 +219,7 @@ def _as_bytes(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> bytes:
     return bytes(sink.getvalue())
 
 
-def _schema(source: Source, basis: StateBasis) -> pa.Schema:
+def _schema(source: EnsembleIdentity, basis: StateBasis) -> pa.Schema:
     columns = [
         *((name, pa.string()) for name in _TEXTS),
         *((name, pa.from_numpy_dtype(kind)) for name, kind in _NUMBERS.items()),
@@ -250,8 +240,8 @@ def _rows(run: str, episode: ExtractedEpisode, basis: StateBasis, schema: pa.Sch
     count = len(episode.times_s)
     lists = {
         "signals": episode.signals,
-        "expert": _projected(episode.expert_state, basis, count, EXPERT_SIZE),
-        "prefix": _projected(episode.prefix_parts, basis, count, PREFIX_SIZE),
+        "expert": _or_unknown(episode.expert_state, basis.project_expert, (count, EXPERT_SIZE)),
+        "prefix": _or_unknown(episode.prefix_parts, basis.project_prefix, (count, PREFIX_SIZE)),
         "position": episode.position,
         "velocity": episode.velocity,
         "effort": episode.effort,
@@ -276,14 +266,12 @@ def _rows(run: str, episode: ExtractedEpisode, basis: StateBasis, schema: pa.Sch
     return pa.RecordBatch.from_arrays([columns[item.name] for item in schema], schema=schema)
 
 
-def _projected(states: NDArray[np.float32] | None, basis: StateBasis, count: int, size: int) -> NDArray[np.float32]:
-    """In the basis, padded with NaN where that has fewer directions."""
-    found = np.full((count, size), np.nan, dtype=np.float32)
-    if states is not None:
-        projection = basis.expert if size == EXPERT_SIZE else basis.prefix
-        projected = projection.apply(states.reshape(count, -1))
-        found[:, : projected.shape[1]] = projected
-    return found
+def _or_unknown(
+    states: NDArray[np.float32] | None,
+    project: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    shape: tuple[int, int],
+) -> NDArray[np.float32]:
+    return np.full(shape, np.nan, dtype=np.float32) if states is None else project(states)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -301,7 +289,7 @@ def _read(file: Path) -> FailureTable:
         shown = metadata.get(_FORMAT, b"none").decode(errors="replace")
         raise DatasetError(f"{file}: has format {shown!r}, expected {FORMAT!r}; make it with `salus dataset failures`")
     try:
-        source = Source(tuple(json.loads(metadata[_MEMBERS])), tuple(json.loads(metadata[_VLMS])))
+        source = EnsembleIdentity(tuple(json.loads(metadata[_MEMBERS])), tuple(json.loads(metadata[_VLMS])))
         basis = StateBasis.from_bytes(base64.b64decode(metadata[_BASIS], validate=True), str(file))
     except (KeyError, ValueError, TypeError) as error:
         raise DatasetError(f"{file}: its metadata are damaged ({error!r:.80})") from error

@@ -15,11 +15,12 @@ from salus_vla.contract.errors import DatasetError
 from salus_vla.contract.outcomes import Outcome, ended_as
 from salus_vla.data.episodes import Run, open_run
 from salus_vla.data.failures.extract import extract, state_rows
-from salus_vla.data.failures.failure_table import Source, TableWriter, read_tables
+from salus_vla.data.failures.failure_table import TableWriter, read_tables
 from salus_vla.data.failures.split import Part, part_of
-from salus_vla.data.failures.state_basis import StateBasis
 from salus_vla.data.recording import Episode
 from salus_vla.data.recording import Part as RecordedPart
+from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
+from salus_vla.safety.prediction.state_basis import StateBasis
 
 _MOST_STATES = 20_000  # that a basis is found in
 _STATES_OF_EPISODE = 12
@@ -36,14 +37,18 @@ class MadeTable:
 
 
 def make_failure_table(
-    runs: Sequence[Path], out: Path, *, basis: Path | None = None, on_episode: Callable[[int, int], None] | None = None
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    basis: Path | StateBasis | None = None,
+    on_episode: Callable[[int, int], None] | None = None,
 ) -> MadeTable:
     """Extracts the episodes of runs of one ensemble.
 
     Args:
         runs: folders of `salus collect` or `salus rollout`, in any mixture.
         out: file to make, or the beginning of the names of several.
-        basis: a failure table whose basis of hidden states is used; None finds one on the training part of these runs.
+        basis: of the hidden states, or a failure table that has it; None finds one on the training part of these runs.
         on_episode: called after each episode with the number of those done and of all.
 
     Raises:
@@ -64,13 +69,16 @@ def make_failure_table(
     if not chosen:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "none at all"
         raise DatasetError(f"no finished episode in {', '.join(map(str, runs))}: {reasons}")
-    found = read_tables([basis]) if basis is not None else None
+    found = read_tables([basis]) if isinstance(basis, Path) else None
     if found is not None and found.source != source:
         raise DatasetError(
             f"--basis {basis}: is of the ensemble {','.join(found.source.members)}, the runs of "
             f"{','.join(source.members)}"
         )
-    used = found.basis if found is not None else _fit_basis([episode for _, episode in chosen], out)
+    if isinstance(basis, StateBasis):
+        used = basis
+    else:
+        used = found.basis if found is not None else _fit_basis([episode for _, episode in chosen], out)
     writer = TableWriter(out, source, used)
     decisions = 0
     for done, (run, episode) in enumerate(chosen, 1):
@@ -104,8 +112,8 @@ def _open(paths: Sequence[Path]) -> list[Run]:
     return opened
 
 
-def _source(runs: Sequence[Run]) -> Source:
-    sources = {run.path: Source(run.members, _vlms(run)) for run in runs}
+def _source(runs: Sequence[Run]) -> EnsembleIdentity:
+    sources = {run.path: EnsembleIdentity(run.members, _vlms(run)) for run in runs}
     first, of_first = next(iter(sources.items()))
     if not of_first.members:
         raise DatasetError(

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Protocol
 
 import rclpy
@@ -18,10 +19,10 @@ from rclpy.signals import SignalHandlerOptions
 from salus_msgs.msg import Status
 from salus_vla.contract import DISCOVERY_S, STATUS_TOPIC
 from salus_vla.contract.errors import SalusError
+from salus_vla.ros.adapters.ending import SIGNALS, Ending
 from salus_vla.ros.adapters.qos_profiles import qos_profile
 
 ENDS_WITHIN_S = 15.0  # wall time in which a process that could not start is gone, whatever the middleware does
-_SIGNAL_S = 0.5
 TELLS_WITHIN_S = DISCOVERY_S + 1.0  # wall time for the episode node to hear why a node does not start
 
 
@@ -46,45 +47,38 @@ def run_node(
         role: in the graph; a node that ends by an error says FAILED on /salus/status in its name.
         ends_itself: signals are the node's to handle, because it has something to do before it ends.
     """
-    options = SignalHandlerOptions.NO if ends_itself else SignalHandlerOptions.ALL
-    rclpy.init(args=args, signal_handler_options=options)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node: RunnableNode | None = None
-    try:
-        node = make()
-        return node.run() or 0
-    except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
-    except RuntimeError:
-        # SIGINT came while the node asked rcl for something (RCLError), or while rclpy made a message of what it took:
-        # the bindings lose the KeyboardInterrupt and say that they cannot convert an argument.
-        if not _is_shut_down():
-            raise
-        return 0
-    except SalusError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        if node is None:
-            # Fast DDS was seen to hang forever while a participant was torn down as others came up. Whoever waits for
-            # a process that could not start must not; no thread of Python's can be relied on then. A node that ran has
-            # bags to close, and takes the time that it needs.
-            faulthandler.dump_traceback_later(ENDS_WITHIN_S, exit=True, file=os.open(os.devnull, os.O_WRONLY))
-        if role:
-            _say_failed(role, error)
-        return 1
-    finally:
-        if ends_itself:
-            for number in (signal.SIGINT, signal.SIGTERM):  # it ends already; a second one must not end it otherwise
-                signal.signal(number, signal.SIG_IGN)
-        if node is not None:
-            node.close()
-        rclpy.try_shutdown()
-
-
-def _is_shut_down() -> bool:
-    """Whether rclpy ends: its thread for signals may be a moment behind what the signal did."""
-    until = time.monotonic() + _SIGNAL_S
-    while rclpy.ok() and time.monotonic() < until:
-        time.sleep(0.01)
-    return not rclpy.ok()
+    with Ending() if not ends_itself else nullcontext() as ending:
+        try:
+            node = make()
+            return node.run() or 0
+        except (KeyboardInterrupt, ExternalShutdownException):
+            return 0
+        except SalusError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            if node is None:
+                # Fast DDS was seen to hang forever while a participant was torn down as others came up. Whoever waits
+                # for a process that could not start must not; no thread of Python's can be relied on then. A node that
+                # ran has bags to close, and takes the time that it needs.
+                faulthandler.dump_traceback_later(ENDS_WITHIN_S, exit=True, file=os.open(os.devnull, os.O_WRONLY))
+            if role:
+                _say_failed(role, error)
+            return 1
+        except Exception:
+            # What was asked of rclpy after it was shut down fails in many ways, none of them a fault.
+            if rclpy.ok():
+                raise
+            return 0
+        finally:
+            if ending is not None:
+                ending.closes()
+            else:
+                for number in SIGNALS:  # it ends already; a second one must not end it otherwise
+                    signal.signal(number, signal.SIG_IGN)
+            if node is not None:
+                node.close()
+            rclpy.try_shutdown()
 
 
 def _say_failed(role: str, error: SalusError) -> None:

@@ -22,8 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from sensor_msgs.msg import JointState
 
 from salus_msgs.msg import SafetySignals, Status
@@ -40,6 +38,7 @@ from salus_vla.ros.adapters.messages import to_ns
 from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 from salus_vla.ros.adapters.subscribe import subscribe
 from salus_vla.ros.clients.connection import Connection
+from salus_vla.ros.clients.lifecycle_manager import GraphError, LifecycleManager
 from salus_vla.ros.environment.domains import private_graph
 from salus_vla.ros.launch.packages import find_executable
 from salus_vla.ros.nodes.ensemble_parameters import EnsembleParameters
@@ -49,6 +48,7 @@ FACTS = "policy."  # prefix of what the policy's node says of itself in the prov
 _PARAMETERS = f"{FACTS}param."
 _NEEDS_POSES = "expert"
 _READY_S = 300.0  # wall time to load a model, and for one decision: a large ensemble on a CPU is slow
+_AGAIN_S = 1.0
 _END_S = 10.0
 _LOG_LINES = 15
 
@@ -137,8 +137,7 @@ def _feed(bag: Path, start_ns: int, started: bytes, feeder: _Feeder, on_decision
     if first is None or first.stamp_ns > start_ns + HALF_FRAME_NS or not first.decided:
         raise RecordingError(f"{bag}: does not hold the first observation of its episode, of {start_ns * 1e-9:.2f} s")
     # As in a run, the node knows time and observation before it hears of the episode.
-    feeder.send(first)
-    feeder.wait_until_ready(first.stamp_ns)
+    feeder.send_until_ready(first)
     feeder.publish(contract.EPISODE.name, started)
     feeder.wait_for_answer(first)
     on_decision(len(feeder.decisions))
@@ -208,7 +207,6 @@ class _Feeder(Connection):
         subscribe(self.node, contract.STATUS_TOPIC, self._on_status, keep_all=True)
         subscribe(self.node, contract.JOINT_TARGET, self._on_command, keep_all=True)
         subscribe(self.node, contract.SAFETY_SIGNALS, self._on_signals, keep_all=True)
-        self._change_state = self.node.create_client(ChangeState, f"/{NODE}/change_state")
         self._publishers = {topic.name: self._publisher(topic) for topic in (*INPUTS, contract.EPISODE)}
         poses = [topic.name for topic in map(contract.pose_topic, contract.ENTITIES)]
         self._heard = [item for name, item in self._publishers.items() if needs_poses or name not in poses]
@@ -218,17 +216,17 @@ class _Feeder(Connection):
 
         Raises:
             ModelError: the policy cannot be loaded, or its process ends.
+            SimulatorError: it does not come up.
         """
         self._process = process
-        self._wait(self._change_state.service_is_ready, f"{NODE} to start")
-        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
-            request = ChangeState.Request(transition=Transition(id=transition))
-            future = self._change_state.call_async(request)
-            self._wait(future.done, f"{NODE} to be configured and activated")
-            answer = future.result()
-            if answer is None or not answer.success:
-                self._wait(self._has_failed, f"{NODE} to say why it failed")
-                raise ModelError(self._status.detail if self._status is not None else f"{NODE} failed")
+        lifecycle = LifecycleManager(self.node, [NODE], self._spin, self._check)
+        try:
+            lifecycle.bring_up(_READY_S, _READY_S)
+        except GraphError as error:
+            process.check()
+            raise SimulatorError(error.detail) from error
+        finally:
+            lifecycle.close()
         self._wait(lambda: all(item.get_subscription_count() for item in self._heard), f"{NODE} to subscribe")
 
     def send(self, frame: InputFrame) -> None:
@@ -240,9 +238,21 @@ class _Feeder(Connection):
         """Publishes a serialized message."""
         self._publishers[topic].publish(raw)
 
-    def wait_until_ready(self, stamp_ns: int) -> None:
-        """Waits until the node has made the observation of this stamp [ns]."""
-        self._wait(partial(self._is_ready, stamp_ns), f"{NODE} to see the observation of {stamp_ns * 1e-9:.2f} s")
+    def send_until_ready(self, frame: InputFrame) -> None:
+        """Publishes the first frame until the node has made its observation.
+
+        What a publisher sends once it knows a subscription is still lost where the subscription does not yet know the
+        publisher, and nothing says when it does.
+        """
+        ready = partial(self._is_ready, frame.stamp_ns)
+
+        def said() -> bool:
+            if not ready():
+                self.send(frame)
+                self.spin(_AGAIN_S, ready)
+            return ready()
+
+        self._wait(said, f"{NODE} to see the observation of {frame.stamp_ns * 1e-9:.2f} s")
 
     def wait_for_answer(self, frame: InputFrame) -> None:
         """Waits for the command, and for the decision if the frame has a camera set.
@@ -284,6 +294,16 @@ class _Feeder(Connection):
 
     def _has_decided(self, stamp_ns: int) -> bool:
         return bool(self.decisions) and self.decisions[-1].stamp_ns >= stamp_ns - HALF_FRAME_NS
+
+    def _check(self) -> None:
+        """Raises ModelError when the policy has said that it failed, or its process has ended."""
+        if self._has_failed():
+            raise ModelError(self._status.detail if self._status is not None else f"{NODE} failed")
+        assert self._process is not None
+        self._process.check()
+
+    def _spin(self, done: Callable[[], bool], timeout_s: float) -> bool:
+        return self.spin(timeout_s, done)
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         assert self._process is not None

@@ -74,6 +74,18 @@ class StateBasis:
             Projection.fit(flat[np.isfinite(flat).all(axis=1)], PREFIX_SIZE),
         )
 
+    def project_expert(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
+        """States of the action expert (N, E) in the basis, (N, 32); NaN beyond its directions and where not known.
+
+        Raises:
+            DatasetError: they have another width.
+        """
+        return _padded(self.expert.apply(states), EXPERT_SIZE)
+
+    def project_prefix(self, parts: NDArray[np.float32]) -> NDArray[np.float32]:
+        """States of the prefix's parts (N, P, D) in the basis, (N, 64); likewise."""
+        return _padded(self.prefix.apply(parts.reshape(len(parts), -1)), PREFIX_SIZE)
+
     def to_bytes(self) -> bytes:
         """The same basis gives the same bytes."""
         return save(
@@ -96,3 +108,9 @@ class StateBasis:
             )
         except (SafetensorError, KeyError, ValueError) as error:
             raise DatasetError(f"{where}: its basis of hidden states is damaged ({error!r:.80})") from error
+
+
+def _padded(states: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    found = np.full((len(states), size), np.nan, dtype=np.float32)
+    found[:, : states.shape[1]] = states
+    return found

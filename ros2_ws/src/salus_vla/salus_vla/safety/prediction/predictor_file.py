@@ -1,0 +1,171 @@
+"""The files of a predictor: a folder with the network and, once it is calibrated, the alarm's band."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load, save
+
+from salus_vla.contract.errors import ConfigError, DatasetError, ModelError
+from salus_vla.safety.prediction.alarm_band import SCORES, AlarmBand
+from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
+from salus_vla.safety.prediction.features import VERSION
+from salus_vla.safety.prediction.predictor import FailurePredictor
+from salus_vla.safety.prediction.predictor_network import HORIZONS_S, FailureKind, NetworkWeights
+from salus_vla.safety.prediction.state_basis import StateBasis
+
+FORMAT = "salus-predictor-1"
+PREDICTOR_FILE, BAND_FILE = "predictor.safetensors", "alarm_band.safetensors"
+_BASIS = "basis."
+
+
+def digest_of(basis: StateBasis, weights: NetworkWeights) -> str:
+    """Hash of a predictor, 12 hexadecimal digits."""
+    tensors = _tensors(weights)
+    found = hashlib.sha256(basis.to_bytes())
+    for name in sorted(tensors):
+        found.update(name.encode() + tensors[name].tobytes())
+    return found.hexdigest()[:12]
+
+
+def save_predictor(folder: Path, predictor: FailurePredictor, about: Mapping[str, Any]) -> None:
+    """Writes a predictor, and its band if it has one.
+
+    Args:
+        folder: is made; an existing predictor in it is replaced.
+        predictor: what to write.
+        about: how it was made, for its card; JSON.
+
+    Raises:
+        ModelError: it cannot be written.
+    """
+    tensors = {**_tensors(predictor.weights), **{_BASIS + k: v for k, v in load(predictor.basis.to_bytes()).items()}}
+    metadata = {
+        "format": FORMAT,
+        "features": str(VERSION),
+        "horizons_s": json.dumps(HORIZONS_S),
+        "kinds": json.dumps([kind.name for kind in FailureKind]),
+        "members": json.dumps(predictor.ensemble.members),
+        "vlms": json.dumps(predictor.ensemble.vlms),
+        "about": json.dumps(about, sort_keys=True),
+    }
+    _write(folder / PREDICTOR_FILE, save(tensors, metadata))
+    if predictor.band is not None:
+        save_band(folder, predictor, {})
+    else:
+        (folder / BAND_FILE).unlink(missing_ok=True)
+
+
+def save_band(folder: Path, predictor: FailurePredictor, about: Mapping[str, Any]) -> None:
+    """Writes the band of a calibrated predictor beside it; an existing one is replaced.
+
+    Raises:
+        ModelError: it cannot be written.
+    """
+    band = predictor.band
+    assert band is not None
+    tensors = {"middle": band.middle, "width": band.width, "peaks": band.peaks}
+    metadata = {
+        "format": FORMAT,
+        "alpha": repr(band.alpha),
+        "n": str(len(band.peaks)),
+        "scores": json.dumps(SCORES),
+        "predictor": predictor.digest,
+        "about": json.dumps(about, sort_keys=True),
+    }
+    _write(folder / BAND_FILE, save(tensors, metadata))
+
+
+def load_predictor(folder: Path) -> FailurePredictor:
+    """Reads a predictor and, if there is one, its band.
+
+    Raises:
+        ModelError: a file is missing, damaged, of another format, or does not belong to the other; names it.
+    """
+    file = folder / PREDICTOR_FILE
+    tensors, metadata = _read(file)
+    if metadata.get("features") != str(VERSION):
+        raise ModelError(
+            f"{file}: was trained on features version {metadata.get('features')}, this program computes {VERSION}; "
+            "train it again with `salus predictor train`"
+        )
+    if (metadata.get("horizons_s"), metadata.get("kinds")) != (
+        json.dumps(HORIZONS_S),
+        json.dumps([kind.name for kind in FailureKind]),
+    ):
+        raise ModelError(f"{file}: foresees {metadata.get('kinds')} within {metadata.get('horizons_s')} s, not as here")
+    try:
+        weights = NetworkWeights(**{item.name: tensors[item.name] for item in fields(NetworkWeights)})
+        basis_tensors = {name.removeprefix(_BASIS): value for name, value in tensors.items() if name.startswith(_BASIS)}
+        basis = StateBasis.from_bytes(save(basis_tensors), str(file))
+        ensemble = EnsembleIdentity(tuple(json.loads(metadata["members"])), tuple(json.loads(metadata["vlms"])))
+    except (KeyError, ValueError, TypeError, DatasetError) as error:
+        raise ModelError(f"{file}: is damaged ({error!s:.120})") from error
+    digest = digest_of(basis, weights)
+    band = _load_band(folder / BAND_FILE, digest) if (folder / BAND_FILE).exists() else None
+    return FailurePredictor(ensemble, basis, weights, band, digest)
+
+
+def read_about(file: Path) -> dict[str, Any]:
+    """How a predictor or a band was made.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
+    _, metadata = _read(file)
+    try:
+        found: dict[str, Any] = json.loads(metadata.get("about", "{}"))
+    except ValueError as error:
+        raise ModelError(f"{file}: its metadata are damaged ({error!s:.80})") from error
+    return found
+
+
+def _load_band(file: Path, digest: str) -> AlarmBand:
+    tensors, metadata = _read(file)
+    if metadata.get("predictor") != digest:
+        raise ModelError(
+            f"{file}: was calibrated for predictor {metadata.get('predictor')}, beside it lies {digest}; calibrate it "
+            "with `salus predictor calibrate`"
+        )
+    if metadata.get("scores") != json.dumps(SCORES):
+        raise ModelError(f"{file}: is of the scores {metadata.get('scores')}, expected {json.dumps(SCORES)}")
+    try:
+        return AlarmBand(tensors["middle"], tensors["width"], tensors["peaks"], float(metadata["alpha"]))
+    except (KeyError, ValueError, TypeError, ConfigError) as error:
+        raise ModelError(f"{file}: is damaged ({error!s:.160})") from error
+
+
+def _tensors(weights: NetworkWeights) -> dict[str, NDArray[np.float32]]:
+    return {item.name: np.ascontiguousarray(getattr(weights, item.name)) for item in fields(NetworkWeights)}
+
+
+def _read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    try:
+        with safe_open(str(file), framework="numpy") as opened:
+            metadata = dict(opened.metadata() or {})
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (no mapping)
+    except FileNotFoundError as error:
+        raise ModelError(f"{file}: does not exist; make it with `salus predictor train`") from error
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{file}: is damaged, or is no safetensors file ({error!s:.120})") from error
+    if metadata.get("format") != FORMAT:
+        raise ModelError(f"{file}: has format {metadata.get('format')!r}, expected {FORMAT!r}")
+    return tensors, metadata
+
+
+def _write(file: Path, data: bytes) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}.partial")
+        partial.write_bytes(data)
+        partial.replace(file)
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be written ({error.strerror or error})") from error

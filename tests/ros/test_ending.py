@@ -1,0 +1,89 @@
+"""Signals end a node between two of its steps, once, and let it close what it has open."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+pytestmark = [pytest.mark.usefixtures("private_ros_domain"), pytest.mark.safety]
+
+LIMIT_S = 30.0
+SPINS = "while node.context.ok(): executor.spin_once(timeout_sec=0.001)"
+CLOSES = "time.sleep(0.7)"
+NODE = """
+import sys, time
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from salus_vla.ros.adapters.run_node import run_node
+
+class Busy:
+    def __init__(self):
+        self.node = Node("busy")
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.node.create_timer(0.001, lambda: self.node.get_clock().now())
+
+    def run(self):
+        node, executor = self.node, self.executor
+        print("runs", flush=True)
+        {run}
+
+    def close(self):
+        {close}
+        self.node.destroy_node()
+        print("closed", flush=True)
+
+sys.exit(run_node(Busy, []))
+"""
+
+
+@contextmanager
+def running(run: str, close: str) -> Iterator[subprocess.Popen[str]]:
+    """A process whose node runs."""
+    code = NODE.format(run=run, close=close)
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "runs\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_two_signals_at_any_moment_are_one_clean_end() -> None:
+    draw = random.Random(3)
+    with ExitStack() as stack:
+        processes = [stack.enter_context(running(SPINS, CLOSES)) for _ in range(4)]
+        for process in processes:
+            time.sleep(draw.uniform(0.0, 0.05))
+            process.send_signal(draw.choice((signal.SIGINT, signal.SIGTERM)))
+        for process in processes:
+            time.sleep(draw.uniform(0.0, 0.15))  # most of them close now
+            process.send_signal(signal.SIGINT)
+        for process in processes:
+            output, _ = process.communicate(timeout=LIMIT_S)
+            assert (process.returncode, output) == (0, "closed\n")
+
+
+def test_a_step_that_takes_long_is_interrupted_and_closing_is_given_up_at_the_third_signal() -> None:
+    with running("time.sleep(60)", "pass") as slow, running(SPINS, "time.sleep(60)") as stuck:
+        began = time.monotonic()
+        slow.send_signal(signal.SIGINT)
+        stuck.send_signal(signal.SIGINT)
+        output, _ = slow.communicate(timeout=LIMIT_S)
+        assert (slow.returncode, output) == (0, "closed\n")
+        assert time.monotonic() - began > 2.0  # a step has its time
+        stuck.send_signal(signal.SIGINT)
+        assert stuck.poll() is None
+        stuck.send_signal(signal.SIGTERM)  # two of a kind at once would be one
+        assert stuck.wait(LIMIT_S) == 1

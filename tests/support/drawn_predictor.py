@@ -1,0 +1,52 @@
+"""A small predictor with drawn weights: what it says means nothing, how it says it does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from salus_vla.safety.prediction.alarm_band import SCORES, fit_band
+from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
+from salus_vla.safety.prediction.features import FEATURES
+from salus_vla.safety.prediction.predictor import FailurePredictor
+from salus_vla.safety.prediction.predictor_file import digest_of
+from salus_vla.safety.prediction.predictor_network import INPUTS, OUTPUTS, NetworkWeights
+from salus_vla.safety.prediction.state_basis import StateBasis
+
+EXPERT, PARTS, WIDTH = 48, 4, 40
+
+
+def drawn_weights(seed: int, members: int = 3) -> NetworkWeights:
+    """Weights at random."""
+    random = np.random.default_rng(seed)
+
+    def draw(*shape: int) -> np.ndarray:
+        return (random.normal(size=shape) * 0.2).astype(np.float32)
+
+    return NetworkWeights(
+        mean=draw(len(FEATURES)),
+        scale=np.abs(draw(len(FEATURES))) + np.float32(0.5),
+        linear=draw(members, INPUTS, OUTPUTS),
+        first=draw(members, INPUTS, 8),
+        first_bias=draw(members, 8),
+        second=draw(members, 8, 6),
+        second_bias=draw(members, 6),
+        last=draw(members, 6, OUTPUTS),
+        last_bias=draw(members, OUTPUTS),
+    )
+
+
+def drawn_predictor() -> FailurePredictor:
+    """A calibrated one, for an ensemble of two members."""
+    random = np.random.default_rng(7)
+    basis = StateBasis.fit(
+        random.normal(size=(100, EXPERT)).astype(np.float32), random.normal(size=(100, PARTS, WIDTH)).astype(np.float32)
+    )
+    weights = drawn_weights(1)
+    episodes = [random.normal(size=(30, len(SCORES))) for _ in range(80)]
+    return FailurePredictor(
+        ensemble=EnsembleIdentity(("aaaa", "bbbb"), ("cccc",)),
+        basis=basis,
+        weights=weights,
+        band=fit_band(episodes[:40], episodes[40:], 0.05),
+        digest=digest_of(basis, weights),
+    )
