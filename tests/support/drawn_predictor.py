@@ -6,8 +6,8 @@ import numpy as np
 
 from salus_vla.safety.prediction.alarm_band import SCORES, fit_band
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
-from salus_vla.safety.prediction.features import FEATURES
-from salus_vla.safety.prediction.predictor import FailurePredictor
+from salus_vla.safety.prediction.episode_features import FEATURES
+from salus_vla.safety.prediction.failure_predictor import FailurePredictor
 from salus_vla.safety.prediction.predictor_file import digest_of
 from salus_vla.safety.prediction.predictor_network import INPUTS, OUTPUTS, NetworkWeights
 from salus_vla.safety.prediction.state_basis import StateBasis

@@ -87,6 +87,8 @@ def test_it_is_the_quantile_of_mapie() -> None:
     class Constant:
         """A regressor that says 0, so that a conformity score is the size of the label."""
 
+        is_fitted_ = True
+
         def fit(self, x: np.ndarray, y: np.ndarray) -> Constant:
             return self
 

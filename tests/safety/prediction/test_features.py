@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from salus_vla.contract import ARM_DOF
 from salus_vla.safety.prediction.decision_inputs import FRAMES, SHAPES, DecisionInputs
-from salus_vla.safety.prediction.features import BLOCKS, FEATURES, GROUPS, EpisodeFeatures, columns
+from salus_vla.safety.prediction.episode_features import BLOCKS, FEATURES, GROUPS, EpisodeFeatures, columns
 from salus_vla.safety.prediction.predictor_network import TOLD_MISSING
 
 GROUP_OF = {"signals": "signals", "expert": "expert", "prefix": "prefix", "effort": "felt"}

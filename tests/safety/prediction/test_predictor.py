@@ -17,8 +17,8 @@ from salus_vla.contract.errors import ModelError
 from salus_vla.safety.prediction.alarm_band import SCORES, AlarmBand
 from salus_vla.safety.prediction.decision_inputs import SHAPES, DecisionInputs
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
-from salus_vla.safety.prediction.features import FEATURES
-from salus_vla.safety.prediction.predictor import EpisodePredictor, FailurePredictor, Prediction
+from salus_vla.safety.prediction.episode_features import FEATURES
+from salus_vla.safety.prediction.failure_predictor import EpisodePredictor, FailurePredictor, Prediction
 from salus_vla.safety.prediction.predictor_file import (
     BAND_FILE,
     PREDICTOR_FILE,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from salus_vla.contract.errors import TrainingError
 from salus_vla.contract.types import FloatArray
 from salus_vla.learning.prediction.samples import Samples
-from salus_vla.safety.prediction.features import BLOCKS, FEATURES
+from salus_vla.safety.prediction.episode_features import BLOCKS, FEATURES
 from salus_vla.safety.prediction.predictor_network import (
     HORIZONS_S,
     INPUTS,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from salus_vla.contract.types import FloatArray
 from salus_vla.learning.prediction.fit_predictor import FitSettings, fit_network
 from salus_vla.learning.prediction.samples import Samples
-from salus_vla.safety.prediction.features import FEATURES, GROUPS, columns
+from salus_vla.safety.prediction.episode_features import FEATURES, GROUPS, columns
 from salus_vla.safety.prediction.predictor_network import (
     FailureKind,
     NetworkWeights,

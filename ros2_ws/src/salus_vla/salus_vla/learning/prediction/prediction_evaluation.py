@@ -19,7 +19,7 @@ from salus_vla.learning.evaluation.auroc import Auroc
 from salus_vla.learning.evaluation.intervals import Share
 from salus_vla.learning.prediction.baselines.distances import DISTANCES
 from salus_vla.learning.prediction.baselines.method import OURS, PUBLISHED, RULE, Method
-from salus_vla.learning.prediction.baselines.rules import BLACK_BOX, RULES, SIGNALS
+from salus_vla.learning.prediction.baselines.one_line_rules import BLACK_BOX, RULES, SIGNALS
 from salus_vla.learning.prediction.baselines.sequence_models import SEQUENCE_MODELS
 from salus_vla.learning.prediction.detection import (
     Detection,

@@ -13,7 +13,7 @@ from salus_vla.contract.types import FloatArray
 from salus_vla.data.failures.failure_table import FailureTable
 from salus_vla.data.failures.split import Part, part_of
 from salus_vla.safety.prediction.decision_inputs import FRAMES, DecisionInputs
-from salus_vla.safety.prediction.features import FEATURES, EpisodeFeatures
+from salus_vla.safety.prediction.episode_features import FEATURES, EpisodeFeatures
 from salus_vla.safety.prediction.predictor_network import HORIZONS_S, FailureKind
 
 SLIPPED = 0.005  # m that the cube has moved in the hand

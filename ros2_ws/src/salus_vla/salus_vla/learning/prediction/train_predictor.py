@@ -21,7 +21,7 @@ from salus_vla.learning.prediction.ours import holds
 from salus_vla.learning.prediction.questions import rows_of
 from salus_vla.learning.prediction.samples import Samples, make_samples
 from salus_vla.safety.prediction.alarm_band import AlarmBand, fit_band, scores
-from salus_vla.safety.prediction.predictor import FailurePredictor
+from salus_vla.safety.prediction.failure_predictor import FailurePredictor
 from salus_vla.safety.prediction.predictor_file import digest_of, load_predictor, save_band, save_predictor
 from salus_vla.safety.prediction.predictor_network import logits, probabilities
 

@@ -17,8 +17,8 @@ from safetensors.numpy import load, save
 from salus_vla.contract.errors import ConfigError, DatasetError, ModelError
 from salus_vla.safety.prediction.alarm_band import SCORES, AlarmBand
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
-from salus_vla.safety.prediction.features import VERSION
-from salus_vla.safety.prediction.predictor import FailurePredictor
+from salus_vla.safety.prediction.episode_features import VERSION
+from salus_vla.safety.prediction.failure_predictor import FailurePredictor
 from salus_vla.safety.prediction.predictor_network import HORIZONS_S, FailureKind, NetworkWeights
 from salus_vla.safety.prediction.state_basis import StateBasis
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salus_vla.contract.types import FloatArray
-from salus_vla.safety.prediction.features import FEATURES
+from salus_vla.safety.prediction.episode_features import FEATURES
 
 HORIZONS_S: Final = (0.25, 0.5, 1.0)
 

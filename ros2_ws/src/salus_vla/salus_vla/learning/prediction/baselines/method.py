@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from salus_vla.contract.types import FloatArray
 from salus_vla.learning.prediction.samples import Samples
-from salus_vla.safety.prediction.features import FEATURES, columns
+from salus_vla.safety.prediction.episode_features import FEATURES, columns
 
 RULE, SIGNAL, PUBLISHED, OURS = "rule", "signal", "published", "ours"
 

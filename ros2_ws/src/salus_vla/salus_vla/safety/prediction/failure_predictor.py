@@ -12,7 +12,7 @@ from salus_vla.contract.types import FloatArray
 from salus_vla.safety.prediction.alarm_band import SCORES, AlarmBand, scores
 from salus_vla.safety.prediction.decision_inputs import DecisionInputs
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
-from salus_vla.safety.prediction.features import FEATURES, EpisodeFeatures
+from salus_vla.safety.prediction.episode_features import FEATURES, EpisodeFeatures
 from salus_vla.safety.prediction.predictor_network import (
     NetworkWeights,
     Probabilities,
