@@ -50,6 +50,7 @@ setup(
             "vla_ensemble = salus_vla.ros.nodes.vla_ensemble_node:main",
             "episode = salus_vla.ros.nodes.episode_node:main",
             "bag_recorder = salus_vla.ros.nodes.bag_recorder_node:main",
+            "failure_predictor = salus_vla.ros.nodes.failure_predictor_node:main",
             "salus_markers = salus_vla.ros.nodes.salus_markers_node:main",
         ],
     },

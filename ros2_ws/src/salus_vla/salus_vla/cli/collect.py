@@ -24,7 +24,8 @@ from salus_vla.cli.graph_process import LAUNCH_FILE, TAIL, end_graph, output_lin
 from salus_vla.cli.launch import find_launch_file, launch_command
 from salus_vla.cli.options import add_episode_options, add_run_options, check_run_id, some_text
 from salus_vla.config.params_file import check_params_file
-from salus_vla.config.policy_options import MODES
+from salus_vla.config.paths import DEFAULT_PREDICTOR, NO_PREDICTOR
+from salus_vla.config.policy_options import BUILTIN_COMPACT, MODES
 from salus_vla.config.policy_settings import SETTINGS, PolicySettings, read_settings
 from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.config.scene import load_scene
@@ -86,6 +87,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="spread the members over several instead, for example cuda:0,cuda:1",
     )
     add("--mode", choices=MODES, help="how the ensemble runs (default: auto)")
+    add(
+        "--predictor",
+        metavar="DIR",
+        type=some_text,
+        help=f"failure predictor: {DEFAULT_PREDICTOR}, a folder, or {NO_PREDICTOR} (default: {DEFAULT_PREDICTOR} for "
+        f"{BUILTIN_COMPACT}, of which it is, {NO_PREDICTOR} for everything else)",
+    )
     add("--pacing", choices=("lockstep", "realtime"), help="default: lockstep, as fast as it goes")
     add_run_options(parser, "the newest run in --out")
     add("--params-file", metavar="YAML", type=Path, help="parameters of the nodes (default: the installed salus.yaml)")
@@ -211,7 +219,8 @@ def _settings(arguments: argparse.Namespace, stored: Mapping[str, str], base: Po
         "devices": ",".join(base.devices),
         "mode": base.mode,
     }
-    for name, default in {**_DEFAULTS, **of_policy}.items():
+    predictor = {"predictor": _default_predictor(of_policy, arguments, stored)}
+    for name, default in {**_DEFAULTS, **of_policy, **predictor}.items():
         given = getattr(arguments, name)
         before = stored.get(name)
         if given is not None and before is not None and str(given) != before:
@@ -219,6 +228,13 @@ def _settings(arguments: argparse.Namespace, stored: Mapping[str, str], base: Po
             raise SalusError(f"{option} {given}: the run was made with {before!r}; leave it out, or start another run")
         settings[name] = str(given) if given is not None else before or default
     return settings
+
+
+def _default_predictor(of_policy: Mapping[str, str], arguments: argparse.Namespace, stored: Mapping[str, str]) -> str:
+    """The one that comes with SALUS, for the ensemble that comes with it; a resumed run from before had none."""
+    policy, model = (getattr(arguments, name) or stored.get(name) or of_policy[name] for name in ("policy", "model"))
+    fits = not stored and (policy, model) == ("ensemble", BUILTIN_COMPACT)
+    return DEFAULT_PREDICTOR if fits else NO_PREDICTOR
 
 
 def _policy_settings(base: PolicySettings, settings: Mapping[str, str], stored: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from salus_vla.contract.errors import ConfigError
 CONFIG_ENV = "SALUS_CONFIG_DIR"
 CACHE_ENV = "SALUS_CACHE_DIR"
 CONTRACT_FILE = "contract.yaml"
-DEFAULT_PREDICTOR = "builtin"
+DEFAULT_PREDICTOR, NO_PREDICTOR = "builtin", "none"
 _PREDICTOR = "compact_predictor"  # of the ensemble models/compact
 
 

@@ -37,6 +37,8 @@ from salus_vla.contract.topics import (
     DIAGNOSTICS,
     DIAGNOSTICS_TREE,
     EPISODE,
+    FAILURE_ALARM,
+    FAILURE_PREDICTION,
     JOINT_COMMAND,
     JOINT_STATES,
     JOINT_TARGET,

@@ -37,6 +37,8 @@ WATCHDOG: Final = (STALE_CAMERA, STALE_JOINTS, STALE_CHUNK, MISSING_CLOCK, CLOCK
 # The command gate.
 DEADMAN: Final = "deadman"
 SECOND_PUBLISHER: Final = "second_publisher"
+# The failure predictor.
+NO_PREDICTION: Final = "no_prediction"
 # The episode node and the recorder.
 NODE_LOST: Final = "node_lost"
 NOT_STARTED: Final = "not_started"

@@ -18,6 +18,7 @@ class Source(Enum):
     POLICY = "vla_ensemble"
     GATE = "command_gate"
     EPISODE = "episode"
+    PREDICTOR = "failure_predictor"
     NODES = "the nodes of SALUS"
     MARKERS = "salus_markers"
     DESCRIPTION = "robot_state_publisher"
@@ -35,7 +36,7 @@ class Topic:
         source: who publishes it.
         rate_hz: messages per second of sim time and publisher, or None when on event.
         frame_id: expected header.frame_id, or None where the type has no header or it is free.
-        optional: present only where its package is installed (tf2_msgs is not on PyPI).
+        optional: present only where its package is installed (tf2_msgs is not on PyPI), or its node asked for.
     """
 
     name: str
@@ -109,6 +110,19 @@ SAFETY_SIGNALS: Final = Topic(
     "/salus/safety_signals", "salus_msgs/msg/SafetySignals", STREAM, Source.POLICY, DECISION_HZ, frame_id=""
 )
 EPISODE: Final = Topic("/salus/episode", "salus_msgs/msg/Episode", LATCHED, Source.EPISODE)
+FAILURE_PREDICTION: Final = Topic(
+    "/salus/failure_prediction",
+    "salus_msgs/msg/FailurePrediction",
+    STREAM,
+    Source.PREDICTOR,
+    DECISION_HZ,
+    frame_id="",
+    optional=True,
+)
+# The same, when an alarm begins, changes or ends.
+FAILURE_ALARM: Final = Topic(
+    "/salus/failure_alarm", "salus_msgs/msg/FailurePrediction", STATUS, Source.PREDICTOR, optional=True
+)
 STATUS_TOPIC: Final = Topic("/salus/status", "salus_msgs/msg/Status", STATUS, Source.NODES)
 DIAGNOSTICS: Final = Topic("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", STREAM, Source.NODES, 1.0)
 
@@ -122,7 +136,16 @@ SIMULATOR_TOPICS: Final = (
     TF,
     TF_STATIC,
 )
-SALUS_TOPICS: Final = (JOINT_TARGET, JOINT_COMMAND, SAFETY_SIGNALS, EPISODE, STATUS_TOPIC, DIAGNOSTICS)
+SALUS_TOPICS: Final = (
+    JOINT_TARGET,
+    JOINT_COMMAND,
+    SAFETY_SIGNALS,
+    FAILURE_PREDICTION,
+    FAILURE_ALARM,
+    EPISODE,
+    STATUS_TOPIC,
+    DIAGNOSTICS,
+)
 TOPICS: Final = SIMULATOR_TOPICS + SALUS_TOPICS
 
 # For people's eyes, started by view.launch.xml: drawn from the topics above, so neither recorded nor watched.

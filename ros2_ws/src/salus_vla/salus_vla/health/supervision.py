@@ -25,10 +25,12 @@ from salus_vla.contract.reasons import (
 )
 from salus_vla.health.heartbeats import Heartbeats
 
-ROLES = ("policy", "recorder", "gate")  # all must be ready before an episode
+ROLES = ("policy", "recorder", "gate")  # all must be ready before an episode ...
+PREDICTOR = "predictor"  # ... and this one, where it is part of the graph
 _READY = {
     "policy": (NodeState.READY,),
     "recorder": (NodeState.READY,),
+    PREDICTOR: (NodeState.READY,),
     # It goes on streaming, or holding, an arm at rest between two episodes, and takes a new stream from there.
     "gate": (NodeState.READY, NodeState.RUNNING),
 }
@@ -63,8 +65,14 @@ class Supervisor:
         publisher_fault: what is wrong with the publishers of the topics that have one; empty where nothing is.
     """
 
-    def __init__(self, node_timeout_s: float) -> None:
-        """Nothing was heard yet; `node_timeout_s` of silence makes a node lost."""
+    def __init__(self, node_timeout_s: float, roles: Sequence[str] = ROLES) -> None:
+        """Nothing was heard yet.
+
+        Args:
+            node_timeout_s: silence that makes a node lost [s].
+            roles: that must be ready before an episode.
+        """
+        self._roles = roles
         self._node_timeout_s = node_timeout_s
         self._reports: dict[str, NodeReport] = {}
         self._heartbeats = Heartbeats(node_timeout_s)
@@ -115,7 +123,7 @@ class Supervisor:
     def not_ready(self, missing_services: Sequence[str] = ()) -> list[str]:
         """What an episode still needs, in words; nothing when it may begin."""
         need = [f"service {name}" for name in missing_services]
-        for role in ROLES:
+        for role in self._roles:
             report = self._reports.get(role)
             if report is None or not self._is_ready(report):
                 said = "" if report is None or not report.detail else f" (it says: {report.detail})"

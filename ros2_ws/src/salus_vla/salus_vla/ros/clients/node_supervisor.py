@@ -16,10 +16,10 @@ from rclpy.node import Node
 
 from salus_msgs.msg import Status
 from salus_vla import contract
-from salus_vla.contract import Service
+from salus_vla.contract import Service, Source
 from salus_vla.contract.reasons import NodeState
 from salus_vla.health.publishers import SOLE
-from salus_vla.health.supervision import NodeReport, Stop, Supervisor
+from salus_vla.health.supervision import PREDICTOR, ROLES, NodeReport, Stop, Supervisor
 from salus_vla.ros.adapters.lifecycle import destroy
 from salus_vla.ros.adapters.publisher_watch import PublisherWatch
 from salus_vla.ros.adapters.qos_profiles import interface_class
@@ -74,7 +74,8 @@ class NodeSupervisor:
         self._own_name = node.get_fully_qualified_name()
         self._service_timeout_s = service_timeout_s
         self._wanted, self._on_turn = wanted, on_turn
-        self.supervisor = Supervisor(node_timeout_s)
+        predicts = Source.PREDICTOR.value in managed
+        self.supervisor = Supervisor(node_timeout_s, (*ROLES, PREDICTOR) if predicts else ROLES)
         self._publishers = PublisherWatch(node, SOLE)
         self._clients: dict[Service, Client] = {
             service: node.create_client(interface_class(service), service.name) for service in _CALLED

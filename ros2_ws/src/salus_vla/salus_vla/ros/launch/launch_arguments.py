@@ -44,7 +44,7 @@ def to_argument(element: Element, *, conditional: bool = False) -> Argument:
     choices = tuple(choice.attributes["value"] for choice in element.named("choice"))
     if choices and default is not None and "$(" not in default and default not in choices:
         raise element.error(f"default '{default}' is not one of the choices: {', '.join(choices)}")
-    conditional = conditional or "if" in element.attributes
+    conditional = conditional or bool({"if", "unless"} & element.attributes.keys())
     description = element.attributes.get("description", "")
     return Argument(element.attributes["name"], default, description, choices, conditional)
 
@@ -63,7 +63,7 @@ def _declared(element: Element, *, conditional: bool) -> Iterator[Argument]:
             yield to_argument(child, conditional=conditional)
             continue
         if child.tag == "group":
-            yield from _declared(child, conditional=conditional or "if" in child.attributes)
+            yield from _declared(child, conditional=conditional or bool({"if", "unless"} & child.attributes.keys()))
 
 
 def format_arguments(path: Path) -> str:

@@ -10,7 +10,7 @@ from salus_vla.ros.launch import substitution
 
 MAX_DEPTH = 32
 
-_CONDITION = frozenset({"if"})
+_CONDITION = frozenset({"if", "unless"})
 _ACTIONS = frozenset({"arg", "group", "set_env", "set_parameter", "node"})
 
 
@@ -177,6 +177,8 @@ def _check_values(element: Element) -> None:
                 substitution.parse(text)
             except LaunchError as error:
                 raise element.error(f"{name}: {error}") from error
+    if "if" in attributes and "unless" in attributes:
+        raise element.error("'if' and 'unless' cannot be used together")
     if attributes.get("on_exit", "shutdown") != "shutdown":
         raise element.error(f"on_exit must be 'shutdown', not '{attributes['on_exit']}'")
     if attributes.get("output", "log") not in _OUTPUTS:

@@ -74,6 +74,8 @@ class _Graph:
     def _enabled(element: Element, scope: Scope) -> bool:
         if "if" in element.attributes:
             return to_condition(expand(parse(element.attributes["if"]), scope))
+        if "unless" in element.attributes:
+            return not to_condition(expand(parse(element.attributes["unless"]), scope))
         return True
 
     def _visit_action(self, element: Element, scope: Scope) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from salus_vla.config.parameters import parameter
+from salus_vla.config.paths import NO_PREDICTOR
 from salus_vla.config.profiles import DEFAULT_PROFILE
-from salus_vla.contract import DEFAULT_TASK
+from salus_vla.contract import DEFAULT_TASK, Source
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,9 @@ class EpisodeParameters:
     autostart: bool = parameter(True, "configure and activate at the start; false waits for lifecycle transitions")
     managed_nodes: tuple[str, ...] = parameter(
         ("bag_recorder", "vla_ensemble"), "lifecycle nodes, in the order in which they are brought up"
+    )
+    predictor: str = parameter(
+        NO_PREDICTOR, f"failure predictor of the run; unless {NO_PREDICTOR}, failure_predictor is brought up last"
     )
     episodes: int = parameter(
         1, "episodes of the whole run, finished ones of a resumed run included", bounds=(1, 10**6)
@@ -36,3 +40,9 @@ class EpisodeParameters:
         60.0, "wall time without a frame after which the simulator counts as lost [s]", bounds=(1.0, 3600.0)
     )
     scene_file: str = parameter("", "contract YAML; empty for the installed one")
+
+    @property
+    def brought_up(self) -> list[str]:
+        """Lifecycle nodes that the episode node brings up, in their order."""
+        predictor = [] if self.predictor in ("", NO_PREDICTOR) else [Source.PREDICTOR.value]
+        return [name for name in self.managed_nodes if name] + predictor

@@ -72,7 +72,7 @@ class EpisodeRunner:
         self._graph = NodeSupervisor(
             node,
             executor,
-            [name for name in p.managed_nodes if name],
+            p.brought_up,
             node_timeout_s=p.node_timeout_s,
             service_timeout_s=p.service_timeout_s,
             wanted=lambda: self.active or self._ending,

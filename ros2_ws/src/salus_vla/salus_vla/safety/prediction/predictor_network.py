@@ -97,12 +97,15 @@ def prepared(features: FloatArray, mean: NDArray[np.float32], scale: NDArray[np.
     return np.concatenate((scaled, told), axis=1).astype(np.float32)
 
 
-def logits(weights: NetworkWeights, features: FloatArray) -> NDArray[np.float32]:
-    """Outputs of all members for features (N, F), (M, N, O)."""
-    inputs = prepared(features, weights.mean, weights.scale)
+def logits(weights: NetworkWeights, features: FloatArray) -> FloatArray:
+    """Outputs of all members for features (N, F), (M, N, O).
+
+    In double precision: a product of one row is then the same as that of many to far below what matters.
+    """
+    inputs = prepared(features, weights.mean, weights.scale).astype(np.float64)
     hidden = np.maximum(inputs @ weights.first + weights.first_bias[:, None], 0.0)
     inner = np.maximum(hidden @ weights.second + weights.second_bias[:, None], 0.0)
-    found: NDArray[np.float32] = inputs @ weights.linear + inner @ weights.last + weights.last_bias[:, None]
+    found: FloatArray = inputs @ weights.linear + inner @ weights.last + weights.last_bias[:, None]
     return found
 
 
@@ -123,7 +126,7 @@ class Probabilities:
     spread: FloatArray
 
 
-def probabilities(outputs: NDArray[np.float32]) -> Probabilities:
+def probabilities(outputs: NDArray[np.floating]) -> Probabilities:
     """From the outputs of members (M, N, O).
 
     The events compete in discrete time (Tutz and Schmid 2016, Modeling Discrete Time-to-Event Data, chapter 8): in each

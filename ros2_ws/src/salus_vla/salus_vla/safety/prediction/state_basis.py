@@ -54,7 +54,8 @@ class Projection:
         """
         if states.shape[-1] != len(self.mean):
             raise DatasetError(f"states have {states.shape[-1]} values, the basis is of {len(self.mean)}")
-        found = (states - self.mean) @ self.directions.T
+        # In double precision, or one state by itself would be rounded differently than among many.
+        found = (states.astype(np.float64) - self.mean) @ self.directions.T.astype(np.float64)
         return found.astype(np.float32)
 
 
