@@ -6,11 +6,10 @@ import numpy as np
 
 from salus_vla.safety.prediction.alarm_band import SCORES, fit_band
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
-from salus_vla.safety.prediction.episode_features import FEATURES
 from salus_vla.safety.prediction.failure_predictor import FailurePredictor
 from salus_vla.safety.prediction.predictor_file import digest_of
-from salus_vla.safety.prediction.predictor_network import INPUTS, OUTPUTS, NetworkWeights
-from salus_vla.safety.prediction.state_basis import StateBasis
+from salus_vla.safety.prediction.predictor_network import INPUTS, OUTPUTS, VALUES, NetworkWeights
+from salus_vla.safety.prediction.state_basis import EXPERT_SIZE, PREFIX_SIZE, StateBasis
 
 EXPERT, PARTS, WIDTH = 48, 4, 40
 
@@ -23,8 +22,10 @@ def drawn_weights(seed: int, members: int = 3) -> NetworkWeights:
         return (random.normal(size=shape) * 0.2).astype(np.float32)
 
     return NetworkWeights(
-        mean=draw(len(FEATURES)),
-        scale=np.abs(draw(len(FEATURES))) + np.float32(0.5),
+        prefix_bank=draw(20, PREFIX_SIZE),
+        expert_bank=draw(20, EXPERT_SIZE),
+        mean=draw(VALUES),
+        scale=np.abs(draw(VALUES)) + np.float32(0.5),
         linear=draw(members, INPUTS, OUTPUTS),
         first=draw(members, INPUTS, 8),
         first_bias=draw(members, 8),

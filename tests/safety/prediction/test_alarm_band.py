@@ -87,7 +87,7 @@ def test_it_is_the_quantile_of_mapie() -> None:
     class Constant:
         """A regressor that says 0, so that a conformity score is the size of the label."""
 
-        is_fitted_ = True
+        n_features_in_ = 1
 
         def fit(self, x: np.ndarray, y: np.ndarray) -> Constant:
             return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +16,20 @@ from salus_vla.safety.prediction.episode_features import BLOCKS, FEATURES
 from salus_vla.safety.prediction.predictor_network import (
     HORIZONS_S,
     INPUTS,
+    NOVELTIES,
     OUTPUTS,
     TOLD_MISSING,
+    VALUES,
     FailureKind,
     NetworkWeights,
+    directions,
+    novelties,
     prepared,
 )
 
 _SMALLEST = 1e-4  # deviation of a feature that does not vary
 _KINDS, _BINS = len(FailureKind), len(HORIZONS_S)
+_OWNERS = tuple(block.group for block in BLOCKS for _ in block.names)
 # Inputs that a robot may lack, or lose, together.
 _MAY_BE_MISSING = ("signals", "expert", "prefix", "effort", "error", "velocity")
 
@@ -38,6 +44,7 @@ class FitSettings:
         epochs, batch, rate: of Adam; the rate falls to 0 along half a cosine.
         decay, decay_linear: weight decay of the layers and of the linear part.
         dropout: share of the first layer's neurons that are left out in a step.
+        bank: states of successes that novelty is measured against.
         missing: share of rows of which an input is hidden, each by itself.
         noise: standard deviation of what is added to the scaled features.
     """
@@ -50,6 +57,7 @@ class FitSettings:
     decay: float = 3e-2
     decay_linear: float = 3e-1
     dropout: float = 0.3
+    bank: int = 600
     missing: float = 0.08
     noise: float = 0.1
 
@@ -94,7 +102,9 @@ def fit_network(
             "it learns from the difference, record both"
         )
     generator = torch.Generator().manual_seed(seed)
-    found = samples.features[rows]
+    banks, owners = _banks(samples, episodes, settings)
+    others = samples.seed[samples.episode[rows]][:, None] != owners[None]
+    found = np.concatenate((samples.features[rows], novelties(samples.features[rows], banks, others)), axis=1)
     mean, scale = _scaling(found)
     targets = _targets(samples, rows, prepared(found, mean, scale), settings, seed)
     used = _used(features)
@@ -118,7 +128,7 @@ def fit_network(
             torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
             optimizer.step()
             schedule.step()
-    return net.weights(mean, scale, used)
+    return net.weights(mean, scale, used, banks)
 
 
 class _Net(torch.nn.Module):
@@ -148,11 +158,33 @@ class _Net(torch.nn.Module):
         inner = torch.relu((hidden * kept / (1.0 - dropout)) @ self.second + self.second_bias[:, None])
         return inputs @ self.linear + inner @ self.last + self.last_bias[:, None]
 
-    def weights(self, mean: NDArray[np.float32], scale: NDArray[np.float32], used: torch.Tensor) -> NetworkWeights:
+    def weights(
+        self,
+        mean: NDArray[np.float32],
+        scale: NDArray[np.float32],
+        used: torch.Tensor,
+        banks: Mapping[str, NDArray[np.float32]],
+    ) -> NetworkWeights:
         found = {name: value.detach().numpy().astype(np.float32) for name, value in self.named_parameters()}
         for name in ("linear", "first"):
             found[name] = found[name] * used.numpy()[:, None]
-        return NetworkWeights(mean=mean, scale=scale, **found)
+        return NetworkWeights(mean=mean, scale=scale, **banks, **found)
+
+
+def _banks(
+    samples: Samples, episodes: NDArray[np.bool_], settings: FitSettings
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
+    """States of successes, and the seeds of those that they are from."""
+    rows = np.flatnonzero(samples.rows(episodes & samples.success))
+    chosen = rows[np.linspace(0, len(rows) - 1, min(settings.bank, len(rows))).astype(int)]
+    known = np.nan_to_num(samples.features[chosen])
+    banks = {
+        f"{group}_bank": directions(
+            known[:, [index for index, name in enumerate(FEATURES) if name.startswith(f"{group}_mean.")]]
+        ).astype(np.float32)
+        for group in ("prefix", "expert")
+    }
+    return banks, samples.seed[samples.episode[chosen]]
 
 
 def _scaling(features: FloatArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -207,7 +239,7 @@ def _cross_entropy(logit: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
 def _hidden_inputs(inputs: torch.Tensor, settings: FitSettings, generator: torch.Generator) -> torch.Tensor:
     """Inputs with noise, of which some rows lack some kinds."""
     noise = torch.randn(inputs.shape, generator=generator) * settings.noise
-    noise[:, len(FEATURES) :] = 0.0
+    noise[:, VALUES:] = 0.0
     found = inputs + noise
     for kind in _MAY_BE_MISSING:
         lacks = torch.rand(len(inputs), generator=generator) < settings.missing
@@ -219,18 +251,24 @@ def _hidden_inputs(inputs: torch.Tensor, settings: FitSettings, generator: torch
 
 def _of_kind(kind: str) -> tuple[list[int], list[int]]:
     """Inputs that are NaN where a kind is missing, and those that say so."""
-    owner = [block.group for block in BLOCKS for _ in block.names]
     values = [
         index
         for index, name in enumerate(FEATURES)
-        if (owner[index] == kind if kind in owner else owner[index] == "felt" and name.startswith(kind))
+        if (_OWNERS[index] == kind if kind in _OWNERS else _OWNERS[index] == "felt" and name.startswith(kind))
     ]
-    return values, [len(FEATURES) + place for place, index in enumerate(TOLD_MISSING) if index in values]
+    told = [VALUES + place for place, index in enumerate(TOLD_MISSING) if index in values]
+    return values + _novelties_of(kind), told
+
+
+def _novelties_of(group: str) -> list[int]:
+    return [len(FEATURES) + place for place, (name, _) in enumerate(NOVELTIES) if name.startswith(group)]
 
 
 def _used(features: NDArray[np.int64] | None) -> torch.Tensor:
     used = np.ones(INPUTS, dtype=np.float32)
     if features is not None:
         used[: len(FEATURES)] = np.isin(np.arange(len(FEATURES)), features)
-        used[len(FEATURES) :] = np.isin(TOLD_MISSING, features)
+        for place, (name, _) in enumerate(NOVELTIES):
+            used[len(FEATURES) + place] = float(FEATURES.index(f"{name}0") in features)
+        used[VALUES:] = np.isin(TOLD_MISSING, features)
     return torch.from_numpy(used)

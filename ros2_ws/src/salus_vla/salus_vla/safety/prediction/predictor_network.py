@@ -6,6 +6,7 @@ logistic regression that it contains.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Final
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from salus_vla.contract.types import FloatArray
 from salus_vla.safety.prediction.episode_features import FEATURES
+from salus_vla.safety.prediction.state_basis import EXPERT_SIZE, PREFIX_SIZE
 
 HORIZONS_S: Final = (0.25, 0.5, 1.0)
 
@@ -40,7 +42,15 @@ TOLD_MISSING: Final = tuple(
         f"{kind}_mean{part}.panda_joint1" for kind, part in (("effort", "_0.4s"), ("error", "_0.4s"), ("velocity", ""))
     )
 )
-INPUTS: Final = len(FEATURES) + len(TOLD_MISSING)
+# How far a state is from those of successes, cosine k-NN (2506.09937): of which features, and to which bank.
+NOVELTIES: Final = (("prefix_mean.", "prefix_bank"), ("prefix_first.", "prefix_bank"), ("expert_mean.", "expert_bank"))
+NEIGHBOURS: Final = 10
+VALUES: Final = len(FEATURES) + len(NOVELTIES)
+INPUTS: Final = VALUES + len(TOLD_MISSING)
+_STATES: Final = {
+    name: [index for index, feature in enumerate(FEATURES) if feature.startswith(name)] for name, _ in NOVELTIES
+}
+_CLOSEST: Final = 1e-3  # cosine distance; its logarithm is used
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +58,17 @@ class NetworkWeights:
     """Weights of M members with layers of H and G neurons, float32.
 
     Attributes:
-        mean, scale: of the features, (F,); a feature is used as (x - mean) / scale, cut to +-`LARGEST`, 0 if NaN.
-        linear: (M, I, O), with I = F and the bits of what is missing.
+        prefix_bank, expert_bank: directions of states of successes, (B, 64) and (B, 32), each of length 1.
+        mean, scale: of the features and novelties, (V,); one is used as (x - mean) / scale, cut to +-`LARGEST`, 0 if
+            NaN.
+        linear: (M, I, O), with I = V and the bits of what is missing.
         first, first_bias: (M, I, H) and (M, H).
         second, second_bias: (M, H, G) and (M, G).
         last, last_bias: (M, G, O) and (M, O).
     """
 
+    prefix_bank: NDArray[np.float32]
+    expert_bank: NDArray[np.float32]
     mean: NDArray[np.float32]
     scale: NDArray[np.float32]
     linear: NDArray[np.float32]
@@ -68,8 +82,10 @@ class NetworkWeights:
     def __post_init__(self) -> None:
         members, hidden, inner = self.linear.shape[0], self.first.shape[-1], self.second.shape[-1]
         expected = {
-            "mean": (len(FEATURES),),
-            "scale": (len(FEATURES),),
+            "prefix_bank": (len(self.prefix_bank), PREFIX_SIZE),
+            "expert_bank": (len(self.expert_bank), EXPERT_SIZE),
+            "mean": (VALUES,),
+            "scale": (VALUES,),
             "linear": (members, INPUTS, OUTPUTS),
             "first": (members, INPUTS, hidden),
             "first_bias": (members, hidden),
@@ -89,10 +105,44 @@ class NetworkWeights:
 LARGEST: Final = 6.0  # standard deviations
 
 
-def prepared(features: FloatArray, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What the network reads of features (N, F): (N, I)."""
-    missing = ~np.isfinite(features)
-    scaled = np.clip((np.where(missing, mean, features) - mean) / scale, -LARGEST, LARGEST)
+def directions(states: FloatArray) -> FloatArray:
+    """States (N, W) divided by their length; what is not known is 0."""
+    known = np.nan_to_num(states)
+    found: FloatArray = known / np.maximum(np.linalg.norm(known, axis=1, keepdims=True), 1e-9)
+    return found
+
+
+def novelties(
+    features: FloatArray,
+    banks: Mapping[str, NDArray[np.floating]],
+    others: NDArray[np.bool_] | None = None,
+) -> FloatArray:
+    """Logarithm of the mean cosine distance to the nearest states of successes, (N, 3); NaN where not known.
+
+    Args:
+        features: (N, F).
+        banks: by name, (B, W) each.
+        others: which of a bank's states count for a row, (N, B); all by default. Whoever is in the bank itself would
+            find itself there.
+    """
+    found = np.full((len(features), len(NOVELTIES)), np.nan)
+    for place, (name, bank) in enumerate(NOVELTIES):
+        states = features[:, _STATES[name]]
+        known = np.isfinite(states).any(axis=1)
+        likeness = directions(states[known]) @ banks[bank].T.astype(np.float64)
+        if others is not None:
+            likeness = np.where(others[known], likeness, -1.0)
+        count = min(NEIGHBOURS, likeness.shape[1])
+        if count:
+            nearest = np.partition(likeness, likeness.shape[1] - count, axis=1)[:, -count:]
+            found[known, place] = np.log(np.maximum(1.0 - nearest.mean(axis=1), _CLOSEST))
+    return found
+
+
+def prepared(values: FloatArray, mean: NDArray[np.float32], scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What the network reads of features and novelties (N, V): (N, I)."""
+    missing = ~np.isfinite(values)
+    scaled = np.clip((np.where(missing, mean, values) - mean) / scale, -LARGEST, LARGEST)
     told = missing[:, list(TOLD_MISSING)]
     return np.concatenate((scaled, told), axis=1).astype(np.float32)
 
@@ -102,7 +152,9 @@ def logits(weights: NetworkWeights, features: FloatArray) -> FloatArray:
 
     In double precision: a product of one row is then the same as that of many to far below what matters.
     """
-    inputs = prepared(features, weights.mean, weights.scale).astype(np.float64)
+    banks = {"prefix_bank": weights.prefix_bank, "expert_bank": weights.expert_bank}
+    values = np.concatenate((features, novelties(features, banks)), axis=1)
+    inputs = prepared(values, weights.mean, weights.scale).astype(np.float64)
     hidden = np.maximum(inputs @ weights.first + weights.first_bias[:, None], 0.0)
     inner = np.maximum(hidden @ weights.second + weights.second_bias[:, None], 0.0)
     found: FloatArray = inputs @ weights.linear + inner @ weights.last + weights.last_bias[:, None]
