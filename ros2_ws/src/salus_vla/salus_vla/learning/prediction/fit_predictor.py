@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -41,7 +43,7 @@ class FitSettings:
     Attributes:
         members: of the bootstrap ensemble.
         hidden: neurons of both layers.
-        epochs, batch, rate: of Adam; the rate falls to 0 along half a cosine.
+        steps, batch, rate: of Adam; the rate falls to 0 along half a cosine.
         decay, decay_linear: weight decay of the layers and of the linear part.
         dropout: share of the first layer's neurons that are left out in a step.
         bank: states of successes that novelty is measured against.
@@ -51,7 +53,7 @@ class FitSettings:
 
     members: int = 5
     hidden: tuple[int, int] = (48, 24)
-    epochs: int = 12
+    steps: int = 400
     batch: int = 1024
     rate: float = 2e-3
     decay: float = 3e-2
@@ -117,10 +119,10 @@ def fit_network(
         ],
         lr=settings.rate,
     )
-    steps = settings.epochs * -(-len(rows) // settings.batch)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(settings.epochs):
-        for index in torch.randperm(len(rows), generator=generator).split(settings.batch):
+    with one_thread():
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
+        for _ in range(settings.steps):
+            index = torch.randint(len(rows), (settings.batch,), generator=generator)
             inputs = _hidden_inputs(targets.inputs[index], settings, generator) * used
             loss = _loss(net(inputs, settings.dropout, generator), targets, index)
             optimizer.zero_grad()
@@ -129,6 +131,17 @@ def fit_network(
             optimizer.step()
             schedule.step()
     return net.weights(mean, scale, used, banks)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: for networks as small as these more are slower, and their number would change the result."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Net(torch.nn.Module):
@@ -249,6 +262,7 @@ def _hidden_inputs(inputs: torch.Tensor, settings: FitSettings, generator: torch
     return found
 
 
+@cache
 def _of_kind(kind: str) -> tuple[list[int], list[int]]:
     """Inputs that are NaN where a kind is missing, and those that say so."""
     values = [

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from salus_vla.contract.types import FloatArray
 from salus_vla.learning.prediction.baselines.method import PUBLISHED, Method, block, feature
+from salus_vla.learning.prediction.fit_predictor import one_thread
 from salus_vla.learning.prediction.samples import Samples
 
 _MOST = 6_000  # states of successes that a method is fitted on
@@ -137,7 +138,8 @@ def _on(name: str, states: str, fit: Score) -> Method:
         values = block(samples, f"{states}_mean", states)
         rows = np.flatnonzero(samples.rows(episodes & samples.success))
         chosen = rows[:: max(1, len(rows) // _MOST)]
-        return fit(values[chosen], seed)(values)
+        with one_thread():
+            return fit(values[chosen], seed)(values)
 
     return Method(f"{name}, {'expert' if states == 'expert' else 'vision'} state", PUBLISHED, score, learns=True)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from salus_vla.contract.types import FloatArray
 from salus_vla.learning.prediction.baselines.method import PUBLISHED, Method, block
+from salus_vla.learning.prediction.fit_predictor import one_thread
 from salus_vla.learning.prediction.samples import Samples
 
 _EPOCHS, _BATCH, _HIDDEN = 30, 64, 64
@@ -71,7 +72,8 @@ def hide_and_seek_loss(logits: torch.Tensor, there: torch.Tensor, fails: torch.T
 def _method(name: str, states: Sequence[str], loss: Loss, *, recurrent: bool, accumulates: bool) -> Method:
     def score(samples: Samples, episodes: NDArray[np.bool_], seed: int) -> FloatArray:
         values = np.concatenate([block(samples, f"{state}_mean", state) for state in states], axis=1)
-        return _fit_and_score(samples, values, episodes, seed, loss, recurrent=recurrent, accumulates=accumulates)
+        with one_thread():
+            return _fit_and_score(samples, values, episodes, seed, loss, recurrent=recurrent, accumulates=accumulates)
 
     shown = " and ".join("expert" if state == "expert" else "vision" for state in states)
     return Method(f"{name}, {shown} state", PUBLISHED, score, learns=True)
