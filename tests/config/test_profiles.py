@@ -229,7 +229,7 @@ def test_eval_draws_nothing() -> None:
         ("train", "light", (0.85, 1.15)),
         ("train", "friction", (0.8, 1.2)),
         ("dark", "light", (0.25, 0.40)),
-        ("slippery", "friction", (0.0126, 0.0146)),
+        ("slippery", "friction", (0.0132, 0.0168)),
         ("heavy", "mass", (3.0, 3.9)),
     ],
 )

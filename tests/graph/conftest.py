@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from drawn_predictor import drawn_predictor
 from salus_vla.config.policy_options import BUILTIN_TINY
 from salus_vla.data.bags.run_info import RunInfo, read_run
+from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
+from salus_vla.safety.prediction.predictor_file import save_predictor
 
 SEED = 7
 EPISODES = 2
 DECISIONS = 25
+TINY_STATES = (48, 4, 64)  # widths of the hidden states of builtin:tiny: expert; parts of the prefix, each
 
 
 @dataclass(frozen=True)
@@ -34,10 +38,25 @@ def salus(*arguments: object, timeout: float = 100.0) -> subprocess.CompletedPro
 
 
 @pytest.fixture(scope="session")
-def collected(tmp_path_factory: pytest.TempPathFactory) -> Collected:
-    """Two episodes with the tiny ensemble in lockstep, through real processes."""
+def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A predictor with drawn weights for the tiny ensemble: what it says means nothing, but must arrive."""
+    # Imported late: only these tests need them, and they take seconds.
+    from salus_vla.policies.registry import expand_members
+    from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
+
+    policy = EnsemblePolicy(expand_members([BUILTIN_TINY]))
+    folder = tmp_path_factory.mktemp("predictor")
+    drawn = drawn_predictor(EnsembleIdentity.of_facts(policy.provenance()), *TINY_STATES)
+    save_predictor(folder, drawn, {})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def collected(tmp_path_factory: pytest.TempPathFactory, predictor: Path) -> Collected:
+    """Two episodes with the tiny ensemble and a predictor in lockstep, through real processes."""
     out = tmp_path_factory.mktemp("runs")
     options = ["--model", BUILTIN_TINY, "--seed", SEED, "--max-decisions", DECISIONS, "--out", out, "--run-id", "run"]
+    options += ["--predictor", predictor]
     result = salus("collect", "--episodes", EPISODES, *options)
     log = out / "run" / "graph.log"
     assert result.returncode == 0, result.stdout + result.stderr + (log.read_text() if log.is_file() else "")

@@ -1,15 +1,23 @@
 """The graph in lockstep and one process give the same episode: joints, outcome and signals, bit for bit."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from salus_vla import contract
 from salus_vla.config.policy_options import BUILTIN_TINY
 from salus_vla.config.scene import load_scene
+from salus_vla.contract.message_readers import stamp_of
 from salus_vla.control.controller import make_controller
 from salus_vla.data.episodes import open_run
+from salus_vla.data.failures.failure_table import read_tables
+from salus_vla.data.failures.make_table import make_failure_table
 from salus_vla.episode.run_episode import EpisodeResult, run_episode
+from salus_vla.learning.prediction.samples import make_samples
 from salus_vla.policies.registry import make_policy
+from salus_vla.safety.prediction.predictor_file import load_predictor
 from salus_vla.signals.safety_signals import NAMES
 from salus_vla.simulation.mujoco.simulator import Simulator
 
@@ -54,3 +62,31 @@ def test_the_graph_repeats_the_episode_of_one_process(
     assert held is not None
     assert held.held.tolist() == here.holding[: len(held.held)]
     assert len(here.holding) - len(held.held) <= 1  # a frame is complete once its successor is
+
+
+@pytest.mark.parametrize("number", range(EPISODES))
+def test_each_decision_has_one_prediction_and_it_is_that_of_the_failure_table(
+    number: int, collected: Collected, predictor: Path, tmp_path: Path
+) -> None:
+    found = messages_of(collected, number)
+    decided, predicted = (found[topic.name] for topic in (contract.SAFETY_SIGNALS, contract.FAILURE_PREDICTION))
+    assert [message.decision for message in predicted] == [message.decision for message in decided]
+    assert [stamp_of(message) for message in predicted] == [stamp_of(message) for message in decided]
+    loaded = load_predictor(predictor)
+    table = make_failure_table([collected.run.path], tmp_path / "F.parquet", basis=loaded.basis)
+    samples = make_samples(read_tables(table.files))
+    rows = np.flatnonzero(samples.episode == number)  # without the terminal observation
+    expected = loaded.foresee(samples.features[rows])
+    for name, values in (
+        ("failure", expected.failure),
+        ("spread", expected.spread),
+        ("collision_0_25s", expected.events[:, 0, 0]),
+        ("drop_1s", expected.events[:, 1, 2]),
+        ("miss_0_5s", expected.events[:, 2, 1]),
+    ):
+        said = np.array([getattr(message, name) for message in predicted])[: len(rows)]
+        np.testing.assert_allclose(said, values, atol=1e-6, err_msg=name)
+    alarms = [message.alarm_kind for message in predicted]
+    changes = [kind for kind, before in zip(alarms, [None, *alarms], strict=False) if kind != before]
+    latched = [message.alarm_kind for message in found[contract.FAILURE_ALARM.name]]
+    assert latched[-len(changes) :] == changes  # before them that of the episode before

@@ -12,6 +12,7 @@ from salus_vla.safety.prediction.predictor_network import INPUTS, OUTPUTS, VALUE
 from salus_vla.safety.prediction.state_basis import EXPERT_SIZE, PREFIX_SIZE, StateBasis
 
 EXPERT, PARTS, WIDTH = 48, 4, 40
+ENSEMBLE = EnsembleIdentity(("aaaa", "bbbb"), ("cccc",))
 
 
 def drawn_weights(seed: int, members: int = 3) -> NetworkWeights:
@@ -36,18 +37,16 @@ def drawn_weights(seed: int, members: int = 3) -> NetworkWeights:
     )
 
 
-def drawn_predictor() -> FailurePredictor:
-    """A calibrated one, for an ensemble of two members."""
+def drawn_predictor(
+    ensemble: EnsembleIdentity = ENSEMBLE, expert: int = EXPERT, parts: int = PARTS, width: int = WIDTH
+) -> FailurePredictor:
+    """A calibrated one, for an ensemble with hidden states of these widths."""
     random = np.random.default_rng(7)
     basis = StateBasis.fit(
-        random.normal(size=(100, EXPERT)).astype(np.float32), random.normal(size=(100, PARTS, WIDTH)).astype(np.float32)
+        random.normal(size=(100, expert)).astype(np.float32), random.normal(size=(100, parts, width)).astype(np.float32)
     )
     weights = drawn_weights(1)
     episodes = [random.normal(size=(30, len(SCORES))) for _ in range(80)]
     return FailurePredictor(
-        ensemble=EnsembleIdentity(("aaaa", "bbbb"), ("cccc",)),
-        basis=basis,
-        weights=weights,
-        band=fit_band(episodes[:40], episodes[40:], 0.05),
-        digest=digest_of(basis, weights),
+        ensemble, basis, weights, fit_band(episodes[:40], episodes[40:], 0.05), digest_of(basis, weights)
     )

@@ -15,14 +15,14 @@ GRASP = 22  # decision at which the hand closes
 def drawn_samples(
     episodes: int = 120, seed: int = 0, profiles: tuple[str, ...] = ("eval", "heavy", "slippery")
 ) -> Samples:
-    """Every third episode fails by a drop; a fifth closes on nothing before."""
+    """Every third episode fails by a drop; each seventh closes on nothing."""
     random = np.random.default_rng(seed)
     count = episodes * DECISIONS
     features = random.normal(size=(count, len(FEATURES)))
     episode = np.repeat(np.arange(episodes), DECISIONS)
     decision = np.tile(np.arange(DECISIONS), episodes)
     fails = np.arange(episodes) % 3 == 0
-    empty = np.arange(episodes) % 5 == 0
+    empty = np.arange(episodes) % 7 == 0
     features[:, FEATURES.index("elapsed_s")] = decision / 10
     features[:, FEATURES.index("prefix_mean.3")] += 3.0 * fails[episode]
     holds = (decision >= GRASP) & ~empty[episode]
@@ -47,10 +47,10 @@ def drawn_samples(
         time_s=decision / 10,
         hazards=hazards,
         slips=np.where(holds, slips.astype(float), np.nan),
-        since_grasp_s=np.where(holds, (decision - GRASP + 0.5) / 10, np.nan),
+        since_grasp_s=np.where(holds, (decision - GRASP) / 10, np.nan),
         loss_s=np.where(holds & fails[episode], 3.8, np.nan),
         seed=seeds,
-        profile=np.array([profiles[index % len(profiles)] for index in range(episodes)]),
+        profile=np.array([profiles[index // 3 % len(profiles)] for index in range(episodes)]),
         outcome=np.where(fails, "DROP", "SUCCESS"),
         part=np.array([part_of(int(number)) for number in seeds]),
         event_s=event,

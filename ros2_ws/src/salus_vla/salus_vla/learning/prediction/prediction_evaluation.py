@@ -45,7 +45,7 @@ from salus_vla.learning.prediction.questions import (
 )
 from salus_vla.learning.prediction.reliability import Reliability, reliability
 from salus_vla.learning.prediction.samples import Samples
-from salus_vla.safety.prediction.alarm_band import AlarmBand, fit_band, scores
+from salus_vla.safety.prediction.alarm_band import AlarmBand, alpha_floor, fit_band, scores
 from salus_vla.safety.prediction.predictor_network import FailureKind
 
 ALPHAS = (0.01, 0.05, 0.10, 0.20)
@@ -253,10 +253,11 @@ def _ask_about_closings(
 def _band(samples: Samples, calibration: NDArray[np.bool_], ours: Foreseeing) -> AlarmBand | None:
     values = scores(ours.said, holds(samples))
     episodes = [values[rows] for rows in rows_of(samples, calibration & samples.success)]
-    try:
-        return fit_band(episodes[0::2], episodes[1::2], ALPHA)
-    except ConfigError:
+    if len(episodes) < 2:
         return None
+    # The band has its shape and its peaks whatever alpha is; what is not supported is refused where it is asked for.
+    alpha = max(ALPHA, alpha_floor(len(episodes[1::2])))
+    return fit_band(episodes[0::2], episodes[1::2], min(alpha, 0.5))
 
 
 def _count_alarms(

@@ -14,9 +14,11 @@ from salus_vla.data.failures.failure_table import FailureTable
 from salus_vla.data.failures.split import Part, part_of
 from salus_vla.safety.prediction.decision_inputs import FRAMES, DecisionInputs
 from salus_vla.safety.prediction.episode_features import FEATURES, EpisodeFeatures
+from salus_vla.safety.prediction.hand_phase import EMPTY_WIDTH
 from salus_vla.safety.prediction.predictor_network import HORIZONS_S, FailureKind
 
-SLIPPED = 0.005  # m that the cube has moved in the hand
+SLIPPED = 0.005  # m that the cube has moved along the finger pads
+_ALONG_PADS = (0, 2)  # axes of the tool's frame; along the other one the fingers open, and carry the cube with them
 _GAP = 2  # frames without contact that do not end a grasp
 _SHORTEST = 5  # frames of a grasp that counts
 _CLOSED = 0.045  # m, a hand told to be narrower has not let go on purpose
@@ -39,13 +41,15 @@ class Samples:
         episode: number of each decision's episode, (N,), ascending.
         time_s: of the decision, (N,).
         hazards: what happens in each interval between horizons, (N, 3): a `FailureKind`, -1 nothing, -2 not seen.
-        slips: 1 where the cube in the hand has moved by more than `SLIPPED` since it was grasped, 0 where it has not,
+        slips: 1 where the cube has moved along the finger pads by more than `SLIPPED` since it was grasped, 0 if not,
             NaN where nothing is held or that is not known, (N,).
         since_grasp_s: time since the grasp in force began (ground truth), (N,); NaN while nothing is held.
         loss_s: when the grasp in force is lost without having been let go (ground truth), (N,); NaN if it is not.
         seed, profile, outcome, part: of the episodes, (E,).
         success: whether they succeeded, (E,).
-        event_s, empty_closing_s, end_s: of the episodes, (E,); NaN without.
+        event_s, end_s: of the episodes, (E,); NaN without.
+        empty_closing_s: when the hand had first closed on nothing, (E,); NaN where it did not. Sooner than the table's,
+            which wants it to stay so: a policy that opens again at once has missed as well.
     """
 
     features: FloatArray
@@ -108,8 +112,9 @@ def make_samples(table: FailureTable) -> Samples:
     flat = {name: table.lists[name].astype(np.float64) for name in ("signals", "expert", "prefix")}
     features = np.empty((len(episode), len(FEATURES)))
     slips, since, loss = (np.full(len(episode), np.nan) for _ in range(3))
+    empty = np.full(len(starts), np.nan)
     hazards = np.empty((len(episode), len(HORIZONS_S)), dtype=np.int64)
-    for begin, end in zip(starts, ends, strict=True):
+    for index, (begin, end) in enumerate(zip(starts, ends, strict=True)):
         state, inside = EpisodeFeatures(), slice(begin, end)
         for row in range(begin, end):
             inputs = DecisionInputs(**{name: values[row] for name, values in (flat | shaped).items()})
@@ -119,12 +124,9 @@ def make_samples(table: FailureTable) -> Samples:
         cube = table.lists["cube_in_tool"][inside].astype(np.float64).reshape(-1, 3)
         held = table.lists["held"][inside].reshape(-1)
         slips[inside], since[inside], loss[inside] = _grasps(held, cube, told.ravel(), time[inside])
-        hazards[inside] = _hazards(
-            time[inside],
-            table.texts["outcome"][begin],
-            float(table.times["event_s"][begin]),
-            float(table.times["empty_closing_s"][begin]),
-        )
+        empty[index] = first_empty_closing_s(width.ravel(), time[inside])
+        event_s = float(table.times["event_s"][begin])
+        hazards[inside] = _hazards(time[inside], table.texts["outcome"][begin], event_s, float(empty[index]))
     seeds = table.numbers["seed"][starts]
     return Samples(
         features=features,
@@ -140,9 +142,20 @@ def make_samples(table: FailureTable) -> Samples:
         outcome=table.texts["outcome"][starts],
         part=np.array([part_of(int(seed)) for seed in seeds]),
         event_s=table.times["event_s"][starts],
-        empty_closing_s=table.times["empty_closing_s"][starts],
+        empty_closing_s=empty,
         end_s=time[ends - 1],
     )
+
+
+def first_empty_closing_s(widths: FloatArray, time: FloatArray) -> float:
+    """When widths (D * 5,) of an episode first fall below what can be held [s]; NaN if never."""
+    narrow = np.flatnonzero(widths < EMPTY_WIDTH)
+    return float(_times_of_frames(time)[narrow[0]]) if len(narrow) else float("nan")
+
+
+def _times_of_frames(time: FloatArray) -> FloatArray:
+    found: FloatArray = time.repeat(FRAMES) + np.tile(np.arange(1 - FRAMES, 1) * _DT, len(time))
+    return found
 
 
 def _hazards(time: FloatArray, outcome: str, event_s: float, empty_s: float) -> NDArray[np.int64]:
@@ -172,10 +185,10 @@ def _grasps(
     """Slip, time since the grasp and time of its loss for each decision, from frames (D * 5,)."""
     decisions = len(time)
     slips, since, loss = (np.full(decisions, np.nan) for _ in range(3))
-    of_frame = time.repeat(FRAMES) + np.tile(np.arange(1 - FRAMES, 1) * _DT, decisions)
+    of_frame = _times_of_frames(time)
     for begin, end in grasp_frames(held):
         lost = end < len(held) and told[end - 1 : end + 1].max() < _CLOSED
-        moved = np.linalg.norm(cube[begin:end] - cube[begin], axis=1)
+        moved = np.linalg.norm((cube[begin:end] - cube[begin])[:, _ALONG_PADS], axis=1)
         for frame in range(begin, end):
             if frame % FRAMES == FRAMES - 1:
                 row = frame // FRAMES

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from salus_msgs.msg import Episode, SafetySignals, Status
+from salus_msgs.msg import Episode, FailurePrediction, SafetySignals, Status
 from salus_vla import contract
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.ros.adapters.qos_profiles import qos_profile
@@ -43,6 +43,8 @@ class RunProgress:
         self._outcomes: Counter[str] = Counter()
         self._done = self._decisions = self._in_episode = 0
         self._state = "starting the graph"
+        self._risk: FailurePrediction | None = None  # the newest of the episode
+        self._alarm = ""  # the first of the episode, in words
         self._first = self._newest = self._began = time.monotonic()
         self._finished_here = 0
         self._bar = Progress(
@@ -57,6 +59,7 @@ class RunProgress:
             for topic, kind, take in (
                 (contract.EPISODE, Episode, self._on_episode),
                 (contract.SAFETY_SIGNALS, SafetySignals, self._on_signals),
+                (contract.FAILURE_PREDICTION, FailurePrediction, self._on_prediction),
                 (contract.STATUS_TOPIC, Status, self._on_status),
             ):
                 depth = max(topic.qos.depth, _DEPTH)
@@ -75,11 +78,15 @@ class RunProgress:
         line = Text.assemble(("  " + self._state, "bold"))
         if self._decisions:
             line.append(f"  decision {self._in_episode}")
+        if self._risk is not None:
+            line.append(f"  risk {self._risk.failure:.0%}", style="bold red" if self._risk.alarm else "")
         rate = self._rate()
         if rate > 0.0:
             line.append(f"  {rate:.1f} decisions/s ({rate / contract.DECISION_HZ:.1f} x real time)")
         for name, count in self._outcomes.items():
             line.append(f"  {name} {count}", style=OUTCOME_STYLES[name])
+        if self._alarm:
+            return Group(self._bar, line, Text(f"  alarm, {self._alarm}", style="red"))
         return Group(self._bar, line)
 
     def _on_episode(self, message: Episode) -> None:
@@ -89,6 +96,7 @@ class RunProgress:
                 self._done = message.episode
             self._state = f"episode {message.episode}, seed {message.seed}"
             self._in_episode = 0
+            self._risk, self._alarm = None, ""
         elif message.kind == Episode.ENDED:
             name = Outcome(message.outcome).name
             self._outcomes[name] += 1
@@ -97,7 +105,8 @@ class RunProgress:
             if not self._console.is_terminal:
                 self._console.print(
                     f"episode {message.episode}: {name} after {message.decisions} decisions, "
-                    f"{self._rate():.1f} decisions/s; {self._done} of {self._episodes} done",
+                    f"{self._rate():.1f} decisions/s; {self._done} of {self._episodes} done"
+                    + (f"; alarm, {self._alarm}" if self._alarm else ""),
                     soft_wrap=True,
                 )
 
@@ -110,6 +119,11 @@ class RunProgress:
         self._decisions += 1
         self._newest = time.monotonic()
         self._in_episode = message.decision
+
+    def _on_prediction(self, message: FailurePrediction) -> None:
+        self._risk = message
+        if message.alarm and not self._alarm:
+            self._alarm = f"decision {message.decision}: {message.detail}"
 
     def _rate(self) -> float:
         """Decisions per second of wall time, from the start of the first episode to the newest decision."""

@@ -158,7 +158,7 @@ class _Live:
         facts = {item.key: item.value for item in message.facts}
         if message.role != "policy" or message.state == Status.STARTING:
             return
-        self._matches = self._is_ours(EnsembleIdentity(_numbered(facts, "member"), _numbered(facts, "vlm")))
+        self._matches = self._is_ours(EnsembleIdentity.of_facts(facts))
 
     def _is_ours(self, ensemble: EnsembleIdentity) -> bool:
         try:
@@ -219,14 +219,6 @@ class _Live:
     def _diagnostics(self) -> list[DiagnosticPart]:
         values = {**self._took.values("predict"), "alarms": float(self._alarms)}
         return [DiagnosticPart("prediction", values, message=self._alarm or "no alarm")]
-
-
-def _numbered(facts: dict[str, str], name: str) -> tuple[str, ...]:
-    """Hashes of members or VLMs from what a policy says of itself."""
-    found: list[str] = []
-    while (digest := facts.get(f"{name}_{len(found)}_hash")) is not None:
-        found.append(digest)
-    return tuple(found)
 
 
 def main(args: list[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from typing import Final
 
 from salus_vla.contract import FRAME_HZ
 
-_EMPTY: Final = 0.008  # m, narrower than this it holds nothing
+EMPTY_WIDTH: Final = 0.03  # m, narrower than this it holds nothing: as the outcome rules of contract.yaml say
 _OPEN: Final = 0.070  # m, wider than this it is open
 _SQUEEZE: Final = 0.002  # m that it is told to be narrower while it holds
 _STILL: Final = 0.0004  # m between two frames: slower, and the fingers have met something
@@ -52,7 +52,7 @@ class HandPhase:
         if width != width:
             return False
         still, self._before = abs(width - self._before) < _STILL, width
-        if width < _EMPTY:
+        if width < EMPTY_WIDTH:
             if self.empty_s == 0.0:
                 self.empty_closings += 1
                 self.losses += int(self.holds)

@@ -189,8 +189,9 @@ def probabilities(outputs: NDArray[np.floating]) -> Probabilities:
     kinds, bins = len(FailureKind), len(HORIZONS_S)
     raw = np.minimum(wide[..., : kinds * bins], 50.0).reshape(*wide.shape[:2], bins, kinds)
     odds = np.exp(raw)
-    hazards = odds / (1.0 + odds.sum(axis=-1, keepdims=True))
-    survival = np.cumprod(1.0 - hazards.sum(axis=-1), axis=-1)
+    nothing = 1.0 / (1.0 + odds.sum(axis=-1, keepdims=True))
+    hazards = odds * nothing
+    survival = np.cumprod(nothing[..., 0], axis=-1)  # one minus the hazards would be a little below 0 at times
     before = np.concatenate((np.ones_like(survival[..., :1]), survival[..., :-1]), axis=-1)
     incidence = np.cumsum(before[..., None] * hazards, axis=-2)
     failure = _expit(wide[..., _FAILURE])

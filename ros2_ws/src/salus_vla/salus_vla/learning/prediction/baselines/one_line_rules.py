@@ -84,7 +84,8 @@ BLACK_BOX = (
         "action total variance (K x S samples)",
         PUBLISHED,
         lambda samples: np.logaddexp(
-            feature(samples, "log_mean.epistemic_uncertainty"), feature(samples, "log_mean.sampling_uncertainty")
+            np.nan_to_num(feature(samples, "log_mean.epistemic_uncertainty")),
+            np.nan_to_num(feature(samples, "log_mean.sampling_uncertainty")),
         ),
     ),
     _fixed(
