@@ -50,7 +50,7 @@ def least(words: Words, given: str = "") -> list[str]:
     arguments = list(words)
     for action in PARSERS[words]._actions:
         if action.option_strings and action.required and action.option_strings[-1] != given:
-            arguments += [action.option_strings[-1], "1"]
+            arguments += [action.option_strings[-1], "1.parquet" if "parquet" in str(action.metavar) else "1"]
         elif not action.option_strings and action.nargs != "*":
             arguments.append(next(iter(action.choices)) if action.choices else "x.png")
     for group in PARSERS[words]._mutually_exclusive_groups:

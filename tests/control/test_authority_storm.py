@@ -18,7 +18,8 @@ STOPPED = (AuthorityState.INACTIVE, AuthorityState.HELD, AuthorityState.FAILED)
 ENDED_BY = {
     AuthorityState.INACTIVE: {"activate"},
     AuthorityState.HELD: {"reset_hold", "deactivate"},
-    AuthorityState.FAILED: {"start", "activate", "deactivate", "clock"},  # clock: a trip holds it, for longer
+    # A trip, seen when time goes on by a clock or by joints, holds it for longer.
+    AuthorityState.FAILED: {"start", "activate", "deactivate", "clock", "joints"},
 }
 YIELD = 0.1 + 1e-6  # rad/s: the way of a stopped arm's command to where it is measured
 

@@ -30,6 +30,7 @@ def test_every_node_of_the_launch_file_is_a_column_and_simulators_share_one() ->
         "mujoco_sim": ("isaac_sim",),
         "command_gate": (),
         "vla_ensemble": (),
+        "failure_predictor": (),
         "episode": (),
         "bag_recorder": (),
     }

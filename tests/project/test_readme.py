@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from salus_vla import contract
-from salus_vla.contract import Topic
+from salus_vla.contract import Source, Topic
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -12,7 +12,8 @@ README = Path(__file__).parents[2] / "README.md"
 def row(topic: Topic) -> str:
     rate = "on event" if topic.rate_hz is None else f"{topic.rate_hz:g} Hz"
     qos = f"keep last {topic.qos.depth}" + (", latched" if topic.qos.latched else "")
-    note = " (where tf2_msgs is installed)" if topic.optional else ""
+    notes = {Source.SIMULATOR: " (where tf2_msgs is installed)", Source.PREDICTOR: " (with a predictor)"}
+    note = notes[topic.source] if topic.optional else ""
     return f"| `{topic.name}`{note} | {topic.type} | {qos} | {rate} | {topic.source.value} |"
 
 

@@ -19,6 +19,7 @@ from salus_vla.ros.nodes.command_gate_node import GateParameters
 from salus_vla.ros.nodes.episode_parameters import EpisodeParameters
 from salus_vla.ros.nodes.isaac_sim_node import IsaacParameters
 from salus_vla.ros.nodes.mujoco_sim_node import SimParameters
+from salus_vla.ros.nodes.predictor_parameters import PredictorParameters
 from salus_vla.ros.nodes.recorder_parameters import RecorderParameters
 from salus_vla.ros.nodes.vla_ensemble_node import EnsembleParameters
 
@@ -31,6 +32,7 @@ NODES = {
     "isaac_sim": IsaacParameters,
     "command_gate": GateParameters,
     "vla_ensemble": EnsembleParameters,
+    "failure_predictor": PredictorParameters,
     "episode": EpisodeParameters,
     "bag_recorder": RecorderParameters,
 }

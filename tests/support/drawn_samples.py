@@ -24,7 +24,7 @@ def drawn_samples(
     fails = np.arange(episodes) % 3 == 0
     empty = np.arange(episodes) % 7 == 0
     features[:, FEATURES.index("elapsed_s")] = decision / 10
-    features[:, FEATURES.index("prefix_mean.3")] += 3.0 * fails[episode]
+    features[:, FEATURES.index("prefix_mean.3")] += 6.0 * fails[episode]
     holds = (decision >= GRASP) & ~empty[episode]
     features[:, FEATURES.index("holds")] = holds
     features[:, FEATURES.index("held_s")] = np.where(holds, (decision - GRASP + 1) / 10, 0.0)

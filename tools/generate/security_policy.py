@@ -22,8 +22,8 @@ _OWN_SERVICES = (
     *("set_parameters_atomically", "get_type_description"),
     *("change_state", "get_state", "get_available_states", "get_available_transitions", "get_transition_graph"),
 )
-_LIFECYCLE = ("bag_recorder", "vla_ensemble", "episode")
-_BROUGHT_UP = ("bag_recorder", "vla_ensemble")  # by the episode node
+_LIFECYCLE = ("bag_recorder", "vla_ensemble", "failure_predictor", "episode")
+_BROUGHT_UP = ("bag_recorder", "vla_ensemble", "failure_predictor")  # by the episode node
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,9 @@ def node_access() -> tuple[NodeAccess, ...]:
             [contract.JOINT_STATES, contract.CONTACT, contract.STATUS_TOPIC, contract.DIAGNOSTICS, *poses]
         ),
         "bag_recorder": every_topic,
+        "failure_predictor": _names(
+            [contract.JOINT_STATES, contract.JOINT_COMMAND, contract.SAFETY_SIGNALS, contract.STATUS_TOPIC]
+        ),
     }
     names = tuple(service.name for service in SERVICES)
     nodes = [

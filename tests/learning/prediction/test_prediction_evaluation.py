@@ -141,9 +141,9 @@ def test_what_learns_finds_what_is_there(method: Method, monkeypatch: pytest.Mon
     samples = drawn_samples(60)
     features = samples.features.copy()
     for name in ("expert_mean", "prefix_mean"):
-        features[:, FEATURES.index(f"{name}.1")] += 6.0  # directions of states are not all alike
-        features[:, FEATURES.index(f"{name}.0")] += 8.0 * samples.fails
-    features[:, FEATURES.index("log_mean.plan_inconsistency")] += 8.0 * samples.fails
+        features[:, FEATURES.index(f"{name}.1")] += 15.0  # directions of states are not all alike
+        features[:, FEATURES.index(f"{name}.0")] += 25.0 * samples.fails
+    features[:, FEATURES.index("log_mean.plan_inconsistency")] += 25.0 * samples.fails
     told = replace(samples, features=features)
     learning, test = samples.seed % 2 == 0, samples.seed % 2 == 1
     scores = method.score(told, learning, 0)

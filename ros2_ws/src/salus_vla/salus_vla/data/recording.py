@@ -98,6 +98,26 @@ class Decisions:
 
 
 @dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a failure predictor foresaw, in the order of the observations.
+
+    Attributes:
+        stamps_ns: of the observations, ascending, (D,) [ns].
+        values: probabilities by name in `PREDICTED`, (D,) each; NaN where one means nothing.
+        thresholds: above which each is an alarm, likewise; NaN of a predictor that was not calibrated.
+        alarms: kind of the alarm, or empty, D.
+    """
+
+    stamps_ns: NDArray[np.int64]
+    values: Mapping[str, FloatArray]
+    thresholds: Mapping[str, FloatArray]
+    alarms: tuple[str, ...]
+
+
+PREDICTED = ("failure", "collision", "drop", "miss", "slip")  # the middle ones within 1 s
+
+
+@dataclass(frozen=True, eq=False)
 class JointTrack:
     """The nine joints over time.
 
@@ -174,6 +194,10 @@ class Recording(ABC):
     @abstractmethod
     def held(self) -> HeldTrack | None:
         """Whether the cube was held, from ground truth; None where that was not recorded."""
+
+    def predictions(self) -> Predictions | None:
+        """What was foreseen while it was recorded; None where nothing was."""
+        return None
 
     @abstractmethod
     def observations(self) -> Iterator[tuple[int, Observation]]:

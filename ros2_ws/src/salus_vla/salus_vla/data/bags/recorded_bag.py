@@ -19,6 +19,7 @@ from salus_vla.contract import (
     CONTACT,
     ENTITIES,
     EPISODE,
+    FAILURE_PREDICTION,
     JOINT_COMMAND,
     JOINT_STATES,
     JOINTS,
@@ -45,6 +46,7 @@ from salus_vla.contract.types import FloatArray, Observation
 from salus_vla.data.bags.audit import AuditReport
 from salus_vla.data.bags.held_track import held_track
 from salus_vla.data.bags.recorded_observations import (
+    HALF_FRAME_NS,
     connections_of,
     episode_of,
     messages_of,
@@ -54,12 +56,14 @@ from salus_vla.data.bags.recorded_observations import (
 )
 from salus_vla.data.bags.run_records import AUDIT_FILE, EpisodeEntry, EpisodeRecord, read_record
 from salus_vla.data.recording import (
+    PREDICTED,
     Decisions,
     Episode,
     HeldTrack,
     JointTrack,
     Part,
     PoseTrack,
+    Predictions,
     RecordedEvent,
     Recording,
     Summary,
@@ -75,6 +79,7 @@ _TOPICS = {
     Part.IMAGES: _IMAGES,
     Part.GROUND_TRUTH: (_CUBE,),
 }
+_WITHIN_1S = ("collision", "drop", "miss")
 # Holds that belong to the course of every episode.
 _USUAL = ("no_episode", "no_decision_yet", "run_complete")
 
@@ -232,11 +237,43 @@ class BagRecording(Recording):
         if complete:
             yield from read_observations(self._path)
 
+    def predictions(self) -> Predictions | None:
+        """From /salus/failure_prediction."""
+
+        def row(message: Any) -> tuple[int, list[float], list[float], str]:
+            values = [float(getattr(message, f"{name}_1s" if name in _WITHIN_1S else name)) for name in PREDICTED]
+            limits = [float(getattr(message, f"{name}_threshold")) for name in PREDICTED]
+            return stamp_of(message), values, limits, str(message.alarm_kind)
+
+        rows = self._rows(FAILURE_PREDICTION, row)
+        if not rows:
+            return None
+        stamps, values, limits, alarms = zip(*rows, strict=True)
+        return Predictions(
+            np.array(stamps, dtype=np.int64),
+            dict(zip(PREDICTED, np.array(values, dtype=np.float64).T, strict=True)),
+            dict(zip(PREDICTED, np.array(limits, dtype=np.float64).T, strict=True)),
+            tuple(alarms),
+        )
+
     def events(self) -> tuple[RecordedEvent, ...]:
-        """Of the task, grasps, and nodes that held or failed while the episode went on."""
+        """Of the task, grasps, alarms, and nodes that held or failed while the episode went on."""
         with opened_bag(self._path) as reader:
-            found = [*task_events(reader, self._path), *self._grasps(reader), *self._stops(reader)]
+            found = [
+                *task_events(reader, self._path),
+                *self._grasps(reader),
+                *self._stops(reader),
+                *self._alarms(reader),
+            ]
         return tuple(sorted(found, key=lambda event: event.stamp_ns))
+
+    def _alarms(self, reader: AnyReader) -> Iterator[RecordedEvent]:
+        """Where an alarm of the failure predictor begins or becomes another; a latched one may be from before."""
+        start_ns, kind = self.summary.start_ns, ""
+        for message in self._messages(reader, FAILURE_PREDICTION):
+            if message.alarm and message.alarm_kind != kind and stamp_of(message) >= start_ns - HALF_FRAME_NS:
+                yield RecordedEvent(stamp_of(message), "ALARM", str(message.detail))
+            kind = str(message.alarm_kind)
 
     # -- topics --------------------------------------------------------------------------------------------------------
 

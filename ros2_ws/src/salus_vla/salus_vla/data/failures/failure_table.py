@@ -12,7 +12,8 @@
     empty_closing_s   | float32           | when the first closing on nothing began [s]; NaN without one
     crooked_s         | float32           | when the first crooked grasp began [s]; NaN without one
     signals           | float32 x 12      | the safety signals; NaN where not valid
-    expert, prefix    | float16 x 32, 64  | hidden states in the basis that stands in the file's metadata
+    expert, prefix    | int8 x 32, 192    | hidden states in the basis of the file's metadata, sixteenths of a standard
+                      |                   | deviation; -128 where not known
     position          | float16 x 5 x 9   | joints in the five frames up to the observation, oldest first [rad, m]
     velocity, effort  | float16 x 5 x 9   | likewise [rad/s, m/s; N m, N]; NaN where not measured
     error             | float16 x 5 x 9   | command minus position [rad, m]
@@ -42,10 +43,10 @@ from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.failures.extract import ExtractedEpisode
 from salus_vla.safety.prediction.decision_inputs import FRAMES
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
-from salus_vla.safety.prediction.state_basis import EXPERT_SIZE, PREFIX_SIZE, StateBasis
+from salus_vla.safety.prediction.state_basis import EXPERT_SIZE, PREFIX_SIZE, StateBasis, quantised, restored
 from salus_vla.signals.safety_signals import NAMES
 
-FORMAT = "salus-failures-1"
+FORMAT = "salus-failures-2"
 LARGEST = 20_000_000  # bytes of a file
 _FORMAT, _MEMBERS, _VLMS, _BASIS = b"salus.format", b"salus.members", b"salus.vlms", b"salus.basis"
 _WIDE = FRAMES * len(JOINTS)
@@ -53,10 +54,10 @@ _TEXTS = ("run", "profile", "outcome")
 _NUMBERS = {"seed": np.int64, "episode": np.int32, "decision": np.int32}
 _TIMES = ("time_s", "event_s", "empty_closing_s", "crooked_s")
 # Name -> type and number of values in a row.
-_LISTS: dict[str, tuple[type[np.floating], int]] = {
+_LISTS: dict[str, tuple[type[np.floating | np.int8], int]] = {
     "signals": (np.float32, len(NAMES)),
-    "expert": (np.float16, EXPERT_SIZE),
-    "prefix": (np.float16, PREFIX_SIZE),
+    "expert": (np.int8, EXPERT_SIZE),
+    "prefix": (np.int8, PREFIX_SIZE),
     "position": (np.float16, _WIDE),
     "velocity": (np.float16, _WIDE),
     "effort": (np.float16, _WIDE),
@@ -261,7 +262,8 @@ def _rows(run: str, episode: ExtractedEpisode, basis: StateBasis, schema: pa.Sch
     for name in _TIMES[1:]:
         columns[name] = pa.array(np.full(count, getattr(episode, name), dtype=np.float32))
     for name, (kind, size) in _LISTS.items():
-        flat = np.asarray(lists[name]).reshape(count, -1).astype(kind)
+        values = np.asarray(lists[name]).reshape(count, -1)
+        flat = quantised(values) if kind is np.int8 else values.astype(kind)
         columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), size)
     return pa.RecordBatch.from_arrays([columns[item.name] for item in schema], schema=schema)
 
@@ -316,8 +318,9 @@ def _read(file: Path) -> FailureTable:
 
 def _list(column: pa.ChunkedArray, size: int) -> NDArray[np.float32]:
     values = column.combine_chunks()
-    flat: NDArray[np.float32] = values.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(-1, size)
-    return flat
+    flat = values.flatten().to_numpy(zero_copy_only=False)
+    found: NDArray[np.float32] = restored(flat) if flat.dtype == np.int8 else flat.astype(np.float32)
+    return found.reshape(-1, size)
 
 
 def _check_rows(table: FailureTable, file: Path) -> None:

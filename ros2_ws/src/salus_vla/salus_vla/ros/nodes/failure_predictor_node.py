@@ -96,7 +96,7 @@ class FailurePredictorNode:
 
     def failed(self, error: Exception) -> None:
         """Says why a transition failed."""
-        self._status.say(Status.FAILED, Status.REASON_NO_VALID_POLICY, str(error))
+        self._status.say(Status.FAILED, Status.REASON_NO_PREDICTION, str(error))
 
 
 class _Live:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from salus_vla.contract import JOINTS
 from salus_vla.contract.types import FloatArray
-from salus_vla.safety.prediction.state_basis import EXPERT_SIZE, PREFIX_SIZE
+from salus_vla.safety.prediction.state_basis import EXPERT_SIZE, PREFIX_SIZE, quantised, restored
 from salus_vla.signals.safety_signals import NAMES
 
 FRAMES: Final = 5  # of a decision: the control frames since the one before
@@ -25,16 +25,31 @@ SHAPES: Final = {
 }
 
 
+def _half(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    return values.astype(np.float16)
+
+
+def _single(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    return values.astype(np.float32)
+
+
+def _state(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    return restored(quantised(values))
+
+
+_ROUNDED: Final = dict.fromkeys(SHAPES, _half) | {"signals": _single, "expert": _state, "prefix": _state}
+
+
 @dataclass(frozen=True, eq=False)
 class DecisionInputs:
     """Inputs of one decision, NaN where not known; frames oldest first, the last one is the observation's.
 
-    Values are rounded to half precision (the signals to single), as the failure table keeps them: what is computed
-    while the robot moves is what is computed from a table.
+    Values are rounded as the failure table keeps them (joints to half precision, signals to single, states to bytes):
+    what is computed while the robot moves is what is computed from a table.
 
     Attributes:
         signals: safety signals, (12,).
-        expert, prefix: hidden states in the predictor's basis, (32,) and (64,).
+        expert, prefix: hidden states in the predictor's basis, (32,) and (192,).
         position, velocity, effort: measured joints, (5, 9) [rad, m; /s; N m, N].
         error: command that answered the frame before, minus position, (5, 9) [rad, m].
     """
@@ -62,8 +77,7 @@ class DecisionInputs:
                 continue
             if value.shape != shape:
                 raise ValueError(f"{name} has shape {value.shape}, expected {shape}")
-            kind = np.float32 if name == "signals" else np.float16
             with np.errstate(over="ignore"):
-                rounded = value.astype(kind).astype(np.float64)
+                rounded = _ROUNDED[name](value).astype(np.float64)
             found[name] = np.where(np.isfinite(rounded), rounded, np.nan)
         return cls(**found)

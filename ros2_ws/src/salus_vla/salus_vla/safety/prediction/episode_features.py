@@ -64,7 +64,14 @@ BLOCKS: Final = (
     ),
     Block("signals", (*_each("log_last", NAMES), *_each("log_mean", NAMES))),
     Block("expert", _numbered("expert_mean", EXPERT_SIZE)),
-    Block("prefix", (*_numbered("prefix_mean", PREFIX_SIZE), *_numbered("prefix_first", PREFIX_SIZE))),
+    Block(
+        "prefix",
+        tuple(
+            name
+            for part in ("prefix_mean", "prefix_first", "prefix_last", "prefix_since_grasp")
+            for name in _numbered(part, PREFIX_SIZE)
+        ),
+    ),
     Block(
         "felt",
         tuple(
@@ -104,6 +111,7 @@ class EpisodeFeatures:
         self._expert: deque[FloatArray] = deque(maxlen=_WINDOW)
         self._prefix: deque[FloatArray] = deque(maxlen=_WINDOW)
         self._first: list[FloatArray] = []
+        self._prefix_at_grasp: FloatArray | None = None
         self._frames: deque[FloatArray] = deque(maxlen=_FELT_BEFORE[0] + FRAMES)  # effort and error, (2, 9)
         self._before_grasp: FloatArray = np.full((2, len(JOINTS)), np.nan)
         self._widths: deque[float] = deque([float("nan")] * (_WINDOW * FRAMES + 1), maxlen=_WINDOW * FRAMES + 1)
@@ -136,9 +144,20 @@ class EpisodeFeatures:
                 _mean(self._expert),
                 _mean(self._prefix),
                 _mean(self._first),
+                inputs.prefix,
+                self._since_grasp(inputs.prefix),
                 self._felt_values(inputs),
             )
         )
+
+    def _since_grasp(self, prefix: FloatArray) -> FloatArray:
+        """How what is seen has changed since the decision at which the hand held first; 0 while it holds nothing."""
+        if not self._hand.holds:
+            self._prefix_at_grasp = None
+            return np.where(np.isfinite(prefix), 0.0, np.nan)
+        if self._prefix_at_grasp is None:
+            self._prefix_at_grasp = prefix
+        return prefix - self._prefix_at_grasp
 
     def _follow_frames(self, inputs: DecisionInputs) -> None:
         for position, error, effort in zip(inputs.position, inputs.error, inputs.effort, strict=True):

@@ -11,11 +11,20 @@ import numpy as np
 from salus_vla.contract import ARM_DOF, CAMERAS, JOINTS
 from salus_vla.contract.types import FloatArray
 from salus_vla.data.episodes import Run
+from salus_vla.data.recording import PREDICTED
 from salus_vla.gate.gate_limits import joint_limits
 from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode
 from salus_vla.signals.safety_signals import SIGNALS
 from salus_vla.views.report.image_strip import MIME, make_sheet, make_thumbnail
 from salus_vla.views.report.recorded import Facts, Joints, Recorded
+
+_RISKS = {
+    "failure": "the episode fails",
+    "collision": "collision within 1 s",
+    "drop": "drop within 1 s",
+    "miss": "closes on nothing within 1 s",
+    "slip": "what is held slips",
+}
 
 Json = dict[str, Any]
 _DIGITS = 4  # of a signal; a chart cannot show more
@@ -91,6 +100,7 @@ def episode_page(run: Run, recorded: Recorded, before: str | None, after: str | 
         "signals": [
             signal_facts(index) | {"values": numbers(decisions.signals[:, index])} for index in range(len(SIGNALS))
         ],
+        "risk": _risk(recorded),
         "decisions": {
             "times": numbers(recorded.decision_times_s, decimals=3),
             "numbers": decisions.numbers.tolist(),
@@ -106,6 +116,23 @@ def episode_page(run: Run, recorded: Recorded, before: str | None, after: str | 
         "gaps": _gaps(recorded),
         "provenance": sorted(recorded.provenance.items()),
     }
+
+
+def _risk(recorded: Recorded) -> list[Json]:
+    """Probabilities that were foreseen, each with its threshold; empty where none was."""
+    found = recorded.predictions
+    if found is None:
+        return []
+    times = numbers(recorded.prediction_times_s, decimals=3)
+    return [
+        {
+            "name": _RISKS[name],
+            "times": times,
+            "values": numbers(found.values[name]),
+            "thresholds": numbers(found.thresholds[name]),
+        }
+        for name in PREDICTED
+    ]
 
 
 def numbers(values: FloatArray, *, decimals: int | None = None) -> list[float | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.types import FloatArray, ImageArray
 from salus_vla.data.bags.audit import AuditReport
-from salus_vla.data.recording import Decisions, Episode, JointTrack
+from salus_vla.data.recording import Decisions, Episode, JointTrack, Predictions
 from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode, evaluated_of
 
 
@@ -85,6 +85,8 @@ class Recorded:
         facts: in a line.
         events: what happened, in order.
         decisions: with their signals; the one on the terminal observation may be among them.
+        predictions: what was foreseen; None where nothing was.
+        prediction_times_s: of their observations, [s].
         decision_times_s: of their observations, (D,) [s].
         measured, commanded: the joints.
         evaluated: as the evaluation counts it.
@@ -105,6 +107,8 @@ class Recorded:
     pictures: Mapping[str, Sequence[ImageArray]]
     audit: AuditReport | None
     provenance: Mapping[str, str]
+    predictions: Predictions | None = None
+    prediction_times_s: FloatArray = field(default_factory=lambda: np.zeros(0))
 
 
 def recorded_of(episode: Episode) -> Recorded:
@@ -128,7 +132,7 @@ def recorded_of(episode: Episode) -> Recorded:
         for camera in CAMERAS:
             if camera in observation.images:
                 images.setdefault(camera, []).append(observation.images[camera])
-    decisions = recording.decisions()
+    decisions, predictions = recording.decisions(), recording.predictions()
     facts = Facts(
         name=episode.name,
         number=episode.number,
@@ -152,6 +156,8 @@ def recorded_of(episode: Episode) -> Recorded:
         facts=facts,
         events=tuple(Event(float(seconds(e.stamp_ns, start_ns)), e.kind, e.text) for e in recording.events()),
         decisions=decisions,
+        predictions=predictions,
+        prediction_times_s=seconds(() if predictions is None else predictions.stamps_ns, start_ns),
         decision_times_s=seconds(decisions.stamps_ns, start_ns),
         measured=joints(recording.measured()),
         commanded=joints(recording.commanded()),

@@ -213,6 +213,29 @@ function signals() {
   );
 }
 
+function risk() {
+  if (!data.risk.length) return "";
+  const charts = data.risk.map((kind) =>
+    chart({
+      title: kind.name,
+      absent: "nothing was held",
+      lines: [
+        { times: kind.times, values: kind.thresholds, name: "threshold" },
+        { times: kind.times, values: kind.values, name: "probability" },
+      ],
+    }),
+  );
+  return section(
+    "Risk",
+    note("What the failure predictor foresaw at each decision; above its threshold it is an alarm."),
+    html(
+      "div",
+      { class: "charts" },
+      charts.map((made) => made.element),
+    ),
+  );
+}
+
 function jointCharts() {
   if (!joints.measured_times.length && !joints.commanded_times.length)
     return section("Joints", note("No joint positions were recorded."));
@@ -324,6 +347,7 @@ page.append(
       "div",
       {},
       pictures.cameras.length ? filmStrip() : "",
+      risk(),
       signals(),
       jointCharts(),
       latency(),
