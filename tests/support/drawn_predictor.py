@@ -23,8 +23,8 @@ def drawn_weights(seed: int, members: int = 3) -> NetworkWeights:
         return (random.normal(size=shape) * 0.2).astype(np.float32)
 
     return NetworkWeights(
-        prefix_bank=draw(20, PREFIX_SIZE),
-        expert_bank=draw(20, EXPERT_SIZE),
+        prefix_bank=draw(20, PREFIX_SIZE).astype(np.float16).astype(np.float32),
+        expert_bank=draw(20, EXPERT_SIZE).astype(np.float16).astype(np.float32),
         mean=draw(VALUES),
         scale=np.abs(draw(VALUES)) + np.float32(0.5),
         linear=draw(members, INPUTS, OUTPUTS),

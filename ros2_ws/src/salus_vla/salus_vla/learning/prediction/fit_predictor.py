@@ -52,16 +52,16 @@ class FitSettings:
     """
 
     members: int = 5
-    hidden: tuple[int, int] = (48, 24)
+    hidden: tuple[int, int] = (40, 20)
     steps: int = 400
     batch: int = 1024
-    rate: float = 2e-3
+    rate: float = 6e-3
     decay: float = 3e-2
     decay_linear: float = 3e-1
-    dropout: float = 0.3
-    bank: int = 600
-    missing: float = 0.08
-    noise: float = 0.1
+    dropout: float = 0.2
+    bank: int = 256
+    missing: float = 0.03
+    noise: float = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +194,9 @@ def _banks(
     banks = {
         f"{group}_bank": directions(
             known[:, [index for index, name in enumerate(FEATURES) if name.startswith(f"{group}_mean.")]]
-        ).astype(np.float32)
+        )
+        .astype(np.float16)  # as they are stored
+        .astype(np.float32)
         for group in ("prefix", "expert")
     }
     return banks, samples.seed[samples.episode[chosen]]

@@ -24,7 +24,7 @@ from salus_vla.safety.prediction.state_basis import StateBasis
 
 FORMAT = "salus-predictor-1"
 PREDICTOR_FILE, BAND_FILE = "predictor.safetensors", "alarm_band.safetensors"
-_BASIS = "basis."
+_BASIS, _BANK = "basis.", "_bank"  # beginning and end of names; banks are stored in half precision
 
 
 def digest_of(basis: StateBasis, weights: NetworkWeights) -> str:
@@ -47,7 +47,9 @@ def save_predictor(folder: Path, predictor: FailurePredictor, about: Mapping[str
     Raises:
         ModelError: it cannot be written.
     """
-    tensors = {**_tensors(predictor.weights), **{_BASIS + k: v for k, v in load(predictor.basis.to_bytes()).items()}}
+    stored = _tensors(predictor.weights)
+    stored |= {name: value.astype(np.float16) for name, value in stored.items() if name.endswith(_BANK)}
+    tensors = {**stored, **{_BASIS + k: v for k, v in load(predictor.basis.to_bytes()).items()}}
     metadata = {
         "format": FORMAT,
         "features": str(VERSION),
@@ -103,7 +105,7 @@ def load_predictor(folder: Path) -> FailurePredictor:
     ):
         raise ModelError(f"{file}: foresees {metadata.get('kinds')} within {metadata.get('horizons_s')} s, not as here")
     try:
-        weights = NetworkWeights(**{item.name: tensors[item.name] for item in fields(NetworkWeights)})
+        weights = NetworkWeights(**{i.name: tensors[i.name].astype(np.float32) for i in fields(NetworkWeights)})
         basis_tensors = {name.removeprefix(_BASIS): value for name, value in tensors.items() if name.startswith(_BASIS)}
         basis = StateBasis.from_bytes(save(basis_tensors), str(file))
         ensemble = EnsembleIdentity(tuple(json.loads(metadata["members"])), tuple(json.loads(metadata["vlms"])))
