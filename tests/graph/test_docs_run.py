@@ -21,6 +21,7 @@ PAGES = {
     "robot": (1, None),
     "concepts": (3, "tables/signals.csv"),
     "troubleshooting": (3, "runs/broken/run.json"),
+    "prediction": (1, None),
 }
 
 
