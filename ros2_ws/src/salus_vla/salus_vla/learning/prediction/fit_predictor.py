@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from salus_vla.contract.errors import TrainingError
 from salus_vla.contract.types import FloatArray
 from salus_vla.learning.prediction.samples import Samples
-from salus_vla.safety.prediction.episode_features import BLOCKS, FEATURES
+from salus_vla.safety.prediction.episode_features import BLOCKS, FEATURES, columns
 from salus_vla.safety.prediction.predictor_network import (
     HORIZONS_S,
     INPUTS,
@@ -42,6 +42,8 @@ class FitSettings:
 
     Attributes:
         members: of the bootstrap ensemble.
+        views: groups of inputs; members look at one of them each, in turn. Side by side in one network the many numbers
+            of what is seen drown the few of what is felt.
         hidden: neurons of both layers.
         steps, batch, rate: of Adam; the rate falls to 0 along half a cosine.
         decay, decay_linear: weight decay of the layers and of the linear part.
@@ -51,7 +53,11 @@ class FitSettings:
         noise: standard deviation of what is added to the scaled features.
     """
 
-    members: int = 5
+    members: int = 4
+    views: tuple[tuple[str, ...], ...] = (
+        ("hand", "signals", "expert", "prefix"),
+        ("clock", "hand", "motion", "signals", "felt"),
+    )
     hidden: tuple[int, int] = (40, 20)
     steps: int = 400
     batch: int = 1024
@@ -109,7 +115,7 @@ def fit_network(
     found = np.concatenate((samples.features[rows], novelties(samples.features[rows], banks, others)), axis=1)
     mean, scale = _scaling(found)
     targets = _targets(samples, rows, prepared(found, mean, scale), settings, seed)
-    used = _used(features)
+    used = torch.stack([_used(features, settings.views[i % len(settings.views)]) for i in range(settings.members)])
     net = _Net(settings, generator)
     optimizer = torch.optim.AdamW(
         [
@@ -123,7 +129,7 @@ def fit_network(
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.steps)
         for _ in range(settings.steps):
             index = torch.randint(len(rows), (settings.batch,), generator=generator)
-            inputs = _hidden_inputs(targets.inputs[index], settings, generator) * used
+            inputs = _hidden_inputs(targets.inputs[index], settings, generator) * used[:, None]
             loss = _loss(net(inputs, settings.dropout, generator), targets, index)
             optimizer.zero_grad()
             loss.backward()
@@ -180,7 +186,7 @@ class _Net(torch.nn.Module):
     ) -> NetworkWeights:
         found = {name: value.detach().numpy().astype(np.float32) for name, value in self.named_parameters()}
         for name in ("linear", "first"):
-            found[name] = found[name] * used.numpy()[:, None]
+            found[name] = found[name] * used.numpy()[..., None]
         return NetworkWeights(mean=mean, scale=scale, **banks, **found)
 
 
@@ -280,11 +286,12 @@ def _novelties_of(group: str) -> list[int]:
     return [len(FEATURES) + place for place, (name, _) in enumerate(NOVELTIES) if name.startswith(group)]
 
 
-def _used(features: NDArray[np.int64] | None) -> torch.Tensor:
-    used = np.ones(INPUTS, dtype=np.float32)
-    if features is not None:
-        used[: len(FEATURES)] = np.isin(np.arange(len(FEATURES)), features)
-        for place, (name, _) in enumerate(NOVELTIES):
-            used[len(FEATURES) + place] = float(FEATURES.index(f"{name}0") in features)
-        used[VALUES:] = np.isin(TOLD_MISSING, features)
+def _used(features: NDArray[np.int64] | None, view: tuple[str, ...]) -> torch.Tensor:
+    """Inputs that a member may use, (I,)."""
+    chosen = columns(*view) if features is None else np.intersect1d(features, columns(*view))
+    used = np.zeros(INPUTS, dtype=np.float32)
+    used[chosen] = 1.0
+    for place, (name, _) in enumerate(NOVELTIES):
+        used[len(FEATURES) + place] = float(FEATURES.index(f"{name}0") in chosen)
+    used[VALUES:] = np.isin(TOLD_MISSING, chosen)
     return torch.from_numpy(used)

@@ -170,7 +170,7 @@ def evaluate_prediction(
     _ask_about_grasps(found, samples, test, ours, others)
     _ask_about_closings(found, samples, calibration, test, ours, others)
     say("alarms and calibration")
-    band = _band(samples, calibration, ours)
+    band = _band(samples, learning, calibration, ours)
     _count_alarms(found, samples, calibration, test, ours, others, band)
     _check_probabilities(found, samples, test, ours)
     if not quick:
@@ -252,14 +252,18 @@ def _ask_about_closings(
         found.losses[name] = losses_foreseen(samples, calibration, test, values, ALPHA)
 
 
-def _band(samples: Samples, calibration: NDArray[np.bool_], ours: Foreseeing) -> AlarmBand | None:
+def _band(
+    samples: Samples, learning: NDArray[np.bool_], calibration: NDArray[np.bool_], ours: Foreseeing
+) -> AlarmBand | None:
+    """Successes that were learned from give the shape, those of the calibration part the height."""
     values = scores(ours.said, holds(samples))
-    episodes = [values[rows] for rows in rows_of(samples, calibration & samples.success)]
-    if len(episodes) < 2:
+    shape, height = (
+        [values[rows] for rows in rows_of(samples, chosen & samples.success)] for chosen in (learning, calibration)
+    )
+    if not shape or not height:
         return None
     # The band has its shape and its peaks whatever alpha is; what is not supported is refused where it is asked for.
-    alpha = max(ALPHA, alpha_floor(len(episodes[1::2])))
-    return fit_band(episodes[0::2], episodes[1::2], min(alpha, 0.5))
+    return fit_band(shape, height, min(max(ALPHA, alpha_floor(len(height))), 0.5))
 
 
 def _count_alarms(

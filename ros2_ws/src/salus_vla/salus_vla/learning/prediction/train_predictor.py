@@ -20,7 +20,7 @@ from salus_vla.learning.prediction.fit_predictor import FitSettings, fit_network
 from salus_vla.learning.prediction.ours import holds
 from salus_vla.learning.prediction.questions import rows_of
 from salus_vla.learning.prediction.samples import Samples, make_samples
-from salus_vla.safety.prediction.alarm_band import AlarmBand, fit_band, scores
+from salus_vla.safety.prediction.alarm_band import fit_band, scores
 from salus_vla.safety.prediction.failure_predictor import FailurePredictor
 from salus_vla.safety.prediction.predictor_file import digest_of, load_predictor, save_band, save_predictor
 from salus_vla.safety.prediction.predictor_network import logits, probabilities
@@ -53,7 +53,9 @@ def train_predictor(tables: Sequence[Path], out: Path, *, seed: int, alpha: floa
     say("fit the network")
     weights = fit_network(samples, learning, seed)
     predictor = FailurePredictor(table.source, table.basis, weights, None, digest_of(table.basis, weights))
-    band = _band(predictor, samples, samples.of(Part.CALIBRATION), alpha)
+    band = fit_band(
+        _scores(predictor, samples, learning), _scores(predictor, samples, samples.of(Part.CALIBRATION)), alpha
+    )
     outcomes = Counter(samples.outcome[learning].tolist())
     names = ", ".join(file.name for file in table.files)
     about = {
@@ -106,7 +108,8 @@ def calibrate_predictor(folder: Path, sources: Sequence[Path], out: Path, *, alp
             "themselves instead"
         )
     samples = make_samples(table)
-    band = _band(predictor, samples, np.ones(len(samples.seed), dtype=np.bool_), alpha)
+    found = _scores(predictor, samples, np.ones(len(samples.seed), dtype=np.bool_))
+    band = fit_band(found[0::2], found[1::2], alpha)
     calibrated = replace(predictor, band=band)
     save_predictor(out, calibrated, {"calibrated_anew": True})
     names = ", ".join(source.name for source in sources)
@@ -114,11 +117,11 @@ def calibrate_predictor(folder: Path, sources: Sequence[Path], out: Path, *, alp
     return f"predictor {predictor.digest}, alarm at alpha {alpha:g} from {len(band.peaks)} successes"
 
 
-def _band(predictor: FailurePredictor, samples: Samples, episodes: NDArray[np.bool_], alpha: float) -> AlarmBand:
+def _scores(predictor: FailurePredictor, samples: Samples, episodes: NDArray[np.bool_]) -> list[FloatArray]:
+    """Of the successes among episodes (E,)."""
     said = probabilities(logits(predictor.weights, samples.features))
     values: FloatArray = scores(said, holds(samples))
-    found = [values[rows] for rows in rows_of(samples, episodes & samples.success)]
-    return fit_band(found[0::2], found[1::2], alpha)
+    return [values[rows] for rows in rows_of(samples, episodes & samples.success)]
 
 
 def _require_new(out: Path) -> None:

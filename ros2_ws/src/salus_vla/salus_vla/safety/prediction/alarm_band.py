@@ -1,8 +1,8 @@
 """When a prediction is an alarm: a band over time that at most a share alpha of successful episodes ever leaves.
 
 Split conformal prediction of a maximum (Vovk, Gammerman and Shafer 2005; with a band of varying width: Diquigiovanni,
-Fontana and Vantini 2022, J. Multivar. Anal. 189). One half of the calibration episodes gives the shape of the band,
-the other half its height, so that the promise holds for every alarm kind together.
+Fontana and Vantini 2022, J. Multivar. Anal. 189). Some episodes give the shape of the band, others, which nothing was
+learned from, its height, so that the promise holds for every alarm kind together.
 """
 
 from __future__ import annotations
