@@ -52,6 +52,7 @@ ALPHAS = (0.01, 0.05, 0.10, 0.20)
 ALPHA = 0.05  # at which detection is compared
 EARLY = ("eval", "camera_moved", "other_color", "dark", "distractor")
 OUR_NAME = "SALUS predictor"
+SINCE_GRASP = "time since the grasp"
 _LEFT_OUT = ("cosine k-NN", "Mahalanobis", "SAFE-LSTM")  # that are trained anew for each profile, which takes time
 _LEARNING = (Part.TRAIN, Part.VALIDATION)
 
@@ -219,6 +220,8 @@ def _ask_about_grasps(
     # Which head answers was chosen by cross-validation without the test seeds.
     physical = {OUR_NAME: (OURS, ours.failure), f"{OUR_NAME}, events": (OURS, ours.physical), **others}
     found.phase.extend(_rows(phases, physical))
+    # What the matching leaves of the time since the grasp.
+    found.phase.extend(_rows(phases, {SINCE_GRASP: (RULE, np.nan_to_num(samples.since_grasp_s))}))
     found.contests["phase"] = _contests({"0.4": phases["0.4"]}, physical)
     of_profile = {name: np.isin(samples.profile, (name, "eval")) for name in ("heavy", "slippery")}
     slips = {

@@ -20,6 +20,7 @@ from salus_vla.learning.prediction.prediction_evaluation import (
     ALPHA,
     EARLY,
     OUR_NAME,
+    SINCE_GRASP,
     Contest,
     PredictionEvaluation,
     Row,
@@ -125,7 +126,7 @@ def main_figures(found: PredictionEvaluation) -> dict[str, Any]:
                 figures[key] = _best(found.left_out, kind, f"mean at_{decision}")
     for phase in PHASES_S:
         figures[f"matched_phase.auroc.{phase:g}"] = _area(found.phase, OUR_NAME, f"{phase:g}")
-        figures[f"matched_phase.time_alone.{phase:g}"] = 0.5 if _area(found.phase, OUR_NAME, f"{phase:g}") else None
+        figures[f"matched_phase.time_alone.{phase:g}"] = _area(found.phase, SINCE_GRASP, f"{phase:g}")
     for item in found.conformal:
         figures[f"conformal.{item.alpha:.2f}.false_alarm_rate"] = item.alarms.share if item.alarms else None
         figures[f"conformal.{item.alpha:.2f}.n"] = item.alarms.total if item.alarms else None
