@@ -93,9 +93,12 @@ def test_conditions(build: Build) -> None:
         <arg name="on" default="true"/>
         <node pkg="demo" exec="show" args="1" if="$(var on)"/>
         <node pkg="demo" exec="show" args="2" if="$(equals $(var on) 0)"/>
-        <group if="$(equals $(var on) 0)"><node pkg="demo" exec="show" args="3"/></group>"""
+        <group if="$(equals $(var on) 0)"><node pkg="demo" exec="show" args="3"/></group>
+        <node pkg="demo" exec="show" args="4" unless="$(var on)"/>"""
     assert [spec.command[1] for spec in build(body)] == ["1"]
-    assert [spec.command[1] for spec in build(body, on="0")] == ["2", "3"]
+    assert [spec.command[1] for spec in build(body, on="0")] == ["2", "3", "4"]
+    with pytest.raises(LaunchError, match="'if' and 'unless' cannot be used together"):
+        build('<node pkg="demo" exec="show" if="1" unless="0"/>')
 
 
 def test_arguments_of_the_command_line(build: Build) -> None:

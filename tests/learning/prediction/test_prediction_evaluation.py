@@ -14,7 +14,7 @@ from salus_vla.contract.errors import TrainingError
 from salus_vla.learning.evaluation.auroc import auroc
 from salus_vla.learning.prediction import ours, prediction_evaluation
 from salus_vla.learning.prediction.baselines.distances import DISTANCES
-from salus_vla.learning.prediction.baselines.method import Method, running_mean
+from salus_vla.learning.prediction.baselines.method import Method
 from salus_vla.learning.prediction.baselines.one_line_rules import BLACK_BOX, RULES, SIGNALS, nothing_held
 from salus_vla.learning.prediction.baselines.sequence_models import SEQUENCE_MODELS
 from salus_vla.learning.prediction.detection import constant_threshold, detect, losses_foreseen, misses_foreseen
@@ -32,7 +32,7 @@ from salus_vla.learning.prediction.questions import (
 )
 from salus_vla.learning.prediction.reliability import reliability
 from salus_vla.learning.prediction.samples import Samples
-from salus_vla.safety.prediction.episode_features import FEATURES
+from salus_vla.safety.prediction.episode_features import FEATURES, columns
 
 ALL = np.ones(60, dtype=bool)
 
@@ -157,7 +157,22 @@ def test_the_rule_of_nothing_held(samples: Samples) -> None:
     found = nothing_held(samples).reshape(60, DECISIONS)
     assert found[0, GRASP] == pytest.approx(0.1 * (GRASP + 1))  # episode 0 closes on nothing
     assert found[1, GRASP] == pytest.approx(-0.1)
-    assert running_mean(samples, samples.time_s).reshape(60, DECISIONS)[3, 4] == pytest.approx(0.2)
+
+
+# Those that look at what may be unknown, the others at commands and at the hand's phase.
+READS_FEATURES = [*SIGNALS, *BLACK_BOX[:2], *(rule for rule in RULES if rule.name == "hardly moved in 2 s")]
+
+
+@pytest.mark.parametrize("method", READS_FEATURES, ids=lambda method: method.name)
+def test_a_decision_that_a_method_can_say_nothing_of_is_no_alarm(samples: Samples, method: Method) -> None:
+    features = samples.features.copy()
+    features[:, columns("signals")] -= 8.0  # logarithms of what is small
+    features[:, FEATURES.index("tool_moved_2s")] = 0.3
+    features[samples.decision == 0] = np.nan
+    scores = method.score(replace(samples, features=features), ALL, 0)
+    assert (
+        scores[samples.decision == 0] <= scores.min() + (0.1 if method.name == "nothing held for long" else 0.0)
+    ).all()
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from salus_vla.contract.errors import ConfigError
 from salus_vla.contract.types import FloatArray
 from salus_vla.learning.evaluation.intervals import Share
 from salus_vla.learning.prediction.questions import closing_s, rows_of
 from salus_vla.learning.prediction.samples import Samples
+from salus_vla.safety.prediction.alarm_band import conformal_quantile
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,8 @@ def losses_foreseen(
 
 
 def _quantile(peaks: Sequence[float], alpha: float) -> float:
-    ordered = np.sort(peaks)
-    rank = int(np.ceil((len(ordered) + 1) * (1.0 - alpha) - 1e-9))
-    return float(ordered[rank - 1]) if 1 <= rank <= len(ordered) else float("inf")
+    """As of the alarm's band; infinite where the peaks are too few for alpha."""
+    try:
+        return conformal_quantile(np.sort(peaks), alpha)
+    except ConfigError:
+        return float("inf")

@@ -40,11 +40,10 @@ class Foreseeing:
 
     Attributes:
         said: probabilities.
-        failure: will the episode fail.
-        miss: will the hand close on nothing: within 1 s, or the episode fail.
-        physical: does something happen to what is held within 1 s, or does it slip.
-        slip: does it slip.
-        loss: will what is held be lost: the larger of slip and physical, while something is held.
+        failure: that the episode fails.
+        miss: that the hand closes on nothing within 1 s.
+        physical: that a collision or a drop happens within 1 s.
+        slip: that what is held slips.
     """
 
     said: Probabilities

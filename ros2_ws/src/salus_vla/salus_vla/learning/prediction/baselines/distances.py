@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from salus_vla.contract.types import FloatArray
-from salus_vla.learning.prediction.baselines.method import PUBLISHED, Method, block, feature
+from salus_vla.learning.prediction.baselines.method import PUBLISHED, Method, block, feature, lowest_where_unknown
 from salus_vla.learning.prediction.fit_predictor import one_thread
 from salus_vla.learning.prediction.samples import Samples
 
@@ -150,7 +150,7 @@ def _fail_detectors(samples: Samples, episodes: NDArray[np.bool_], seed: int) ->
     Theirs looks at the last layer token by token, this at its mean over tokens.
     """
     distance = _on("", "expert", mahalanobis).score(samples, episodes, seed)
-    consistency = np.nan_to_num(feature(samples, "log_mean.plan_inconsistency"))
+    consistency = lowest_where_unknown(feature(samples, "log_mean.plan_inconsistency"))
     rows = samples.rows(episodes & samples.success)
     scaled = [
         (values - values[rows].mean()) / max(float(values[rows].std()), 1e-9)

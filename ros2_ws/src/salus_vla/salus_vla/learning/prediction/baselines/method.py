@@ -43,12 +43,10 @@ def block(samples: Samples, prefix: str, group: str) -> FloatArray:
     return np.nan_to_num(samples.features[:, chosen])
 
 
-def running_mean(samples: Samples, values: FloatArray) -> FloatArray:
-    """Mean over the decisions of the episode so far, (N,); those not known are left out."""
-    known = np.isfinite(values)
-    total = np.cumsum(np.where(known, values, 0.0))
-    count = np.cumsum(known)
-    first = np.flatnonzero(samples.decision == 0)
-    of = first[samples.episode]
-    total, count = total - total[of] + np.where(known, values, 0.0)[of], count - count[of] + known[of]
-    return np.where(count > 0, total / np.maximum(count, 1), 0.0)
+def lowest_where_unknown(scores: FloatArray) -> FloatArray:
+    """Scores (N,) in which a decision that a method can say nothing of has the lowest one: it never alarms.
+
+    A 0 in its place would be an alarm wherever scores are logarithms, which are negative.
+    """
+    known = np.isfinite(scores)
+    return np.where(known, scores, scores[known].min() if known.any() else 0.0)

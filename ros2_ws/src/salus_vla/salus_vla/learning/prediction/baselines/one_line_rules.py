@@ -8,7 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from salus_vla.contract.types import FloatArray
-from salus_vla.learning.prediction.baselines.method import PUBLISHED, RULE, SIGNAL, Method, block, feature
+from salus_vla.learning.prediction.baselines.method import (
+    PUBLISHED,
+    RULE,
+    SIGNAL,
+    Method,
+    block,
+    feature,
+    lowest_where_unknown,
+)
 from salus_vla.learning.prediction.samples import Samples
 from salus_vla.signals.safety_signals import NAMES
 
@@ -17,7 +25,7 @@ _SECOND = 10  # decisions
 
 def _fixed(name: str, kind: str, score: Callable[[Samples], FloatArray]) -> Method:
     def scored(samples: Samples, _: NDArray[np.bool_], __: int) -> FloatArray:
-        return np.nan_to_num(score(samples))
+        return lowest_where_unknown(score(samples))
 
     return Method(name, kind, scored, learns=False)
 
@@ -84,8 +92,7 @@ BLACK_BOX = (
         "action total variance (K x S samples)",
         PUBLISHED,
         lambda samples: np.logaddexp(
-            np.nan_to_num(feature(samples, "log_mean.epistemic_uncertainty")),
-            np.nan_to_num(feature(samples, "log_mean.sampling_uncertainty")),
+            feature(samples, "log_mean.epistemic_uncertainty"), feature(samples, "log_mean.sampling_uncertainty")
         ),
     ),
     _fixed(
