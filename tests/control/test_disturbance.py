@@ -207,7 +207,9 @@ class _Still:
 
 def drive(disturbance: Disturbance | None, seconds: float, seed: int = 3) -> tuple[FloatArray, list[FloatArray], int]:
     """Commands (n, 8), the chunks decided on, and how many targets were refused, of an arm that follows at once."""
-    controller = Controller(_Still(), frame_dt_ns=FRAME, control_dt_ns=5 * FRAME, disturbance=disturbance)
+    controller = Controller(
+        _Still(), frame_dt_ns=FRAME, control_dt_ns=5 * FRAME, filters=[disturbance] if disturbance else []
+    )
     controller.start_episode(seed)
     measured = np.append(HOME, [0.04, 0.04])
     commands, chunks, refused = [], [], 0

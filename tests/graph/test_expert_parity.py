@@ -35,7 +35,7 @@ def through_the_graph(tmp_path_factory: pytest.TempPathFactory) -> Collected:
 @pytest.fixture(scope="module")
 def in_process() -> EpisodeResult:
     scene = load_scene()
-    controller = make_controller(make_policy("expert", scene=scene), scene, disturbance=Disturbance())
+    controller = make_controller(make_policy("expert", scene=scene), scene, filters=[Disturbance()])
     with Simulator(scene) as simulator:
         return run_episode(simulator, controller, SEED, images=False)
 

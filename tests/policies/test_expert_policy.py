@@ -47,7 +47,7 @@ def run(
     simulator: Simulator, expert: ScriptedPolicy, seed: int, disturbances: Disturbances | None = None
 ) -> tuple[EpisodeResult, list[Observation], list[Phase]]:
     disturbance = Disturbance(disturbances) if disturbances is not None else None
-    controller = make_controller(expert, SCENE, disturbance=disturbance)
+    controller = make_controller(expert, SCENE, filters=[disturbance] if disturbance else [])
     seen: list[Observation] = []
     result = run_episode(
         simulator, controller, seed, images=False, on_observation=lambda observation, _: seen.append(observation)

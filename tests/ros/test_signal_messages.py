@@ -9,7 +9,7 @@ from builtin_interfaces.msg import Time
 from salus_msgs.msg import SafetySignals
 from salus_vla.contract.errors import MessageError
 from salus_vla.contract.message_readers import policy_states
-from salus_vla.control.controller import Decision
+from salus_vla.control.decision import Decision
 from salus_vla.ros.adapters.signal_messages import safety_signals
 from salus_vla.signals.safety_signals import NAMES, SignalVector
 

@@ -8,7 +8,8 @@ from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import ConfigError, ModelError
 from salus_vla.contract.types import Observation
-from salus_vla.control.controller import Decision, make_controller
+from salus_vla.control.controller import make_controller
+from salus_vla.control.decision import Decision
 from salus_vla.control.disturbance import Disturbance
 from salus_vla.data.rollouts.episode_maker import EpisodeMaker
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
@@ -35,7 +36,7 @@ def test_a_stored_episode_is_what_run_episode_gives(settings: RolloutSettings) -
         seen.append(observation)
 
     policy = make_policy(settings.policy, scene=scene, members=[settings.model])
-    controller = make_controller(policy, scene, disturbance=Disturbance() if settings.disturb else None)
+    controller = make_controller(policy, scene, filters=[Disturbance()] if settings.disturb else [])
     with Simulator(scene, profile=settings.profile) as simulator:
         result = run_episode(
             simulator,

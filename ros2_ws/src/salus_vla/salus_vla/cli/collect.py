@@ -22,7 +22,13 @@ from rich.console import Console
 from salus_vla.cli.bag import print_run
 from salus_vla.cli.graph_process import LAUNCH_FILE, TAIL, end_graph, output_lines, start_graph
 from salus_vla.cli.launch import find_launch_file, launch_command
-from salus_vla.cli.options import add_episode_options, add_run_options, check_run_id, some_text
+from salus_vla.cli.options import (
+    add_episode_options,
+    add_intervention_option,
+    add_run_options,
+    check_run_id,
+    some_text,
+)
 from salus_vla.config.params_file import check_params_file
 from salus_vla.config.paths import DEFAULT_PREDICTOR, NO_PREDICTOR
 from salus_vla.config.policy_options import BUILTIN_COMPACT, MODES
@@ -87,6 +93,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="spread the members over several instead, for example cuda:0,cuda:1",
     )
     add("--mode", choices=MODES, help="how the ensemble runs (default: auto)")
+    add_intervention_option(parser)
     add(
         "--predictor",
         metavar="DIR",
@@ -218,6 +225,7 @@ def _settings(arguments: argparse.Namespace, stored: Mapping[str, str], base: Po
         "device": base.device,
         "devices": ",".join(base.devices),
         "mode": base.mode,
+        "intervention": base.intervention,
     }
     predictor = {"predictor": _default_predictor(of_policy, arguments, stored)}
     for name, default in {**_DEFAULTS, **of_policy, **predictor}.items():
@@ -251,8 +259,10 @@ def _policy_settings(base: PolicySettings, settings: Mapping[str, str], stored: 
         devices=tuple(device for device in [settings["devices"]] if device),
         mode=settings["mode"],
         disturb=settings["disturb"] == "true",
+        intervention=settings["intervention"],
     ).to_json()
-    if stored.get(SETTINGS, made) != made:
+    before = PolicySettings.from_json(stored[SETTINGS], "run.json").to_json() if SETTINGS in stored else made
+    if before != made:
         raise SalusError(f"--params-file: the run was made with the parameters {stored[SETTINGS]}, now they are {made}")
     return made
 

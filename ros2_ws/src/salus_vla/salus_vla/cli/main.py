@@ -18,6 +18,7 @@ from salus_vla.cli import (
     dagger,
     dataset,
     evaluate,
+    intervention,
     launch,
     model,
     predictor,
@@ -44,6 +45,7 @@ _COMMANDS = (
     dagger,
     evaluate,
     predictor,
+    intervention,
     report,
     model,
 )

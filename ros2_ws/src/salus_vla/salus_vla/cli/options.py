@@ -12,6 +12,8 @@ from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.contract import DEFAULT_TASK
 from salus_vla.contract.errors import ConfigError, RecordingError
 from salus_vla.data.bags.run_info import is_run
+from salus_vla.safety.intervention.candidates import MOTIONS
+from salus_vla.safety.intervention.modes import checked_mode
 
 # DDS computes ports from it; Fast DDS ends the process for a larger one.
 MOST_DOMAINS = 232
@@ -140,3 +142,21 @@ def check_run_id(run_id: str) -> None:
     """Raises RecordingError unless it is a plain name of a folder."""
     if not _RUN_ID.fullmatch(run_id):
         raise RecordingError(f"--run-id {run_id!r}: expected letters, digits and . _ - only, a letter or digit first")
+
+
+def add_intervention_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--intervention`."""
+    parser.add_argument(
+        "--intervention",
+        metavar="MODE",
+        type=_intervention,
+        help="what is done about foreseen failures: off, advise (says what it would do) or act; to learn from and to "
+        f"compare with: random, hand_over, always:MOTION of {', '.join(MOTIONS)} (default: off)",
+    )
+
+
+def _intervention(text: str) -> str:
+    try:
+        return checked_mode(text, tuple(MOTIONS))
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

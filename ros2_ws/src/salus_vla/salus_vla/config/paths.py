@@ -16,6 +16,7 @@ CACHE_ENV = "SALUS_CACHE_DIR"
 CONTRACT_FILE = "contract.yaml"
 DEFAULT_PREDICTOR, NO_PREDICTOR = "builtin", "none"
 _PREDICTOR = "compact_predictor"  # of the ensemble models/compact
+_INTERVENTION = "compact_intervention"  # of that predictor
 
 
 def _in_checkout() -> Path | None:
@@ -81,6 +82,15 @@ def predictor_folder(name: str) -> Path:
         ConfigError: the models that come with SALUS are missing.
     """
     return models_dir() / _PREDICTOR if name == DEFAULT_PREDICTOR else Path(name).expanduser()
+
+
+def intervention_folder(name: str) -> Path:
+    """Folder of what interventions are chosen with: `builtin` is that of the predictor that comes with SALUS.
+
+    Raises:
+        ConfigError: the models that come with SALUS are missing.
+    """
+    return models_dir() / _INTERVENTION if name == DEFAULT_PREDICTOR else Path(name).expanduser()
 
 
 def cache_dir() -> Path:

@@ -13,6 +13,7 @@ from typing import Final
 
 from salus_vla.config.parameters import checked_parameters, parameter, parameter_names, parameter_texts
 from salus_vla.config.params_file import node_parameters
+from salus_vla.config.paths import DEFAULT_PREDICTOR
 from salus_vla.config.policy_options import DEFAULT_MODEL, DTYPES, MODES, POLICIES
 from salus_vla.contract.errors import ConfigError
 
@@ -52,6 +53,15 @@ class PolicySettings:
         name="limiter.max_jump_s", bounds=(0.02, 5.0),
     )  # fmt: skip
     disturb: bool = parameter(False, "disturb what is commanded, so that demonstrations show how to recover")
+    intervention: str = parameter(
+        "off",
+        "what is done about foreseen failures: off, advise (weighs and says it), act; to learn from and to compare "
+        "with: random, hand_over, always:MOTION",
+    )
+    intervention_predictor: str = parameter(
+        DEFAULT_PREDICTOR, "folder of the predictor that interventions rest on, or builtin"
+    )
+    intervention_model: str = parameter(DEFAULT_PREDICTOR, "folder of what interventions are chosen with, or builtin")
 
     def to_json(self) -> str:
         """By ROS name, for run.json."""

@@ -39,6 +39,7 @@ from salus_vla.contract.topics import (
     EPISODE,
     FAILURE_ALARM,
     FAILURE_PREDICTION,
+    INTERVENTION,
     JOINT_COMMAND,
     JOINT_STATES,
     JOINT_TARGET,

@@ -18,6 +18,7 @@ class Outcome(IntEnum):
     MISS = 4
     TIMEOUT = 5  # censoring: nothing happened in time
     ABORTED = 6  # operator or fault; never detected here
+    HANDED_OVER = 7  # to a person, because it would fail: neither a success nor a failure
 
 
 def ended_as(outcome: Outcome, *, taken_over: bool) -> str:

@@ -25,6 +25,7 @@ NON_FINITE_ACTION: Final = "non_finite_action"
 COMMAND_REFUSED: Final = "command_refused"
 CHUNK_EXHAUSTED: Final = "chunk_exhausted"
 PLANNING_ANEW: Final = "planning_anew"
+HANDED_OVER: Final = "handed_over"
 LOCKSTEP_LOST: Final = "lockstep_lost"
 # The watchdog: latched until /salus/reset_hold is called.
 STALE_CAMERA: Final = "stale_camera"
@@ -39,6 +40,8 @@ DEADMAN: Final = "deadman"
 SECOND_PUBLISHER: Final = "second_publisher"
 # The failure predictor.
 NO_PREDICTION: Final = "no_prediction"
+# Interventions, in the policy's node.
+NO_INTERVENTION: Final = "no_intervention"
 # The episode node and the recorder.
 NODE_LOST: Final = "node_lost"
 NOT_STARTED: Final = "not_started"

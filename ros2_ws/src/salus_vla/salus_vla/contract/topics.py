@@ -123,6 +123,15 @@ FAILURE_PREDICTION: Final = Topic(
 FAILURE_ALARM: Final = Topic(
     "/salus/failure_alarm", "salus_msgs/msg/FailurePrediction", STATUS, Source.PREDICTOR, optional=True
 )
+INTERVENTION: Final = Topic(
+    "/salus/intervention",
+    "salus_msgs/msg/Intervention",
+    STREAM,
+    Source.POLICY,
+    DECISION_HZ,
+    frame_id="",
+    optional=True,
+)
 STATUS_TOPIC: Final = Topic("/salus/status", "salus_msgs/msg/Status", STATUS, Source.NODES)
 DIAGNOSTICS: Final = Topic("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", STREAM, Source.NODES, 1.0)
 
@@ -142,6 +151,7 @@ SALUS_TOPICS: Final = (
     SAFETY_SIGNALS,
     FAILURE_PREDICTION,
     FAILURE_ALARM,
+    INTERVENTION,
     EPISODE,
     STATUS_TOPIC,
     DIAGNOSTICS,

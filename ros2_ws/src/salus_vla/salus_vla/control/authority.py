@@ -42,6 +42,7 @@ from salus_vla.contract.reasons import (
 from salus_vla.contract.types import FloatArray, ImageArray, Observation, Pose
 from salus_vla.control.authority_types import (
     EpisodeStart,
+    Intervene,
     Job,
     Log,
     Observed,
@@ -53,7 +54,8 @@ from salus_vla.control.authority_types import (
     Submit,
 )
 from salus_vla.control.command_pacing import commands_due
-from salus_vla.control.controller import Controller, Decision
+from salus_vla.control.controller import Controller
+from salus_vla.control.decision import Decision
 from salus_vla.control.decision_schedule import DecisionSchedule
 from salus_vla.control.gate_hold import GateHold
 from salus_vla.control.observation_matcher import ObservationMatcher
@@ -252,10 +254,18 @@ class Authority:
 
     # -- what is measured ----------------------------------------------------------------------------------------------
 
-    def joints(self, stamp_ns: int, position: FloatArray) -> list[Output]:
-        """Measured joints, shape (9,) [rad, m], and their stamp [ns]."""
+    def joints(self, stamp_ns: int, position: FloatArray, motion: FloatArray | None = None) -> list[Output]:
+        """Measured joints.
+
+        Args:
+            stamp_ns: their stamp [ns].
+            position: shape (9,) [rad, m].
+            motion: velocity and effort, (2, 9) [rad/s, m/s; N m, N]; None where not measured.
+        """
         if not self._counts(JOINTS, stamp_ns):
             return self._take()
+        unknown = np.full((2, len(position)), np.nan)
+        self._controller.measured(stamp_ns, np.vstack((position[None], unknown if motion is None else motion)))
         self._check_lockstep(stamp_ns)
         self.watchdog.judge(stamp_ns, self.plan_age_ns(stamp_ns))
         self._hold_if_tripped()
@@ -291,6 +301,9 @@ class Authority:
         self._outputs.append(Report(decision))
         if self.state is AuthorityState.RUNNING:
             self._controller.accept(decision, max(now_ns, decision.stamp_ns), measured)
+            done = self._controller.intervention
+            if done is not None and done.stamp_ns == decision.stamp_ns:
+                self._outputs.append(Intervene(done))
         self._answer()
         return self._take()
 
@@ -515,6 +528,7 @@ class Authority:
         """After a clock that jumped back: nothing received or decided before can be compared with what comes."""
         self.matcher = self._new_matcher()
         self._epoch += 1
+        self._controller.forget_measured()
         self._episode = self._waiting = None
         self._gate.forget()
         self._sent_ns = -1

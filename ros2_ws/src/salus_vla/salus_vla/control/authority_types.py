@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from salus_vla.contract.reasons import NodeState
 from salus_vla.contract.types import FloatArray, Observation
-from salus_vla.control.controller import Decision
+from salus_vla.control.decision import Decision
 from salus_vla.control.watchdog import Refusal
+from salus_vla.safety.intervention.intervener import Intervention
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,13 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Intervene:
+    """Publish what was done about a foreseen failure."""
+
+    intervention: Intervention
+
+
+@dataclass(frozen=True)
 class Refuse:
     """A message does not count because of its stamp [ns]."""
 
@@ -92,4 +100,4 @@ class Log:
     words: str
 
 
-Output = Send | Say | Submit | Report | Refuse | Observed | Log
+Output = Send | Say | Submit | Report | Intervene | Refuse | Observed | Log

@@ -6,13 +6,22 @@ from salus_vla.config.policy_settings import PolicySettings
 from salus_vla.config.scene import Scene
 from salus_vla.control.controller import Controller, make_controller
 from salus_vla.control.disturbance import Disturbance
+from salus_vla.control.safety_filter import build_safety_filter
 from salus_vla.control.takeover import TakeoverPolicy, make_conditions
+from salus_vla.control.target_filter import TargetFilter
 from salus_vla.policies.base import ReferencedPolicy
 from salus_vla.policies.registry import make_policy
+from salus_vla.safety.intervention.modes import OFF
 
 
 def build_controller(
-    settings: PolicySettings, scene: Scene, *, teacher: str = "", when: tuple[str, ...] = ()
+    settings: PolicySettings,
+    scene: Scene,
+    *,
+    teacher: str = "",
+    when: tuple[str, ...] = (),
+    faults: list[str] | None = None,
+    realtime: bool = False,
 ) -> tuple[Controller, ReferencedPolicy]:
     """The controller, and the policy that it drives.
 
@@ -21,9 +30,11 @@ def build_controller(
         scene: sizes, rates and home pose.
         teacher: name of the policy that takes over; nobody when empty.
         when: names of the conditions on which it does, see `takeover`.
+        realtime: whether the arm goes on while it is thought; then thinking has a budget.
+        faults: takes why nobody can intervene, in words; without it that is an error.
 
     Raises:
-        ConfigError: a takeover without a condition.
+        ConfigError: a takeover without a condition, or no such intervention.
         ModelError: the policy cannot be loaded.
         SimulatorError: the expert's model of the robot cannot be built.
     """
@@ -44,8 +55,10 @@ def build_controller(
         import torch  # loaded by now
 
         torch.set_num_threads(settings.threads)  # their number changes the last digits
-    disturbance = Disturbance() if settings.disturb else None
+    filters: list[TargetFilter] = [Disturbance()] if settings.disturb else []
+    if settings.intervention != OFF:
+        filters.append(build_safety_filter(settings, policy.provenance(), faults, realtime=realtime))
     controller = make_controller(
-        policy, scene, blend_s=settings.blend_s, max_jump_s=settings.max_jump_s, disturbance=disturbance
+        policy, scene, blend_s=settings.blend_s, max_jump_s=settings.max_jump_s, filters=filters
     )
     return controller, policy

@@ -7,10 +7,11 @@ same trajectory in both.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from salus_vla.config.policy_settings import DEFAULTS
 from salus_vla.config.scene import Scene
@@ -18,6 +19,7 @@ from salus_vla.contract import ARM_DOF
 from salus_vla.contract.reasons import (
     CHUNK_EXHAUSTED,
     COMMAND_REFUSED,
+    HANDED_OVER,
     NO_DECISION_YET,
     NO_EPISODE,
     NON_FINITE_ACTION,
@@ -26,37 +28,17 @@ from salus_vla.contract.reasons import (
 from salus_vla.contract.robot_limits import PANDA, ArmLimits
 from salus_vla.contract.types import FloatArray, Observation
 from salus_vla.control.chunking import ChunkManager
-from salus_vla.control.disturbance import Disturbance
+from salus_vla.control.decision import Decision
 from salus_vla.control.hold_position import HoldPosition
 from salus_vla.control.limiter import Limiter
+from salus_vla.control.safety_filter import SafetyFilter
+from salus_vla.control.target_filter import Plan, TargetFilter
 from salus_vla.policies.base import Policy, ReferencedPolicy
+from salus_vla.safety.intervention.intervener import Intervention
 from salus_vla.signals.reference import NoveltyReference
-from salus_vla.signals.safety_signals import SignalTracker, SignalVector
+from salus_vla.signals.safety_signals import SignalTracker
 
 _NO_STOP = (NO_EPISODE, NO_DECISION_YET, PLANNING_ANEW)  # nothing went wrong: the arm is where it should be
-
-
-@dataclass(frozen=True)
-class Decision:
-    """Result of one evaluation of the policy.
-
-    Attributes:
-        number: counted from 0 in the episode.
-        stamp_ns: stamp of the observation that was decided on [ns].
-        chunk: mean over members and samples, shape (H, 8), or None when it is not finite.
-        signals: the twelve signals and their evidence.
-        inference_ms: wall time of the policy and the signals [ms].
-        expert_state: see `PolicyOutput`, float32 (E,); empty for a policy without.
-        prefix_parts: see `PolicyOutput`, float32 (C + 1, D); (0, 0) for a policy without.
-    """
-
-    number: int
-    stamp_ns: int
-    chunk: FloatArray | None
-    signals: SignalVector
-    inference_ms: float
-    expert_state: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
-    prefix_parts: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
 
 
 @dataclass(frozen=True)
@@ -89,7 +71,7 @@ class Controller:
         max_jump_s: float = DEFAULTS.max_jump_s,
         limits: ArmLimits = PANDA,
         reference: NoveltyReference | None = None,
-        disturbance: Disturbance | None = None,
+        filters: Sequence[TargetFilter] = (),
     ) -> None:
         """Puts the parts together.
 
@@ -101,7 +83,7 @@ class Controller:
             max_jump_s: see `Limiter`.
             limits: of the arm.
             reference: for `activation_novelty`.
-            disturbance: changes what is commanded, not what is planned, for demonstrations with recovery.
+            filters: between the plan and the limiter, in this order.
         """
         self.policy = policy
         self._frame_dt_ns = frame_dt_ns
@@ -109,13 +91,15 @@ class Controller:
         self._plan = ChunkManager(control_dt_ns, blend_ns, limits.all_acceleration)
         self._limiter = Limiter(limits, frame_dt_ns * 1e-9, max_jump_s=max_jump_s)
         self._hold_position = HoldPosition(limits.lower, limits.upper, frame_dt_ns)
-        self._disturbance = disturbance
+        self._filters = tuple(filters)
+        self._handed_over = ""
         self._decisions = 0
         self._hold_reason, self._hold_detail = NO_DECISION_YET, "the first decision is being made"
 
     def start_episode(self, seed: int) -> None:
         """Forgets the episode before: policy, signals, plan, and where the arm was."""
         self.start_decisions(seed)
+        self.forget_measured()
         self.start_motion(seed)
 
     def start_decisions(self, seed: int) -> None:
@@ -131,8 +115,9 @@ class Controller:
             seed: of the episode.
             moving: the arm is still being braked and goes on from there; otherwise it may have been teleported.
         """
-        if self._disturbance is not None:
-            self._disturbance.start_episode(seed)
+        self._handed_over = ""
+        for item in self._filters:
+            item.start_episode(seed)
         if not moving:
             self._limiter.stop()
             self._hold_position.release()
@@ -166,12 +151,14 @@ class Controller:
         prediction = self.policy.predict(observation, number)
         signals = self._signals.update(prediction, observation.arm, command_in_force, observation.stamp_ns)
         chunk = prediction.chunks.mean(axis=(0, 1)) if prediction.finite else None
-        states: dict[str, NDArray[np.float32]] = {}
+        more: dict[str, Any] = {}
+        if chunk is not None:
+            more["member_chunks"] = prediction.chunks.mean(axis=1)
         if prediction.expert_state is not None:
-            states["expert_state"] = prediction.expert_state.astype(np.float32)
+            more["expert_state"] = prediction.expert_state.astype(np.float32)
         if prediction.prefix_parts is not None:
-            states["prefix_parts"] = prediction.prefix_parts.astype(np.float32)
-        return Decision(number, observation.stamp_ns, chunk, signals, (time.perf_counter() - began) * 1e3, **states)
+            more["prefix_parts"] = prediction.prefix_parts.astype(np.float32)
+        return Decision(number, observation.stamp_ns, chunk, signals, (time.perf_counter() - began) * 1e3, **more)
 
     def accept(self, decision: Decision, now_ns: int, measured: FloatArray) -> None:
         """Makes a decision's chunk the plan in force from `now_ns` on; a chunk that is not finite stops the arm.
@@ -185,11 +172,50 @@ class Controller:
             self.drop_plan(NON_FINITE_ACTION, f"decision {decision.number} gave actions that are not finite")
             return
         self._ensure_started(measured)
-        refusal, detail = self._limiter.check_positions(decision.chunk)
+        plan = Plan(decision.chunk)
+        for item in self._filters:
+            plan = item.choose(decision, plan)
+        if plan.stop:
+            self._handed_over = plan.stop
+        if self._handed_over:
+            self.drop_plan(HANDED_OVER, self._handed_over)
+            return
+        refusal, detail = self._limiter.check_positions(plan.chunk)
         if refusal is not None:
             self.drop_plan(COMMAND_REFUSED, f"decision {decision.number}, {refusal}: {detail}")
             return
-        self._plan.install(decision.chunk, decision.stamp_ns, now_ns, self._limiter.position)
+        self._plan.install(plan.chunk, decision.stamp_ns, now_ns, self._limiter.position)
+
+    @property
+    def intervention(self) -> Intervention | None:
+        """What was done at the newest decision that was accepted; None where nobody may intervene."""
+        found = (item.newest for item in self._filters if isinstance(item, SafetyFilter))
+        return next(found, None)
+
+    @property
+    def intervention_model(self) -> str:
+        """Hash of what interventions are chosen with; empty without."""
+        return next((item.model for item in self._filters if isinstance(item, SafetyFilter)), "")
+
+    @property
+    def intervention_fault(self) -> str:
+        """Why nobody can intervene although somebody should, in words; empty if all is well."""
+        return next((item.fault for item in self._filters if isinstance(item, SafetyFilter)), "")
+
+    @property
+    def handed_over(self) -> str:
+        """Why the arm was handed over to a person in this episode, in words; empty if it was not."""
+        return self._handed_over
+
+    def measured(self, stamp_ns: int, joints: FloatArray) -> None:
+        """Tells the filters the joints of a frame, in order; see `TargetFilter.measured`."""
+        for item in self._filters:
+            item.measured(stamp_ns, joints)
+
+    def forget_measured(self) -> None:
+        """The clock jumped back: what was measured before cannot be compared with what comes."""
+        for item in self._filters:
+            item.forget()
 
     def drop_plan(self, reason: str, detail: str) -> None:
         """Forgets the plan; the arm brakes and holds for this reason until a decision gives a new one."""
@@ -216,6 +242,12 @@ class Controller:
             measured: newest joints, shape (9,) [rad, m].
             measured_ns: their stamp [ns]; that of the frame by default.
         """
+        command = self._command(stamp_ns, measured, measured_ns)
+        for item in self._filters:
+            item.commanded(stamp_ns, command.position)
+        return command
+
+    def _command(self, stamp_ns: int, measured: FloatArray, measured_ns: int | None) -> Command:
         self._ensure_started(measured)
         self._hold_position.observe(stamp_ns, measured[:ARM_DOF], stamp_ns if measured_ns is None else measured_ns)
         if not self._plan.has_plan:
@@ -225,9 +257,9 @@ class Controller:
             age = (self._plan.age_ns(stamp_ns) or 0) * 1e-9
             return self._hold(CHUNK_EXHAUSTED, f"the plan ended; its observation is {age:.2f} s old")
         self._hold_position.release()
-        if self._disturbance is not None:
-            target = self._disturbance.apply(target, stamp_ns)
-        # What the chunk meant is checked, not the target: a disturbance never makes the limiter refuse.
+        for item in self._filters:
+            target = item.apply(target, stamp_ns)
+        # What the chunk meant is checked, not the target: a filter never makes the limiter refuse.
         limited = self._limiter.step(target, self._plan.requested(stamp_ns + self._frame_dt_ns))
         if limited.refusal is not None:
             # The next chunk must start from where the arm is, not from a plan that was never followed.
@@ -260,7 +292,7 @@ def make_controller(
     *,
     blend_s: float = DEFAULTS.blend_s,
     max_jump_s: float = DEFAULTS.max_jump_s,
-    disturbance: Disturbance | None = None,
+    filters: Sequence[TargetFilter] = (),
 ) -> Controller:
     """A controller with the scene's rates and the policy's reference."""
     return Controller(
@@ -270,7 +302,7 @@ def make_controller(
         blend_ns=round(blend_s * 1e9),
         max_jump_s=max_jump_s,
         reference=policy.reference,
-        disturbance=disturbance,
+        filters=filters,
     )
 
 

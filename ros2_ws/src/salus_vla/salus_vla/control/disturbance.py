@@ -15,6 +15,7 @@ from salus_vla.contract.errors import ConfigError
 from salus_vla.contract.forward_kinematics import tool_height
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.contract.types import FloatArray
+from salus_vla.control.target_filter import TargetFilter
 
 _STREAM = 0xD157  # keeps the draws apart from the scene's and the policy's, which use the same seed
 _FARTHEST = 0.3  # rad from the plan: less than the limiter takes for a jump, whatever the settings
@@ -135,7 +136,7 @@ class _Early:
         return cls(height, float(random.uniform(*settings.early_s)), offset)
 
 
-class Disturbance:
+class Disturbance(TargetFilter):
     """Disturbs the targets of one episode at a time."""
 
     def __init__(self, settings: Disturbances | None = None) -> None:

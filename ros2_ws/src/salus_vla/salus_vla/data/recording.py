@@ -114,6 +114,25 @@ class Predictions:
     alarms: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Interventions:
+    """What was done about foreseen failures, in the order of the observations.
+
+    Attributes:
+        stamps_ns: of the observations, ascending, (D,) [ns].
+        chosen: name in `candidates.CHOICES` of what was followed, or would have been, D.
+        probability: that it was drawn with, (D,); 1 where it was not drawn.
+        failure: probability of failure with each motion that was weighed, by name, (D,) each; NaN where it was not.
+        acted: whether the arm followed it, (D,).
+    """
+
+    stamps_ns: NDArray[np.int64]
+    chosen: tuple[str, ...]
+    probability: FloatArray
+    failure: Mapping[str, FloatArray]
+    acted: NDArray[np.bool_]
+
+
 PREDICTED = ("failure", "collision", "drop", "miss", "slip")  # the middle ones within 1 s
 
 
@@ -197,6 +216,10 @@ class Recording(ABC):
 
     def predictions(self) -> Predictions | None:
         """What was foreseen while it was recorded; None where nothing was."""
+        return None
+
+    def interventions(self) -> Interventions | None:
+        """What was done about foreseen failures while it was recorded; None where nobody could intervene."""
         return None
 
     @abstractmethod

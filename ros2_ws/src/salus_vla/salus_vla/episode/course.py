@@ -143,6 +143,14 @@ class EpisodeCourse:
         missing = ", ".join(self.frames.missing()) or "no single part"
         return events, False, Stop(SIMULATOR_LOST, f"no complete frame for {silent_s:.0f} s; missing: {missing}")
 
+    def hand_over(self, stamp_ns: int, detail: str) -> TaskEvent | None:
+        """The policy left the arm to a person at a frame [ns]; the event, the first time that this ends the episode."""
+        before = self._tracker.event
+        if not self._running or stamp_ns < self.start_ns:
+            return None
+        self._tracker.hand_over(stamp_ns, detail)
+        return self._tracker.event if self._tracker.event is not before else None
+
     def end(self, sim_ns: int, stop: Stop | None = None) -> EndOfEpisode:
         """The episode is over, at sim time `sim_ns` [ns]; with a stop as ABORTED."""
         tracker, event = self._tracker, self._tracker.event

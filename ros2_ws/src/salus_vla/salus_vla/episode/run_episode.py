@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from salus_vla.contract import DEFAULT_TASK, JOINTS
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import ImageArray, Observation, SimStep
-from salus_vla.control.controller import Command, Controller, Decision
+from salus_vla.control.controller import Command, Controller
+from salus_vla.control.decision import Decision
 from salus_vla.episode.outcome_monitor import TaskEvent
 from salus_vla.episode.tracker import EpisodeTracker
+from salus_vla.safety.intervention.intervener import Intervention
 from salus_vla.simulation.mujoco.simulator import Simulator
 
 
@@ -31,6 +35,7 @@ class EpisodeResult:
         holding: for each frame, whether the cube is held.
         commands: the command that answered each frame but the last.
         decided: every decision, the one on the terminal observation included.
+        interventions: of every decision but that one; empty where nobody may intervene.
     """
 
     seed: int
@@ -42,6 +47,7 @@ class EpisodeResult:
     holding: list[bool] = field(default_factory=list)
     commands: list[Command] = field(default_factory=list)
     decided: list[Decision] = field(default_factory=list)
+    interventions: list[Intervention] = field(default_factory=list)
 
 
 OnObservation = Callable[[Observation, Decision], None]
@@ -79,6 +85,7 @@ def run_episode(
     tracker.start(frame.stamp_ns)
     while True:
         result.frames.append(frame)
+        controller.measured(frame.stamp_ns, np.stack((frame.joint_position, frame.joint_velocity, frame.joint_effort)))
         result.events += tracker.update(frame.stamp_ns, frame.joint_position, frame.poses, frame.contacts)
         result.holding.append(tracker.holding)
         if frame.camera_due:
@@ -90,6 +97,10 @@ def run_episode(
             if tracker.over(frame.stamp_ns):
                 break
             controller.accept(decision, frame.stamp_ns, frame.joint_position)
+            if controller.intervention is not None:
+                result.interventions.append(controller.intervention)
+            if controller.handed_over:
+                tracker.hand_over(frame.stamp_ns, controller.handed_over)
         command = controller.command(frame.stamp_ns, frame.joint_position)
         result.commands.append(command)
         simulator.set_command(JOINTS, command.position.tolist())

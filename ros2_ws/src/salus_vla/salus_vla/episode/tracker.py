@@ -79,6 +79,16 @@ class EpisodeTracker:
                 self.end_ns = self.start_ns + self.decisions(event.stamp_ns) * self._period_ns
         return events
 
+    def hand_over(self, stamp_ns: int, detail: str) -> None:
+        """A decision on the observation of this stamp left the arm to a person [ns]; the episode ends at the next one.
+
+        What was found in later frames does not count: the arm was braked from this frame on.
+        """
+        if self.event is not None and self.event.stamp_ns <= stamp_ns:
+            return
+        self.event = TaskEvent(Outcome.HANDED_OVER.name, Outcome.HANDED_OVER, stamp_ns, detail)
+        self.end_ns = self.start_ns + (self.decisions(stamp_ns) + 1) * self._period_ns
+
     def _faults(self, stamp_ns: int, joint_position: FloatArray) -> list[TaskEvent]:
         self._cause.update(stamp_ns, joint_position[:ARM_DOF])
         found = self._grasps.update(stamp_ns, float(joint_position[ARM_DOF:].sum()))

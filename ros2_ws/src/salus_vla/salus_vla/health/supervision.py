@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from salus_vla.contract.reasons import (
     CLOCK_JUMPED_BACK,
     DEADMAN,
+    HANDED_OVER,
     INACTIVE,
     LOCKSTEP_LOST,
     NODE_LOST,
@@ -47,6 +48,7 @@ class NodeReport:
     reason: str = ""
     detail: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    stamp_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,11 @@ class Supervisor:
         """Whether the policy is READY: it says so when the arm rests after an episode."""
         report = self._reports.get("policy")
         return report is not None and report.state == NodeState.READY
+
+    def handed_over(self) -> NodeReport | None:
+        """What the policy says if it left the arm to a person; None if it did not."""
+        report = self._reports.get("policy")
+        return report if report is not None and report.reason == HANDED_OVER else None
 
     def fault(self, wall_s: float, *, moving: bool = False) -> Stop | None:
         """Why the graph cannot go on.

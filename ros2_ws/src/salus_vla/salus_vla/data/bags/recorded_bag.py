@@ -20,6 +20,7 @@ from salus_vla.contract import (
     ENTITIES,
     EPISODE,
     FAILURE_PREDICTION,
+    INTERVENTION,
     JOINT_COMMAND,
     JOINT_STATES,
     JOINTS,
@@ -60,6 +61,7 @@ from salus_vla.data.recording import (
     Decisions,
     Episode,
     HeldTrack,
+    Interventions,
     JointTrack,
     Part,
     PoseTrack,
@@ -254,6 +256,26 @@ class BagRecording(Recording):
             dict(zip(PREDICTED, np.array(values, dtype=np.float64).T, strict=True)),
             dict(zip(PREDICTED, np.array(limits, dtype=np.float64).T, strict=True)),
             tuple(alarms),
+        )
+
+    def interventions(self) -> Interventions | None:
+        """From /salus/intervention; None in a bag without."""
+
+        def row(message: Any) -> tuple[int, str, float, bool, dict[str, float]]:
+            failure = dict(zip(message.candidates, map(float, message.failure), strict=False))
+            return stamp_of(message), str(message.chosen), float(message.probability), bool(message.acted), failure
+
+        rows = self._rows(INTERVENTION, row)
+        if not rows:
+            return None
+        stamps, chosen, drawn, acted, failures = zip(*rows, strict=True)
+        names = sorted({name for failure in failures for name in failure})
+        return Interventions(
+            np.array(stamps, dtype=np.int64),
+            tuple(chosen),
+            np.array(drawn),
+            {name: np.array([failure.get(name, np.nan) for failure in failures]) for name in names},
+            np.array(acted, dtype=np.bool_),
         )
 
     def events(self) -> tuple[RecordedEvent, ...]:

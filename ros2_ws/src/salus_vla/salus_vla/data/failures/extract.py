@@ -15,6 +15,7 @@ from salus_vla.contract.types import FloatArray
 from salus_vla.control.grasp_monitor import GraspFault, GraspMonitor
 from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
 from salus_vla.data.recording import Decisions, JointTrack, Recording
+from salus_vla.safety.intervention.candidates import PLAN
 from salus_vla.safety.prediction.decision_inputs import FRAMES
 
 _FRAME_NS = round(1e9 / FRAME_HZ)
@@ -39,6 +40,8 @@ class ExtractedEpisode:
         error: command that answered the frame before, minus position, (D, 5, 9) [rad, m].
         held: 1 where both fingers hold the cube, 0 where not, NaN where that is not known, (D, 5).
         cube_in_tool: position of the cube in the frame of the tool, (D, 5, 3) [m].
+        motions: name of what an intervention chose at each decision, D; None where nobody could intervene.
+        motion_probability: that it was drawn with, (D,); likewise.
     """
 
     seed: int
@@ -57,6 +60,8 @@ class ExtractedEpisode:
     error: FloatArray
     held: FloatArray
     cube_in_tool: FloatArray
+    motions: NDArray[np.str_] | None = None
+    motion_probability: FloatArray | None = None
 
 
 def extract(recording: Recording) -> ExtractedEpisode:
@@ -73,6 +78,7 @@ def extract(recording: Recording) -> ExtractedEpisode:
     faults = _first_faults(measured)
     unknown = np.full_like(measured.positions, np.nan)
     held = recording.held()
+    motions, probability = _motions(recording, stamps)
     return ExtractedEpisode(
         seed=summary.seed,
         profile=summary.profile,
@@ -92,7 +98,24 @@ def extract(recording: Recording) -> ExtractedEpisode:
         if held is None
         else _at(held.stamps_ns, held.held[:, None].astype(np.float64), wanted)[..., 0],
         cube_in_tool=_cube_in_tool(measured, recording, wanted),
+        motions=motions,
+        motion_probability=probability,
     )
+
+
+def _motions(recording: Recording, stamps: NDArray[np.int64]) -> tuple[NDArray[np.str_] | None, FloatArray | None]:
+    """What was followed at each decision: the plan where nothing was chosen, or where the arm did not follow it."""
+    found = recording.interventions()
+    if found is None:
+        return None, None
+    names, drawn = np.full(len(stamps), PLAN, dtype="U32"), np.ones(len(stamps))
+    for stamp_ns, name, probability, acted in zip(
+        found.stamps_ns.tolist(), found.chosen, found.probability.tolist(), found.acted.tolist(), strict=True
+    ):
+        place = int(np.searchsorted(stamps, stamp_ns - HALF_FRAME_NS))
+        if acted and place < len(stamps) and abs(int(stamps[place]) - stamp_ns) <= HALF_FRAME_NS:
+            names[place], drawn[place] = name, probability
+    return names, drawn
 
 
 def state_rows(decisions: Decisions) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:

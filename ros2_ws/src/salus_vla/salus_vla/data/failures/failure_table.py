@@ -19,6 +19,8 @@
     error             | float16 x 5 x 9   | command minus position [rad, m]
     held              | float16 x 5       | 1 where both fingers hold the cube (ground truth), NaN where not known
     cube_in_tool      | float16 x 5 x 3   | position of the cube in the tool's frame (ground truth) [m]; never an input
+    motion            | text              | what an intervention chose; only in tables of episodes in which one could
+    motion_probability| float32           | that it was drawn with; likewise
 
 Every page has a checksum. The metadata name the members and the VLM of the ensemble by hash, and hold the basis.
 """
@@ -31,6 +33,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,6 +44,7 @@ from salus_vla.contract import JOINTS
 from salus_vla.contract.errors import DatasetError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.failures.extract import ExtractedEpisode
+from salus_vla.safety.intervention.candidates import PLAN
 from salus_vla.safety.prediction.decision_inputs import FRAMES
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
 from salus_vla.safety.prediction.state_basis import EXPERT_SIZE, PREFIX_SIZE, StateBasis, quantised, restored
@@ -49,6 +53,7 @@ from salus_vla.signals.safety_signals import NAMES
 FORMAT = "salus-failures-2"
 LARGEST = 20_000_000  # bytes of a file
 _FORMAT, _MEMBERS, _VLMS, _BASIS = b"salus.format", b"salus.members", b"salus.vlms", b"salus.basis"
+_MOTION, _DRAWN = "motion", "motion_probability"
 _WIDE = FRAMES * len(JOINTS)
 _TEXTS = ("run", "profile", "outcome")
 _NUMBERS = {"seed": np.int64, "episode": np.int32, "decision": np.int32}
@@ -65,7 +70,8 @@ _LISTS: dict[str, tuple[type[np.floating | np.int8], int]] = {
     "held": (np.float16, FRAMES),
     "cube_in_tool": (np.float16, 3 * FRAMES),
 }
-_ENDED = frozenset(outcome.name for outcome in Outcome if outcome not in (Outcome.RUNNING, Outcome.ABORTED))
+_UNFINISHED = (Outcome.RUNNING, Outcome.ABORTED, Outcome.HANDED_OVER)
+_ENDED = frozenset(outcome.name for outcome in Outcome if outcome not in _UNFINISHED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +85,7 @@ class FailureTable:
         times: columns by name, float64 (N,) [s].
         lists: columns by name, (N, size).
         files: where the rows are from.
+        motions, motion_probability: what interventions chose, (N,); None where nobody could intervene.
     """
 
     source: EnsembleIdentity
@@ -88,6 +95,8 @@ class FailureTable:
     times: dict[str, NDArray[np.float64]]
     lists: dict[str, NDArray[np.float32]]
     files: tuple[Path, ...] = field(default=())
+    motions: NDArray[np.str_] | None = None
+    motion_probability: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.numbers["decision"])
@@ -110,11 +119,17 @@ class TableWriter:
             basis: of the hidden states.
         """
         self._file, self._basis = file, basis
-        self._schema = _schema(source, basis)
+        self._source, self._schema = source, _schema(source, basis)
         self._batches: list[pa.RecordBatch] = []
 
     def add(self, run: str, episode: ExtractedEpisode) -> None:
         """Appends an episode of a run; one without a decision has no rows."""
+        if episode.motions is not None and _MOTION not in self._schema.names:
+            if self._batches:
+                raise DatasetError(
+                    f"{self._file}: {run}: has interventions, the runs before have none; make two tables"
+                )
+            self._schema = _schema(self._source, self._basis, motions=True)
         if len(episode.times_s):
             self._batches.append(_rows(run, episode, self._basis, self._schema))
 
@@ -196,7 +211,19 @@ def read_tables(files: Iterable[Path]) -> FailureTable:
         times={name: np.concatenate([table.times[name] for table in tables]) for name in _TIMES},
         lists={name: np.concatenate([table.lists[name] for table in tables]) for name in _LISTS},
         files=tuple(file for table in tables for file in table.files),
+        **_joined_motions(tables),
     )
+
+
+def _joined_motions(tables: Sequence[FailureTable]) -> dict[str, NDArray[Any]]:
+    """Columns of interventions; the plan where a table has none, nothing where none has them."""
+    if all(table.motions is None for table in tables):
+        return {}
+    names = [table.motions if table.motions is not None else np.full(len(table), PLAN) for table in tables]
+    drawn = [
+        table.motion_probability if table.motion_probability is not None else np.ones(len(table)) for table in tables
+    ]
+    return {"motions": np.concatenate(names), "motion_probability": np.concatenate(drawn)}
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
@@ -214,19 +241,21 @@ def _as_bytes(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> bytes:
         sink,
         compression="zstd",
         compression_level=9,
-        use_dictionary=[*_TEXTS, *_NUMBERS, *_TIMES],
+        use_dictionary=[*_TEXTS, *_NUMBERS, *_TIMES, *({_MOTION, _DRAWN} & set(schema.names))],
         write_page_checksum=True,
     )
     return bytes(sink.getvalue())
 
 
-def _schema(source: EnsembleIdentity, basis: StateBasis) -> pa.Schema:
+def _schema(source: EnsembleIdentity, basis: StateBasis, *, motions: bool = False) -> pa.Schema:
     columns = [
         *((name, pa.string()) for name in _TEXTS),
         *((name, pa.from_numpy_dtype(kind)) for name, kind in _NUMBERS.items()),
         *((name, pa.float32()) for name in _TIMES),
         *((name, pa.list_(pa.from_numpy_dtype(kind), size)) for name, (kind, size) in _LISTS.items()),
     ]
+    if motions:
+        columns += [(_MOTION, pa.string()), (_DRAWN, pa.float32())]
     metadata = {
         _FORMAT: FORMAT.encode(),
         _MEMBERS: json.dumps(source.members).encode(),
@@ -259,6 +288,10 @@ def _rows(run: str, episode: ExtractedEpisode, basis: StateBasis, schema: pa.Sch
         "decision": pa.array(np.arange(count, dtype=np.int32)),
         "time_s": pa.array(episode.times_s.astype(np.float32)),
     }
+    if _MOTION in schema.names:
+        names = np.full(count, PLAN) if episode.motions is None else episode.motions
+        drawn = np.ones(count) if episode.motion_probability is None else episode.motion_probability
+        columns |= {_MOTION: pa.array(names.tolist()), _DRAWN: pa.array(drawn.astype(np.float32))}
     for name in _TIMES[1:]:
         columns[name] = pa.array(np.full(count, getattr(episode, name), dtype=np.float32))
     for name, (kind, size) in _LISTS.items():
@@ -295,7 +328,8 @@ def _read(file: Path) -> FailureTable:
         basis = StateBasis.from_bytes(base64.b64decode(metadata[_BASIS], validate=True), str(file))
     except (KeyError, ValueError, TypeError) as error:
         raise DatasetError(f"{file}: its metadata are damaged ({error!r:.80})") from error
-    expected = _schema(source, basis)
+    motions = _MOTION in found.schema.names
+    expected = _schema(source, basis, motions=motions)
     if not found.schema.equals(expected):
         differing = [
             name
@@ -311,6 +345,8 @@ def _read(file: Path) -> FailureTable:
         times={name: found[name].to_numpy().astype(np.float64) for name in _TIMES},
         lists={name: _list(found[name], size) for name, (_, size) in _LISTS.items()},
         files=(file,),
+        motions=np.array(found[_MOTION].to_pylist(), dtype=np.str_) if motions else None,
+        motion_probability=found[_DRAWN].to_numpy().astype(np.float64) if motions else None,
     )
     _check_rows(table, file)
     return table

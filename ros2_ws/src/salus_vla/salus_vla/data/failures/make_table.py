@@ -62,7 +62,7 @@ def make_failure_table(
     for run in opened:
         for episode in run.counted:
             summary = episode.summary
-            if summary.outcome in (Outcome.RUNNING, Outcome.ABORTED) or summary.taken_over:
+            if summary.outcome in (Outcome.RUNNING, Outcome.ABORTED, Outcome.HANDED_OVER) or summary.taken_over:
                 left_out[ended_as(summary.outcome, taken_over=summary.taken_over)] += 1
             else:
                 chosen.append((run, episode))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import mujoco
 import numpy as np
@@ -16,13 +16,14 @@ from salus_vla.contract import CAMERAS
 from salus_vla.contract.bodies import CUBE
 from salus_vla.contract.types import ACTION_DIM, FloatArray, Observation, SimStep
 from salus_vla.control.build_controller import build_controller
-from salus_vla.control.controller import Decision
+from salus_vla.control.decision import Decision
 from salus_vla.control.takeover import TakeoverPolicy
 from salus_vla.data.rollouts.image_codec import ImageCompressor
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
 from salus_vla.data.rollouts.rollout_store import StoredEpisode, StoredEvent
 from salus_vla.episode.run_episode import EpisodeResult, run_episode
 from salus_vla.policies.registry import expand_members
+from salus_vla.safety.intervention.candidates import CHOICES, MOTIONS
 from salus_vla.simulation.mujoco.render import gl_backend
 from salus_vla.simulation.mujoco.simulator import Simulator
 
@@ -146,6 +147,7 @@ class EpisodeMaker:
             frame_effort=np.array([frame.joint_effort for frame in result.frames], dtype=np.float32),
             expert_state=_known([decision.expert_state for decision in result.decided]),
             prefix_parts=_known([decision.prefix_parts for decision in result.decided]),
+            **_interventions(result),
             taken_over=taken_over if self._takeover is not None else None,
             taken_over_ns=None if first is None else observations[first].stamp_ns - start_ns,
             taken_over_by=self._settings.takeover if first is not None else "",
@@ -179,6 +181,21 @@ def _known(states: list[NDArray[np.float32]]) -> NDArray[np.float32] | None:
     if shape is None:
         return None
     return np.stack([state if state.size else np.full(shape, np.nan, dtype=np.float32) for state in states])
+
+
+def _interventions(result: EpisodeResult) -> dict[str, Any]:
+    """Arrays of what was done at each decision; none in a run where nobody intervenes."""
+    if not result.interventions:
+        return {}
+    count = len(result.decided)
+    chosen, drawn = np.full(count, 255, dtype=np.uint8), np.ones(count, dtype=np.float32)
+    failure = np.full((count, len(MOTIONS)), np.nan, dtype=np.float32)
+    motions = list(MOTIONS)
+    for row, item in enumerate(result.interventions):
+        chosen[row], drawn[row] = CHOICES.index(item.chosen), item.probability
+        for name, value in zip(item.candidates, item.failure, strict=True):
+            failure[row, motions.index(name)] = value
+    return {"chosen": chosen, "chosen_probability": drawn, "motion_failure": failure}
 
 
 def _first_row(decision: Decision) -> FloatArray:

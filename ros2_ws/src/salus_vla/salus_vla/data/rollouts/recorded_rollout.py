@@ -15,6 +15,7 @@ from salus_vla.data.recording import (
     Decisions,
     Episode,
     HeldTrack,
+    Interventions,
     JointTrack,
     Part,
     PoseTrack,
@@ -24,6 +25,7 @@ from salus_vla.data.recording import (
     known_values,
 )
 from salus_vla.data.rollouts.rollout_store import EpisodeSummary, StoredEpisode, read_episode, read_summary
+from salus_vla.safety.intervention.candidates import CHOICES, MOTIONS
 
 
 class RolloutEpisode(Episode):
@@ -93,6 +95,22 @@ class RolloutRecording(Recording):
         """Of every frame."""
         stored = self._stored
         return None if stored.holding is None else HeldTrack(stored.frame_stamps_ns, stored.holding.astype(np.bool_))
+
+    def interventions(self) -> Interventions | None:
+        """Of every decision but the one on the terminal observation."""
+        stored = self._stored
+        if stored.chosen is None or stored.chosen_probability is None or stored.motion_failure is None:
+            return None
+        told = np.flatnonzero(stored.chosen < len(CHOICES))
+        return Interventions(
+            stamps_ns=stored.stamps_ns[told],
+            chosen=tuple(CHOICES[index] for index in stored.chosen[told]),
+            probability=stored.chosen_probability[told].astype(np.float64),
+            failure={
+                name: stored.motion_failure[told, column].astype(np.float64) for column, name in enumerate(MOTIONS)
+            },
+            acted=np.ones(len(told), dtype=np.bool_),
+        )
 
     def observations(self) -> Iterator[tuple[int, Observation]]:
         """None in a run without images."""

@@ -31,6 +31,7 @@ class RolloutSettings:
         max_decisions: decisions before TIMEOUT; 0 for the scene's number.
         takeover: name of the policy that takes over; nobody when empty.
         when: conditions on which it does, with | between them (see `control.takeover`).
+        intervention: what is done about foreseen failures (see `safety.intervention.modes`).
         base: everything else of the policy and the controller, from a parameter file; what stands above wins.
     """
 
@@ -44,6 +45,7 @@ class RolloutSettings:
     max_decisions: int = 0
     takeover: str = ""
     when: str = ""
+    intervention: str = "off"
     base: PolicySettings = DEFAULTS
 
     def __post_init__(self) -> None:
@@ -55,7 +57,12 @@ class RolloutSettings:
             raise ConfigError(f"--takeover {self.takeover}: acts already, as --policy")
         self.conditions  # noqa: B018  # an unknown one is an error here
         settings = replace(
-            self.base, policy=self.policy, members=(self.model,), device=self.device, disturb=self.disturb
+            self.base,
+            policy=self.policy,
+            members=(self.model,),
+            device=self.device,
+            disturb=self.disturb,
+            intervention=self.intervention,
         )
         object.__setattr__(self, BASE, settings)
 
@@ -67,6 +74,7 @@ class RolloutSettings:
             "model": ",".join(base.members),
             "device": base.device,
             "disturb": base.disturb,
+            "intervention": base.intervention,
         }
         return cls(**{**shown, **given}, base=base)
 
@@ -110,7 +118,7 @@ class RolloutSettings:
 
 
 # Settings that runs from before they existed do not have, and what was the case then.
-_ADDED: dict[str, str] = {"takeover": "", "when": ""}
+_ADDED: dict[str, str] = {"takeover": "", "when": "", "intervention": "off"}
 
 _PARSERS: dict[str, Callable[[str], str | bool | int]] = {
     "str": str,

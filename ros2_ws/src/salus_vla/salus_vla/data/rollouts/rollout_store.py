@@ -23,6 +23,7 @@ from salus_vla.contract.types import ACTION_DIM, FloatArray, ImageArray
 from salus_vla.data.bags.run_records import RUN_FILE, RunRecord, read_record
 from salus_vla.data.rollouts.checksummed import AnyArray, pack, read_checked, read_facts, unpack
 from salus_vla.data.rollouts.image_codec import CompressedImages, compress
+from salus_vla.safety.intervention.candidates import MOTIONS
 from salus_vla.signals.safety_signals import NAMES
 
 FORMAT = "salus-episode-1"
@@ -51,6 +52,9 @@ _OPTIONAL: dict[str, tuple[type[np.generic], tuple[str | int, ...]]] = {
     "frame_effort": (np.float32, ("G", len(JOINTS))),
     "expert_state": (np.float32, ("N", "E")),
     "prefix_parts": (np.float32, ("N", "P", "D")),
+    "chosen": (np.uint8, ("N",)),
+    "chosen_probability": (np.float32, ("N",)),
+    "motion_failure": (np.float32, ("N", len(MOTIONS))),
 }
 
 
@@ -122,6 +126,10 @@ class StoredEpisode(EpisodeSummary):
         frame_effort: measured at each frame, float32 (F + 1, 9) [N m, N]; None in files from before.
         expert_state: see `PolicyOutput`, float32 (N, E); NaN for a decision of a policy without, None where all are.
         prefix_parts: see `PolicyOutput`, float32 (N, C + 1, D); likewise.
+        chosen: what an intervention chose at each decision, uint8 (N,): place in `CHOICES`, 255 where nothing was
+            weighed, as at the terminal observation. None in a run where nobody intervenes.
+        chosen_probability: that it was drawn with, float32 (N,); 1 where it was not drawn.
+        motion_failure: probability of failure with each of `MOTIONS`, float32 (N, 8); NaN where not weighed.
     """
 
     stamps_ns: NDArray[np.int64]
@@ -142,6 +150,9 @@ class StoredEpisode(EpisodeSummary):
     frame_effort: NDArray[np.float32] | None = None
     expert_state: NDArray[np.float32] | None = None
     prefix_parts: NDArray[np.float32] | None = None
+    chosen: NDArray[np.uint8] | None = None
+    chosen_probability: NDArray[np.float32] | None = None
+    motion_failure: NDArray[np.float32] | None = None
 
     @property
     def frames_taken_over(self) -> NDArray[np.bool_]:

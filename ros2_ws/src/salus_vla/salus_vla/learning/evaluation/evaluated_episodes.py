@@ -14,7 +14,7 @@ from salus_vla.signals.safety_signals import NAMES
 
 _NS = 1e-9
 # Nothing is known of how these would have ended.
-APART = (Outcome.ABORTED, Outcome.RUNNING)
+APART = (Outcome.ABORTED, Outcome.RUNNING, Outcome.HANDED_OVER)
 
 
 @dataclass(frozen=True, eq=False)

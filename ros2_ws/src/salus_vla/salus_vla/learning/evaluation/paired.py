@@ -58,7 +58,8 @@ class PairedRow:
         profile: its name, or `ALL`.
         pairs: how many.
         apart: seeds of both that do not count: aborted, or taken over in one of them.
-        success, timeout, physical: how often the episode ended so.
+        success, timeout, physical, handed_over: how often the episode ended so. One that was handed over to a person is
+            neither a success nor a failure.
         time_ratio: mean time of the pairs that both deliver, other over base, and its 95 % bootstrap interval; None
             without such a pair.
     """
@@ -69,6 +70,7 @@ class PairedRow:
     success: Change
     timeout: Change
     physical: Change
+    handed_over: Change
     time_ratio: tuple[float, float, float] | None
 
 
@@ -122,7 +124,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def _counts(summary: Summary) -> bool:
-    return summary.outcome not in APART and not summary.taken_over
+    counts = summary.outcome not in APART or summary.outcome is Outcome.HANDED_OVER
+    return counts and not summary.taken_over
 
 
 def _row(profile: str, pairs: Sequence[Pair], apart: int) -> PairedRow:
@@ -133,6 +136,7 @@ def _row(profile: str, pairs: Sequence[Pair], apart: int) -> PairedRow:
         success=_change(pairs, lambda outcome: outcome is Outcome.SUCCESS),
         timeout=_change(pairs, lambda outcome: outcome is Outcome.TIMEOUT),
         physical=_change(pairs, lambda outcome: outcome in PHYSICAL_FAILURES),
+        handed_over=_change(pairs, lambda outcome: outcome is Outcome.HANDED_OVER),
         time_ratio=_time_ratio(pairs),
     )
 

@@ -13,10 +13,28 @@ from salus_vla.learning.evaluation.paired import Change, PairedRow
 from salus_vla.learning.evaluation.tables import DASH, Table
 
 PAIRED_TEXT = """\
-Each seed once with both policies. base -> run: episodes that ended so. Avoided: base failed and run succeeded; caused:
-the other way round. Differences and the ratio of times with their 95 % bootstrap intervals over pairs; p of the exact
-two-sided McNemar test. Time: mean decisions of the pairs that both deliver. Apart: aborted, or taken over."""
-_HEAD = ("profile", "pairs", "SUCCESS", "avoided", "caused", "difference", "p", "TIMEOUT", "p", "physical", "p", "time")
+Each seed once with both policies. base -> run: episodes that ended so. Behind SUCCESS, gained: base did not succeed and
+run did; lost: the other way round. Behind physical (COLLISION, DROP, MISS), avoided: base failed so and run did not;
+caused: the other way round. Handed over to a person: neither success nor failure. Differences and the ratio of times
+with their 95 % bootstrap intervals over pairs; p of the exact two-sided McNemar test. Time: mean decisions of the pairs
+that both deliver. Apart: aborted, or taken over."""
+_HEAD = (
+    "profile",
+    "pairs",
+    "SUCCESS",
+    "gained",
+    "lost",
+    "difference",
+    "p",
+    "TIMEOUT",
+    "p",
+    "physical",
+    "avoided",
+    "caused",
+    "p",
+    "handed over",
+    "time",
+)
 
 
 def paired_tables(rows: Sequence[PairedRow]) -> list[Table]:
@@ -57,7 +75,10 @@ def _row(row: PairedRow) -> tuple[str, ...]:
         _counts(row.timeout),
         _p(row.timeout),
         _counts(row.physical),
+        str(row.physical.only_base),
+        str(row.physical.only_other),
         _p(row.physical),
+        _counts(row.handed_over),
         time,
     )
 

@@ -43,6 +43,7 @@ class Samples:
         hazards: what happens in each interval between horizons, (N, 3): a `FailureKind`, -1 nothing, -2 not seen.
         slips: 1 where the cube has moved along the finger pads by more than `SLIPPED` since it was grasped, 0 if not,
             NaN where nothing is held or that is not known, (N,).
+        motions: what an intervention chose at each decision, (N,); None where nobody could intervene.
         since_grasp_s: time since the grasp in force began (ground truth), (N,); NaN while nothing is held.
         loss_s: when the grasp in force is lost without having been let go (ground truth), (N,); NaN if it is not.
         seed, profile, outcome, part: of the episodes, (E,).
@@ -67,6 +68,7 @@ class Samples:
     event_s: FloatArray
     empty_closing_s: FloatArray
     end_s: FloatArray
+    motions: NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.episode)
@@ -144,6 +146,7 @@ def make_samples(table: FailureTable) -> Samples:
         event_s=table.times["event_s"][starts],
         empty_closing_s=empty,
         end_s=time[ends - 1],
+        motions=table.motions,
     )
 
 

@@ -6,7 +6,7 @@ import array
 
 from salus_msgs.msg import SafetySignals
 from salus_vla.contract import ARM_DOF
-from salus_vla.control.controller import Decision
+from salus_vla.control.decision import Decision
 from salus_vla.ros.adapters.standard_messages import header
 from salus_vla.signals.safety_signals import NAMES, SCHEMA_VERSION
 

@@ -21,6 +21,7 @@ from salus_vla.contract.reasons import NodeState
 from salus_vla.health.publishers import SOLE
 from salus_vla.health.supervision import PREDICTOR, ROLES, NodeReport, Stop, Supervisor
 from salus_vla.ros.adapters.lifecycle import destroy
+from salus_vla.ros.adapters.messages import to_ns
 from salus_vla.ros.adapters.publisher_watch import PublisherWatch
 from salus_vla.ros.adapters.qos_profiles import interface_class
 from salus_vla.ros.adapters.subscribe import subscribe
@@ -143,7 +144,8 @@ class NodeSupervisor:
 
     def _on_status(self, message: Status) -> None:
         facts = {item.key: item.value for item in message.facts}
-        report = NodeReport(message.role, NodeState(message.state), message.reason, message.detail, facts)
+        stamp_ns = to_ns(message.header.stamp)
+        report = NodeReport(message.role, NodeState(message.state), message.reason, message.detail, facts, stamp_ns)
         self.supervisor.said(report, time.monotonic())
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:

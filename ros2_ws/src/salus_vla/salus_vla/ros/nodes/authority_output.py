@@ -9,17 +9,20 @@ from typing import Any
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
+from salus_msgs.msg import Intervention as InterventionMessage
 from salus_msgs.msg import SafetySignals
 from salus_vla import contract
-from salus_vla.control.authority_types import Job, Log, Observed, Output, Refuse, Report, Say, Send, Submit
-from salus_vla.control.controller import Decision
+from salus_vla.control.authority_types import Intervene, Job, Log, Observed, Output, Refuse, Report, Say, Send, Submit
+from salus_vla.control.decision import Decision
 from salus_vla.ros.adapters import messages
+from salus_vla.ros.adapters.intervention_messages import intervention_message
 from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.adapters.reaches import reaches
 from salus_vla.ros.adapters.signal_messages import safety_signals
 from salus_vla.ros.adapters.status import StatusPublisher
 from salus_vla.ros.adapters.worker import Worker
 from salus_vla.ros.nodes.ensemble_diagnostics import EnsembleDiagnostics
+from salus_vla.safety.intervention.modes import OFF
 
 
 class AuthorityOutput:
@@ -35,13 +38,30 @@ class AuthorityOutput:
         status: StatusPublisher,
         watch: EnsembleDiagnostics,
         worker: Worker[Job, tuple[Job, Decision]],
+        mode: str = OFF,
+        model: str = "",
     ) -> None:
-        """Creates the publishers."""
+        """Creates the publishers.
+
+        Args:
+            node: that has them.
+            status: of the node.
+            watch: is told what was published.
+            worker: decides.
+            mode: the parameter `intervention`.
+            model: hash of what interventions are chosen with; empty without.
+        """
+        self._mode, self._model = mode, model
         self._node, self._status, self._watch, self._worker = node, status, watch, worker
         target, signals = contract.JOINT_TARGET, contract.SAFETY_SIGNALS
         self._targets = node.create_publisher(JointState, target.name, qos_profile(target.qos))
         self._signals = node.create_publisher(SafetySignals, signals.name, qos_profile(signals.qos))
+        self._interventions = None
         self.made: tuple[Any, ...] = (self._targets, self._signals)
+        if mode != OFF:
+            done = contract.INTERVENTION
+            self._interventions = node.create_publisher(InterventionMessage, done.name, qos_profile(done.qos))
+            self.made += (self._interventions,)
 
     def reaches(self, commanded: str) -> bool:
         """Whether a first command would arrive at the node of this name; true without a name."""
@@ -62,6 +82,9 @@ class AuthorityOutput:
                 case Report():
                     self._watch.decided(output.decision)
                     self._signals.publish(safety_signals(output.decision))
+                case Intervene():
+                    if self._interventions is not None:
+                        self._interventions.publish(intervention_message(output.intervention, self._mode, self._model))
                 case Observed():
                     self._watch.complete()
                 case Refuse():

@@ -15,10 +15,12 @@ from salus_msgs.msg import Episode, Status
 from salus_vla import contract
 from salus_vla.config.scene import Scene
 from salus_vla.contract import CAMERAS, LOCKSTEP
+from salus_vla.contract.message_readers import measured_joints
 from salus_vla.contract.reasons import DEADMAN
 from salus_vla.control.authority import Authority
 from salus_vla.control.authority_types import EpisodeStart, Job, Refuse
-from salus_vla.control.controller import Controller, Decision
+from salus_vla.control.controller import Controller
+from salus_vla.control.decision import Decision
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.image_messages import to_array
 from salus_vla.ros.adapters.lifecycle import destroy
@@ -52,7 +54,9 @@ class Commander:
         self._worker: Worker[Job, tuple[Job, Decision]] = Worker(
             node, self._decide, lambda result: self._do(self._authority.decided(*result)), self._on_failed_decision
         )
-        output = AuthorityOutput(node, status, self._watch, self._worker)
+        output = AuthorityOutput(
+            node, status, self._watch, self._worker, parameters.intervention, controller.intervention_model
+        )
         # Without an image there is no observation, and without one it is not READY.
         self._connected = lambda: output.reaches(parameters.commands_to)
         self._is_connected = False
@@ -100,9 +104,9 @@ class Commander:
             self._do(self._authority.episode_ended(message.episode, stamp_ns))
 
     def _on_joints(self, message: JointState) -> None:
-        stamp_ns, position = messages.to_ns(message.header.stamp), messages.joint_positions(message)
+        stamp_ns, joints = messages.to_ns(message.header.stamp), measured_joints(message)
         self._watch.joints(stamp_ns)
-        self._do(self._authority.joints(stamp_ns, position))
+        self._do(self._authority.joints(stamp_ns, joints[0], joints[1:]))
 
     def _on_image(self, camera: str, message: Image) -> None:
         self._is_connected = self._is_connected or self._connected()

@@ -11,7 +11,7 @@ from salus_vla.contract import CAMERAS, DECISION_HZ, FRAME_HZ
 from salus_vla.contract.types import FloatArray, ImageArray
 from salus_vla.control.authority import Authority
 from salus_vla.control.authority_types import Refuse
-from salus_vla.control.controller import Decision
+from salus_vla.control.decision import Decision
 from salus_vla.control.watchdog import JOINTS, Refusal
 from salus_vla.health.camera_health import CameraHealth
 from salus_vla.health.meters import DiagnosticPart, LatencyMeter, Level, RateMeter

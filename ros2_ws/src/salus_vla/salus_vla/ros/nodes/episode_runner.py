@@ -174,7 +174,10 @@ class EpisodeRunner:
         """Feeds the task with the frames that came; true at the terminal observation."""
         # A turn takes much that waits on one topic, so poses may be frames ahead of contacts that have arrived as well.
         take_waiting(self._contacts)
+        left = self._graph.supervisor.handed_over()
+        handed = None if left is None else self._course.hand_over(left.stamp_ns, left.detail)
         events, over, stop = self._course.advance(time.monotonic())
+        events = [*events, *([] if handed is None else [handed])]
         for event in events:
             if self._running is not None:
                 self._running.event = event.kind

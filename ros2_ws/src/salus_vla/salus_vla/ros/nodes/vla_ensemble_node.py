@@ -14,7 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 
 from salus_msgs.msg import Status
 from salus_vla.config.scene import load_scene
-from salus_vla.contract import ENTITIES
+from salus_vla.contract import ENTITIES, REALTIME
 from salus_vla.contract.errors import SalusError
 from salus_vla.control.build_controller import build_controller
 from salus_vla.ros.adapters.image_messages import BACKEND
@@ -24,6 +24,7 @@ from salus_vla.ros.adapters.run_node import run_node
 from salus_vla.ros.adapters.status import StatusPublisher
 from salus_vla.ros.nodes.commander import Commander
 from salus_vla.ros.nodes.ensemble_parameters import EnsembleParameters
+from salus_vla.safety.intervention.modes import OFF
 
 _END_S = 1.0  # wall time for a decision that is being made when the process ends
 _DECISION_S = 60.0  # wall time for one before the policy is freed: a large ensemble on a CPU is slow
@@ -72,8 +73,14 @@ class VlaEnsembleNode:
         self._status.add_facts({"image_backend": BACKEND})
         self._status.say(Status.STARTING, detail="loading the policy")
         scene = load_scene(Path(p.scene_file) if p.scene_file else None)
-        controller, policy = build_controller(p, scene)
+        faults: list[str] = []
+        controller, policy = build_controller(p, scene, faults=faults, realtime=p.pacing == REALTIME)
         self._status.add_facts(policy.provenance())
+        if p.intervention != OFF:
+            told = {"intervention_model": controller.intervention_model, "no_intervention": "; ".join(faults)}
+            self._status.add_facts(told)
+        for fault in faults:
+            self.node.get_logger().error(f"nobody intervenes, the plan is followed: {fault}")
         entities = ENTITIES if policy.needs_poses else ()
         self._commander = Commander(self.node, self._parameters, scene, controller, self._status, entities)
         self._status.say(Status.HOLDING, Status.REASON_INACTIVE, "the policy is loaded and waits to be activated")

@@ -106,7 +106,11 @@ class Prediction:
 
 
 class EpisodePredictor:
-    """Foresees one episode, decision by decision; `reset` begins the next one."""
+    """Foresees one episode, decision by decision; `reset` begins the next one.
+
+    Attributes:
+        features: that the last prediction was made from, (F,); NaN before the first.
+    """
 
     def __init__(self, predictor: FailurePredictor) -> None:
         """Begins an episode."""
@@ -117,6 +121,7 @@ class EpisodePredictor:
         """Forgets everything of the episode."""
         self._features = EpisodeFeatures()
         self._decision = 0
+        self.features: FloatArray = np.full(len(FEATURES), np.nan)
 
     def update(self, inputs: DecisionInputs, elapsed_s: float) -> Prediction:
         """Foresees from the next decision.
@@ -125,7 +130,7 @@ class EpisodePredictor:
             inputs: of it, made by the predictor's `inputs`.
             elapsed_s: since the episode's first observation [s].
         """
-        features = self._features.update(inputs, elapsed_s)
+        self.features = features = self._features.update(inputs, elapsed_s)
         found = self._predictor.foresee(features[None])
         holds = features[_HOLDS]
         values = scores(found, np.array([holds]))[0]

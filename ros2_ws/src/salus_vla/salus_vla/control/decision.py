@@ -1,0 +1,36 @@
+"""What the policy decided on an observation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from salus_vla.contract.types import ACTION_DIM, FloatArray
+from salus_vla.signals.safety_signals import SignalVector
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Result of one evaluation of the policy.
+
+    Attributes:
+        number: counted from 0 in the episode.
+        stamp_ns: stamp of the observation that was decided on [ns].
+        chunk: mean over members and samples, shape (H, 8), or None when it is not finite.
+        signals: the twelve signals and their evidence.
+        inference_ms: wall time of the policy and the signals [ms].
+        expert_state: see `PolicyOutput`, float32 (E,); empty for a policy without.
+        prefix_parts: see `PolicyOutput`, float32 (C + 1, D); (0, 0) for a policy without.
+        member_chunks: of each member, mean over the samples, (K, H, 8); empty where `chunk` is None.
+    """
+
+    number: int
+    stamp_ns: int
+    chunk: FloatArray | None
+    signals: SignalVector
+    inference_ms: float
+    expert_state: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+    prefix_parts: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    member_chunks: FloatArray = field(default_factory=lambda: np.zeros((0, 0, ACTION_DIM)))

@@ -1,0 +1,1 @@
+"""Learns what interventions do, from episodes in which they were drawn at random."""

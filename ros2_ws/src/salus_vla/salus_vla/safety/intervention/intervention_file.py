@@ -1,0 +1,113 @@
+"""The file of what is known about interventions: effects of candidates, and when a try is hopeless."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from salus_vla.contract.errors import ConfigError, ModelError
+from salus_vla.contract.types import FloatArray
+from salus_vla.safety.intervention.candidates import MOTIONS
+from salus_vla.safety.intervention.choice import ChoiceSettings
+from salus_vla.safety.intervention.effects import SITUATION, EffectModel
+
+FORMAT = "salus-intervention-1"
+INTERVENTION_FILE = "intervention.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class InterventionModel:
+    """What interventions are chosen with.
+
+    Attributes:
+        effects: of the candidates.
+        stuck_threshold: see `stuck_watch`; a logit.
+        settings: of the choice.
+        about: how it was made, for its card; JSON.
+    """
+
+    effects: EffectModel
+    stuck_threshold: float
+    settings: ChoiceSettings = field(default_factory=ChoiceSettings)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+def digest_of(candidates: tuple[str, ...], weights: FloatArray, predictor: str) -> str:
+    """Hash of effects, 12 hexadecimal digits."""
+    found = hashlib.sha256(json.dumps([candidates, predictor, SITUATION]).encode())
+    found.update(np.ascontiguousarray(weights).tobytes())
+    return found.hexdigest()[:12]
+
+
+def make_effects(candidates: tuple[str, ...], weights: FloatArray, predictor: str) -> EffectModel:
+    """Effects with their hash; see `EffectModel`."""
+    return EffectModel(candidates, weights, predictor, digest_of(candidates, weights, predictor))
+
+
+def save_intervention(folder: Path, model: InterventionModel) -> None:
+    """Writes it; one that is there is replaced.
+
+    Raises:
+        ModelError: it cannot be written.
+    """
+    metadata = {
+        "format": FORMAT,
+        "situation": json.dumps(SITUATION),
+        "candidates": json.dumps(model.effects.candidates),
+        "predictor": model.effects.predictor,
+        "stuck_threshold": repr(model.stuck_threshold),
+        "settings": json.dumps(asdict(model.settings)),
+        "about": json.dumps(dict(model.about), sort_keys=True),
+    }
+    file = folder / INTERVENTION_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}.partial")
+        partial.write_bytes(save({"weights": np.ascontiguousarray(model.effects.weights)}, metadata))
+        partial.replace(file)
+    except OSError as error:
+        raise ModelError(f"{file}: cannot be written ({error.strerror or error})") from error
+
+
+def load_intervention(folder: Path) -> InterventionModel:
+    """Reads it.
+
+    Raises:
+        ModelError: the file is missing, damaged, or of another version; names it.
+    """
+    file = folder / INTERVENTION_FILE
+    try:
+        with safe_open(str(file), framework="numpy") as opened:
+            metadata = dict(opened.metadata() or {})
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (no mapping)
+    except FileNotFoundError as error:
+        raise ModelError(f"{file}: does not exist; make it with `salus intervention train`") from error
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{file}: is damaged, or is no safetensors file ({error!s:.120})") from error
+    if metadata.get("format") != FORMAT or metadata.get("situation") != json.dumps(SITUATION):
+        raise ModelError(
+            f"{file}: has format {metadata.get('format')!r} or another situation than this program computes, expected "
+            f"{FORMAT!r}; make it again with `salus intervention train`"
+        )
+    try:
+        names = tuple(json.loads(metadata["candidates"]))
+        unknown = [name for name in names if name not in MOTIONS]
+        if unknown:
+            raise ModelError(f"{file}: has effects of {unknown[0]!r}, expected names of {', '.join(MOTIONS)}")
+        weights = np.asarray(tensors["weights"], dtype=np.float64)
+        return InterventionModel(
+            make_effects(names, weights, metadata["predictor"]),
+            float(metadata["stuck_threshold"]),
+            ChoiceSettings(**json.loads(metadata["settings"])),
+            json.loads(metadata["about"]),
+        )
+    except (KeyError, ValueError, TypeError, ConfigError) as error:
+        raise ModelError(f"{file}: is damaged ({error!s:.120})") from error
