@@ -33,7 +33,9 @@ def prediction(stamp_ns: int, decision: int, failure: float, alarm: str = "", **
     return cdr(FAILURE_PREDICTION, make(FAILURE_PREDICTION.type, **(fields | changes)))
 
 
-def risk(decision: int, failure: float = 0.1, alarm: str = "", *, alpha: float = 0.05, stamp_ns: int = 0) -> ForeseenRisk:
+def risk(
+    decision: int, failure: float = 0.1, alarm: str = "", *, alpha: float = 0.05, stamp_ns: int = 0
+) -> ForeseenRisk:
     """The same, read; without alpha there is no threshold."""
     limit = THRESHOLD if alpha else float("nan")
     return ForeseenRisk(

@@ -76,7 +76,9 @@ def bag_run(out: Path, *, sets: int = 6, alarms: Sequence[str] = (), **said: Any
     for number, alarm in enumerate(alarms):
         stamp_ns = seen[number].stamp_ns
         recorder.on_message(
-            FAILURE_PREDICTION.name, prediction(stamp_ns, number, 0.6 if alarm else 0.1 + number / 100, alarm, **said), 0
+            FAILURE_PREDICTION.name,
+            prediction(stamp_ns, number, 0.6 if alarm else 0.1 + number / 100, alarm, **said),
+            0,
         )
     recorder.on_message(STATUS_TOPIC.name, holding(start_ns + 5 * FRAME_NS, "stale_camera"), 0)
     recorder.on_message(STATUS_TOPIC.name, holding(start_ns + 6 * FRAME_NS, "no_decision_yet"), 0)
