@@ -77,7 +77,7 @@ def test_the_pages_show_alarms_and_risk(browser: Browser, tmp_path: Path) -> Non
     with opened(browser, index) as page:
         cells = page.get_by_role("region", name="alarms against outcomes").locator("tbody td").all_inner_texts()
         assert np.array(cells).reshape(2, 7)[:, :5].tolist() == [
-            ["success", "0", "0", "0", "–"],
+            ["success", "0", "0", "0", "\u2013"],
             ["failure", "1", "0", "1", "100.0 %"],
         ]
         assert "0.14 s" in page.get_by_role("region", name="alarms by kind").inner_text()
