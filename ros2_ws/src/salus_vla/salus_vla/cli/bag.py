@@ -39,8 +39,8 @@ Killing the recorder loses at most the last 0.5 s of messages: 0.25 s are held b
 what the recorder was behind.
 """
 _PICTURE = """\
-Draws one episode as a picture: rows of images of the three cameras, and the twelve safety signals over the same time,
-with a dashed line where the event was.
+Draws one episode as a picture: rows of images of the three cameras, what was foreseen where a failure predictor spoke,
+and the twelve safety signals over the same time, with a dashed line where the event was.
 """
 _EXPORT = """\
 Writes signals.*, joint_states.* and joint_command.* of bags and runs: one row per message, with its stamp [s] and the
