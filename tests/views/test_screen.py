@@ -84,7 +84,7 @@ def test_without_a_predictor_there_is_no_risk(monitor: GraphMonitor) -> None:
 def test_the_risk_stands_beside_what_would_be_an_alarm(monitor: GraphMonitor) -> None:
     monitor.prediction(risk(7, 0.25))
     text = shown(monitor)
-    assert "risk: failure 25%, alarm above 50%, collision 1%, drop 1%, miss 1%  ▃" in text  # nothing is held
+    assert "risk: failure 25%, alarm above 50%, collision 1.0%, drop 1.0%, miss 1.0%  ▃" in text  # nothing is held
     assert "alarm:" not in text
     monitor.prediction(risk(8, 0.25, alpha=0.0))
     assert "risk: failure 25%, not calibrated" in shown(monitor)

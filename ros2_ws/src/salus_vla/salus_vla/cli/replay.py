@@ -239,7 +239,7 @@ def _print_result(
             table.add_row(item.field, f"{item.count} of {result.compared}", f"{item.largest:.3g}", str(item.first))
         console.print(table)
     if facts:
-        table = Table(title="What spoke")
+        table = Table(title="Policy" if what == "decisions" else "Predictor")
         for column in ("fact", "recorded", "now"):
             table.add_column(column, overflow="fold")
         for row in facts:

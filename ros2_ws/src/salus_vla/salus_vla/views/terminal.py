@@ -22,6 +22,7 @@ _STATE_STYLES = {"STARTING": "yellow", "READY": "cyan", "RUNNING": "green", "HOL
 _PACE_STYLES = {Pace.OK: "green", Pace.SLOW: "yellow", Pace.SILENT: "red", Pace.UNHEARD: "dim"}
 _NOTHING_S = 2.0  # silence from which the screen says so
 _RECORDER = "recorder"
+_SMALL = 0.1  # probabilities below have a decimal: an alarm of a collision may begin at 2 %
 
 
 def sparkline(values: Sequence[float], width: int, bounds: tuple[float, float] | None = None) -> str:
@@ -101,7 +102,7 @@ def _risk(snapshot: Snapshot, width: int) -> list[Text]:
     for name in PREDICTED[1:]:
         value = risk.values[name]
         if math.isfinite(value):
-            lines[0].append(f", {name} {value:.0%}")
+            lines[0].append(f", {name} {value:.0%}" if value >= _SMALL else f", {name} {value:.1%}")
     lines[0].append("  " + sparkline(snapshot.risks, max(10, width - 70), (0.0, 1.0)))
     if risk.alarm:
         lines.append(Text.assemble(("alarm: ", "bold"), (risk.detail or risk.alarm, "bold red")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from statistics import median
 
 import numpy as np
 
@@ -114,7 +115,7 @@ def _alarms(counted: Sequence[Summary]) -> Json | None:
 
 def _lead(leads_s: Sequence[float]) -> list[float | None] | None:
     """Smallest, median and largest lead [s]; None without any."""
-    return numbers(np.quantile(leads_s, (0.0, 0.5, 1.0))) if leads_s else None
+    return [rounded(lead) for lead in (min(leads_s), median(leads_s), max(leads_s))] if leads_s else None
 
 
 def _distributions(summaries: Sequence[Summary], averages: FloatArray) -> list[Json]:
