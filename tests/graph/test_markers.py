@@ -12,12 +12,13 @@ from ament_index_python.packages import get_package_prefix
 from sensor_msgs.msg import JointState
 from visualization_msgs.msg import Marker, MarkerArray
 
-from salus_msgs.msg import Episode, SafetySignals
+from salus_msgs.msg import Episode, FailurePrediction, SafetySignals
 from salus_vla import contract
 from salus_vla.contract import JOINTS, Topic
+from salus_vla.contract.foreseen_risk import PREDICTED
 from salus_vla.ros.adapters.messages import header
 from salus_vla.ros.nodes.salus_markers_node import GRIPPER, TEXT, TRAIL
-from salus_vla.views.trail import CALM, RISK, UNKNOWN
+from salus_vla.views.trail import RISK, UNKNOWN
 
 from .graph_client import GraphClient
 
@@ -33,7 +34,7 @@ class Talker(GraphClient):
     def __init__(self) -> None:
         super().__init__("talker")
         self.heard: list[MarkerArray] = []
-        told = (contract.JOINT_STATES, contract.SAFETY_SIGNALS, contract.EPISODE)
+        told = (contract.JOINT_STATES, contract.SAFETY_SIGNALS, contract.EPISODE, contract.FAILURE_PREDICTION)
         self._publishers = {topic: self.publisher(topic) for topic in told}
 
     def say(self, topic: Topic, message: Any) -> None:
@@ -75,6 +76,14 @@ def test_markers_show_the_way_of_the_gripper_by_risk_and_the_outcome() -> None:
                 talker.say(contract.SAFETY_SIGNALS, signals)
                 words = f"decision {step}\n"
                 talker.wait(lambda words=words: words in talker.newest()[TEXT].text, words)  # type: ignore[misc]
+            # What is predicted takes the place of the signal, where it is predicted.
+            limits = {f"{kind}_threshold": 0.5 for kind in PREDICTED}
+            words = "the hand closes on nothing"
+            said = {"failure": 0.25, "alarm": True, "alarm_kind": "miss", "detail": words}
+            talker.say(
+                contract.FAILURE_PREDICTION, FailurePrediction(header=header(STEP_NS), decision=1, **said, **limits)
+            )
+            talker.wait(lambda: words in talker.newest()[TEXT].text, words)
             talker.say(
                 contract.EPISODE,
                 Episode(header=stamp, kind=Episode.ENDED, seed=7, episode=3, outcome=Episode.DROP, decisions=3),
@@ -89,12 +98,13 @@ def test_markers_show_the_way_of_the_gripper_by_risk_and_the_outcome() -> None:
             process.kill()
     assert markers[TEXT].text.splitlines() == [
         "episode 3, seed 7: DROP after 3 decisions",
-        "max_joint_disagreement not known",
+        "risk of failure 25%, alarm above 50%",
+        "ALARM: the hand closes on nothing",
     ]
     line = markers[TRAIL]
     assert (line.type, line.action, line.header.frame_id) == (Marker.LINE_STRIP, Marker.ADD, contract.WORLD_FRAME)
     colors = [(color.r, color.g, color.b) for color in line.colors]
-    np.testing.assert_allclose(colors, [CALM, RISK, UNKNOWN], atol=1e-6)
+    np.testing.assert_allclose(colors, [RISK, RISK, UNKNOWN], atol=1e-6)
     points = np.array([(point.x, point.y, point.z) for point in line.points])
     # The first joint turns the arm about the world's vertical axis.
     np.testing.assert_allclose(np.arctan2(points[:, 1], points[:, 0]), [0.2, 0.4, 0.6], atol=1e-3)

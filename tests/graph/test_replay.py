@@ -40,7 +40,8 @@ def test_the_same_policy_decides_the_same_bit_for_bit(collected: Collected) -> N
     assert result.returncode == 0, result.stdout + result.stderr
     assert heard == []  # it decides in a domain of its own, whatever the user's is
     decisions = collected.run.record.episodes[0].decisions + 1  # the one on the terminal observation
-    assert f"{decisions} decisions, all equal" in " ".join(result.stdout.split())
+    for what in ("decisions", "predictions"):
+        assert f"{decisions} {what}, all equal" in " ".join(result.stdout.split())
 
 
 def test_another_policy_is_shown_as_different_with_the_fields_that_differ(collected: Collected, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 from drawn_predictor import drawn_predictor
 from salus_msgs.msg import FailurePrediction, SafetySignals
 from salus_vla.contract.errors import MessageError
-from salus_vla.ros.adapters.prediction_messages import failure_prediction, heard_signals
+from salus_vla.ros.adapters.prediction_messages import failure_prediction
 from salus_vla.safety.prediction.alarm_band import SCORES
+from salus_vla.safety.prediction.decision_assembly import HeardSignals
 from salus_vla.safety.prediction.failure_predictor import Prediction
 
 EVENTS = np.array([[0.01, 0.02, 0.03], [0.04, 0.05, 0.06], [0.07, 0.08, 0.09]])
@@ -71,7 +72,7 @@ def test_a_predictor_that_is_not_calibrated_has_no_thresholds() -> None:
 def test_signals_that_are_not_valid_are_not_known() -> None:
     message = SafetySignals(valid=0b101, epistemic_uncertainty=0.5, max_joint_disagreement=0.25, decision=3)
     message.header.stamp.sec = 2
-    heard = heard_signals(message)
+    heard = HeardSignals.of(message)
     assert (heard.stamp_ns, heard.decision) == (2_000_000_000, 3)
     assert heard.signals[[0, 2]].tolist() == [0.5, 0.25]
     assert np.isnan(heard.signals[[1, *range(3, 12)]]).all()
@@ -79,4 +80,4 @@ def test_signals_that_are_not_valid_are_not_known() -> None:
     assert heard.prefix_parts is None
     message.prefix_parts, message.prefix_part_count = [0.0] * 7, 2
     with pytest.raises(MessageError, match="7 values of prefix_parts in 2 parts"):
-        heard_signals(message)
+        HeardSignals.of(message)

@@ -102,19 +102,25 @@ def write_bag(folder: Path, content: Sequence[tuple[Topic, bytes]]) -> Path:
 
 
 @contextmanager
-def recording(out: Path, run_id: str = "run1") -> Iterator[EpisodeRecorder]:
+def recording(out: Path, run_id: str = "run1", topics: Sequence[Topic] = TOPICS) -> Iterator[EpisodeRecorder]:
     """A recorder that writes a new run."""
     types = message_types()
     folder = RunFolder.create(out, run_id, provenance={}, arguments={})
-    yield EpisodeRecorder(folder, TOPICS, types, partial(open_writer, backend="mcap", types=types))
+    yield EpisodeRecorder(folder, topics, types, partial(open_writer, backend="mcap", types=types))
     folder.close()
 
 
-def record(recorder: EpisodeRecorder, number: int, seen: Sequence[Observation], outcome: int = 5) -> Path:
-    """Records an episode that ended with `outcome` (TIMEOUT); gives its bag."""
+def record(
+    recorder: EpisodeRecorder,
+    number: int,
+    seen: Sequence[Observation],
+    outcome: int = 5,
+    more: Sequence[tuple[Topic, bytes]] = (),
+) -> Path:
+    """Records an episode that ended with `outcome` (TIMEOUT), with `more` messages; gives its bag."""
     recorder.start(EpisodeMeta(number, SEED, TASK, "hold"), {})
     recorder.begin(seen[0].stamp_ns)
-    for topic, data in messages(seen, number, outcome):
+    for topic, data in [*messages(seen, number, outcome), *more]:
         recorder.on_message(topic.name, data, 0)
     end_ns = seen[-1].stamp_ns
     recorder.stop(EpisodeEnd(end_ns, Outcome(outcome).name, None, len(seen) - 1, ""))

@@ -16,6 +16,7 @@ from salus_vla.contract import (
     CLOCK,
     CONTACT,
     EPISODE,
+    FAILURE_PREDICTION,
     JOINT_STATES,
     JOINTS,
     SAFETY_SIGNALS,
@@ -38,7 +39,7 @@ FRAME_NS = 20_000_000
 @functools.cache
 def message_types() -> MessageTypes:
     types = MessageTypes([*default_folders(), REPOSITORY / "ros2_ws" / "src"])
-    for topic in SAMPLED:
+    for topic in (*SAMPLED, FAILURE_PREDICTION):
         types.get(topic.type)
     return types
 

@@ -11,10 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from episodes import observations, record, recording
+from episodes import TOPICS, observations, record, recording
+from predicted import prediction
 from salus_vla.cli import view
-from salus_vla.contract import CAMERAS, JOINTS
+from salus_vla.contract import CAMERAS, FAILURE_PREDICTION, JOINTS
 from salus_vla.contract.errors import RecordingError, SalusError
+from salus_vla.contract.foreseen_risk import PREDICTED
 from salus_vla.signals.safety_signals import SIGNALS
 from salus_vla.views import rerun_viewer
 from waiting import wait_until
@@ -22,10 +24,16 @@ from waiting import wait_until
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two episodes."""
-    with recording(tmp_path_factory.mktemp("viewed")) as recorder:
-        bags = [record(recorder, number, observations(3, seed=number)) for number in range(2)]
-    return bags[0].parent
+    """A run of two episodes; an alarm begins and ends in the second."""
+    with recording(tmp_path_factory.mktemp("viewed"), topics=(*TOPICS, FAILURE_PREDICTION)) as recorder:
+        record(recorder, 0, observations(3, seed=0))
+        seen = observations(3, seed=1)
+        said = [
+            (FAILURE_PREDICTION, prediction(item.stamp_ns, index, index / 2, "miss" if index == 1 else ""))
+            for index, item in enumerate(seen)
+        ]
+        bag = record(recorder, 1, seen, more=said)
+    return bag.parent
 
 
 def salus_view(*words: object) -> int:
@@ -59,6 +67,18 @@ def test_one_episode_of_a_run(run: Path, tmp_path: Path) -> None:
     assert salus_view(run, "--episode", 1, "--save", file) == 0
     assert "episode_000001" in printed(file)
     assert "episode_000000" not in printed(file)
+
+
+def test_risk_and_alarm_of_an_episode_with_predictions(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "risk.rrd"
+    assert salus_view(run, "--episode", 1, "--save", file) == 0
+    text = printed(file)
+    expected = [f"/risk/{name}/{kind}" for name in PREDICTED for kind in ("probability", "threshold")]
+    assert [entity for entity in [*expected, "/events/alarm"] if entity not in text] == []
+    command = [rerun_viewer.program(), "rrd", "print", "-vvv", str(file)]
+    content = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "decision 1, alarm: miss: 50%, threshold 50%" in content
+    assert "decision 2, no alarm any more (miss)" in content
 
 
 def test_what_cannot_be_opened_is_named(run: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from predicted import risk
 from salus_vla.contract import JOINT_STATES
 from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.views.graph_monitor import GraphMonitor
@@ -76,10 +77,35 @@ def test_every_signal_has_a_line_and_an_unset_one_no_value(monitor: GraphMonitor
     assert lines["activation_novelty"][1:] == ["1", "-", "·"]
 
 
+def test_without_a_predictor_there_is_no_risk(monitor: GraphMonitor) -> None:
+    assert "risk" not in shown(monitor)
+
+
+def test_the_risk_stands_beside_what_would_be_an_alarm(monitor: GraphMonitor) -> None:
+    monitor.prediction(risk(7, 0.25))
+    text = shown(monitor)
+    assert "risk: failure 25%, alarm above 50%, collision 1.0%, drop 1.0%, miss 1.0%  ▃" in text  # nothing is held
+    assert "alarm:" not in text
+    monitor.prediction(risk(8, 0.25, alpha=0.0))
+    assert "risk: failure 25%, not calibrated" in shown(monitor)
+
+
+def test_an_alarm_is_said_in_words_and_the_first_one_stays(monitor: GraphMonitor) -> None:
+    monitor.prediction(risk(7, 0.75, "failure"))
+    assert "alarm: failure: 75%, threshold 50%" in shown(monitor)
+    monitor.prediction(risk(8, 0.25))
+    lines = shown(monitor).splitlines()
+    assert "first alarm: decision 7, failure: 75%, threshold 50%" in lines
+    assert not [line for line in lines if line.startswith("alarm:")]
+    monitor.episode(STARTED)
+    assert "alarm" not in shown(monitor)
+
+
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_nothing_is_wider_than_the_terminal(monitor: GraphMonitor, width: int) -> None:
     for number in range(200):
         monitor.decision(number, 20.0, [float(number)] * 12)
+        monitor.prediction(risk(number, 0.9, "failure"))
     assert max(map(len, shown(monitor, width=width).splitlines())) <= width
 
 
@@ -88,6 +114,7 @@ def test_a_sparkline_goes_from_the_smallest_to_the_largest() -> None:
     assert sparkline([0.0, 1.0, 2.0], 2) == "▁█"
     assert sparkline([math.nan, math.inf], 5) == "··"
     assert sparkline([2.0, 2.0], 5) == "▁▁"
+    assert sparkline([-1.0, 0.0, 0.5, 1.0, 2.0, math.nan], 9, (0.0, 1.0)) == "▁▁▅██·"
 
 
 @given(st.lists(st.floats(width=32), max_size=80), st.integers(0, 60))

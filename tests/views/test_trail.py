@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,10 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from predicted import risk
+from salus_vla.contract.foreseen_risk import PREDICTED
 from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.signals.safety_signals import NAMES
 from salus_vla.views.graph_monitor import GraphMonitor
-from salus_vla.views.trail import CALM, DOUBT, RISK, UNKNOWN, Trail, color_of, risk_of, status_text
+from salus_vla.views.trail import (
+    CALM,
+    DOUBT,
+    RISK,
+    UNKNOWN,
+    Trail,
+    color_of,
+    predicted_risk,
+    risk_of,
+    status_text,
+)
 
 SIGNAL = "max_joint_disagreement"
 STARTED = EpisodeEvent(EventKind.STARTED, 10**9, "run", 4, 17, "lift", "ensemble", "RUNNING", "", None, 0, "")
@@ -50,6 +63,43 @@ def test_a_decision_is_drawn_where_the_gripper_was_at_its_observation() -> None:
     assert trail.newest_position[0] == 11.0
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_what_is_predicted_of_a_decision_takes_the_place_of_the_signal(late: bool) -> None:
+    trail = Trail(10)
+    trail.frame(0, at(0.0))
+    if not late:  # topics are not ordered among each other
+        trail.foreseen(20, 0.75)
+    for stamp_ns in (0, 20, 40):
+        trail.decision(stamp_ns, 0.25)
+    if late:
+        trail.foreseen(20, 0.75)
+    trail.foreseen(30, 1.0)  # of no decision that was heard
+    assert [point.risk for point in trail.points] == [0.25, 0.75, 0.25]
+    trail.clear()
+    trail.decision(20, 0.25)
+    assert trail.points[0].risk == 0.25
+
+
+@given(st.permutations([(kind, stamp) for kind in ("decision", "foreseen") for stamp in range(4)]))
+def test_the_order_in_which_topics_come_does_not_matter(order: list[tuple[str, int]]) -> None:
+    trail = Trail(10)
+    trail.frame(0, at(0.0))
+    for kind, stamp in order:
+        (trail.decision if kind == "decision" else trail.foreseen)(stamp, 0.9 if kind == "decision" else stamp / 8)
+    assert {point.stamp_ns: point.risk for point in trail.points} == {stamp: stamp / 8 for stamp in range(4)}
+
+
+def test_the_predicted_risk_is_relative_to_the_threshold_and_an_alarm_is_the_highest() -> None:
+    assert predicted_risk(risk(0, 0.125)) == pytest.approx(0.25)
+    assert predicted_risk(risk(0, 0.9)) == 1.0
+    assert predicted_risk(risk(0, 0.1, "miss")) == 1.0
+    assert predicted_risk(risk(0, 0.125, alpha=0.0)) == pytest.approx(0.125)
+    other = dataclasses.replace(risk(0, 0.125), values=risk(0).values | {"failure": 0.125, "drop": 0.375})
+    assert predicted_risk(other) == pytest.approx(0.75)
+    unknown = dataclasses.replace(risk(0), values=dict.fromkeys(PREDICTED, math.nan))
+    assert math.isnan(predicted_risk(unknown))
+
+
 def test_a_trail_forgets_the_oldest_points_and_all_of_them_when_time_goes_back() -> None:
     trail = Trail(3)
     for frame in range(5):
@@ -77,6 +127,13 @@ def test_the_text_names_the_episode_the_signal_and_whoever_does_not_run() -> Non
         "max_joint_disagreement 0.03125 rad",
         "policy HOLDING: stale_camera: front: 0.3 s",
     ]
+    monitor.prediction(risk(8, 0.75, "drop"))
+    words = status_text(monitor.snapshot(0.0), SIGNAL, "rad").splitlines()[1:3]
+    assert words == ["risk of failure 75%, alarm above 50%", "ALARM: drop: 75%, threshold 50%"]
+    monitor.prediction(risk(9, 0.25))
+    words = status_text(monitor.snapshot(0.0), SIGNAL, "rad").splitlines()[1:3]
+    assert words == ["risk of failure 25%, alarm above 50%", "first alarm at decision 8: drop: 75%, threshold 50%"]
+    monitor.episode(STARTED)
     monitor.decision(9, 1.0, [math.nan] * len(NAMES))
     monitor.status("policy", 2, "", "")
     monitor.episode(ENDED)

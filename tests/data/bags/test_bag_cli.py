@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from episodes import TOPICS, observations, record, recording
+from predicted import prediction
 from salus_vla.cli.bag import add_parser
-from salus_vla.contract import CLOCK, EPISODE, JOINT_STATES
+from salus_vla.contract import CLOCK, EPISODE, FAILURE_PREDICTION, JOINT_STATES
 from salus_vla.contract.errors import RecordingError
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder
 from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
 from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.run_folder import RunFolder
 from salus_vla.data.bags.run_info import read_bag, read_run
+from salus_vla.learning.evaluation.intervals import wilson
 from samples import FRAME_NS, clock, episode, joints, message_types
 
 START = 1_000_000_000
@@ -135,3 +138,55 @@ def test_every_command_explains_itself(command: list[str], capsys: pytest.Captur
         salus(*command, "--help")
     assert exit_.value.code == 0
     assert len(output(capsys).splitlines()) > 5
+
+
+def test_info_of_a_bag_says_its_largest_risk_and_first_alarm(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    run = foreseen_run(tmp_path, "", "miss")
+    assert salus("bag", "info", str(run / "episode_000001")) == 0
+    lines = [" ".join(line.split()) for line in output(capsys).splitlines()]
+    assert "risk up to 60% that the episode fails" in lines
+    assert "first alarm miss at 0.10 s, decision 1, 0.20 s before the end: miss: 60%, threshold 50%" in lines
+    assert salus("bag", "info", str(run / "episode_000000")) == 0
+    assert "first alarm none" in [" ".join(line.split()) for line in output(capsys).splitlines()]
+
+
+def test_info_of_a_run_sets_alarms_against_outcomes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    run = foreseen_run(tmp_path, "", "miss", "drop")
+    assert salus("bag", "info", str(run)) == 0
+    text = output(capsys)
+    low, high = wilson(2, 3)
+    failures = f"2 of 3 failures ({low:.0%} to {high:.0%}), median lead 0.20 s (0.20 to 0.20 s)"
+    assert f"alarms: 0 of 0 successes, {failures}" in text
+    row = next(line for line in text.splitlines() if "episode_000002" in line)
+    assert row.split() == ["2", "-3", "TIMEOUT", "3", "0.3", "0", "drop", "episode_000002"]
+
+
+def test_a_bag_that_cannot_be_read_does_not_hide_the_episodes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = foreseen_run(tmp_path, "", "miss")
+    (file,) = (run / "episode_000001").glob("*.mcap")
+    file.write_bytes(file.read_bytes()[:1000])
+    assert salus("bag", "info", str(run)) == 0
+    text = output(capsys)
+    assert "2 episodes" in text
+    assert f"alarms are not known: {run / 'episode_000001'}: " in text
+
+
+def foreseen_run(out: Path, *alarms: str) -> Path:
+    """Episodes that time out after three decisions, with this alarm at decision 1."""
+    with recording(out, topics=(*TOPICS, FAILURE_PREDICTION)) as recorder:
+        for number, alarm in enumerate(alarms):
+            seen = observations(4)
+            said = [
+                (FAILURE_PREDICTION, prediction(item.stamp_ns, index, 0.6 if index else 0.1, alarm if index else ""))
+                for index, item in enumerate(seen)
+            ]
+            record(recorder, number, seen, more=said)
+    return out / "run1"

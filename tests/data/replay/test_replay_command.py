@@ -30,9 +30,10 @@ def test_numbers_out_of_range_are_wrong_arguments(option: list[str], capsys: pyt
     assert option[0] in capsys.readouterr().err
 
 
-def test_a_model_without_recompute_is_refused() -> None:
-    with pytest.raises(RecordingError, match="only --recompute uses a model"):
-        replay.run(parse("bag", "--model", "builtin:tiny"))
+@pytest.mark.parametrize(("option", "what"), [("--model", "a model"), ("--predictor", "a predictor")])
+def test_what_only_recompute_uses_is_refused_without_it(option: str, what: str) -> None:
+    with pytest.raises(RecordingError, match=f"{option}: only --recompute uses {what}"):
+        replay.run(parse("bag", option, "builtin:tiny"))
 
 
 def test_a_run_is_not_played(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,17 @@ from typing import Any
 import numpy as np
 
 from episodes import SEED, TASK, TOPICS, messages, observations
-from salus_vla.contract import CAMERAS, CONTACT, EPISODE, JOINT_COMMAND, JOINTS, STATUS_TOPIC, pose_topic
+from predicted import prediction
+from salus_vla.contract import (
+    CAMERAS,
+    CONTACT,
+    EPISODE,
+    FAILURE_PREDICTION,
+    JOINT_COMMAND,
+    JOINTS,
+    STATUS_TOPIC,
+    pose_topic,
+)
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.audit import AuditReport, TopicAudit
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder
@@ -32,11 +43,18 @@ HOSTILE = "</script><img src=x onerror=alert(1)>&\u2028\ud800"
 MIXED = (Outcome.SUCCESS, Outcome.DROP, Outcome.SUCCESS, Outcome.TIMEOUT, Outcome.MISS, Outcome.SUCCESS)
 
 
-def bag_run(out: Path, *, sets: int = 6) -> Path:
-    """A bag in which the arm follows 0.1 behind its commands, holds once for a stale camera, and drops the cube."""
+def bag_run(out: Path, *, sets: int = 6, alarms: Sequence[str] = (), **said: Any) -> Path:
+    """A bag in which the arm follows 0.1 behind its commands, holds once for a stale camera, and drops the cube.
+
+    Args:
+        out: folder of the run.
+        sets: decisions, with the one on the terminal observation.
+        alarms: of each decision's prediction; none without.
+        said: other fields of the predictions.
+    """
     types = message_types()
     folder = RunFolder.create(out, "run1", provenance={"git": "abc"}, arguments={"policy": "hold"})
-    topics = (*TOPICS, JOINT_COMMAND, CONTACT, BIN_POSE, STATUS_TOPIC)
+    topics = (*TOPICS, JOINT_COMMAND, CONTACT, BIN_POSE, STATUS_TOPIC, FAILURE_PREDICTION)
     recorder = EpisodeRecorder(folder, topics, types, partial(open_writer, backend="mcap", types=types))
     seen = observations(sets, side=16)
     start_ns, end_ns = seen[0].stamp_ns, seen[-1].stamp_ns
@@ -55,6 +73,13 @@ def bag_run(out: Path, *, sets: int = 6) -> Path:
     # One finger touches it, the other one too, then one lets go.
     for frame, finger, force in ((4, "left", 3.0), (5, "right", 2.0), (15, "left", 0.0)):
         recorder.on_message(CONTACT.name, touch(start_ns + frame * FRAME_NS, f"panda_{finger}finger", force), 0)
+    for number, alarm in enumerate(alarms):
+        stamp_ns = seen[number].stamp_ns
+        recorder.on_message(
+            FAILURE_PREDICTION.name,
+            prediction(stamp_ns, number, 0.6 if alarm else 0.1 + number / 100, alarm, **said),
+            0,
+        )
     recorder.on_message(STATUS_TOPIC.name, holding(start_ns + 5 * FRAME_NS, "stale_camera"), 0)
     recorder.on_message(STATUS_TOPIC.name, holding(start_ns + 6 * FRAME_NS, "no_decision_yet"), 0)
     recorder.on_message(EPISODE.name, notice(drop_ns, 1, 0, int(Outcome.DROP)), 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -12,14 +13,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from salus_vla.cli.options import check_is_folder, check_is_no_run, named
-from salus_vla.contract import EPISODE
+from salus_vla.contract import EPISODE, FAILURE_PREDICTION
+from salus_vla.contract.errors import RecordingError
 from salus_vla.data.bags.recover_bag import Recovered, recover
 from salus_vla.data.bags.run_info import BagInfo, RunInfo, bags_of, is_run, read_bag, read_run
 from salus_vla.data.recording import RecordedEvent
 
+if TYPE_CHECKING:
+    from salus_vla.learning.evaluation.alarm_outcomes import ForeseenEpisode
+
 _INFO = """\
-Shows what is in a bag (topics, types, counts, rates, gaps, duration, outcome, events, seed, provenance) or in a run
-(its episodes, what was interrupted, provenance). Works for bags of `ros2 bag record` too; those have no audit.
+Shows what is in a bag (topics, types, counts, rates, gaps, duration, outcome, largest risk, first alarm, events, seed,
+provenance) or in a run (its episodes, alarms against outcomes, what was interrupted, provenance). Works for bags of
+`ros2 bag record` too; those have no audit.
 
 Rates (Hz, and what is due) are messages per second of sim time. A gap is an interval longer than 1.5 periods of the
 topic's rate.
@@ -33,8 +39,8 @@ Killing the recorder loses at most the last 0.5 s of messages: 0.25 s are held b
 what the recorder was behind.
 """
 _PICTURE = """\
-Draws one episode as a picture: rows of images of the three cameras, and the twelve safety signals over the same time,
-with a dashed line where the event was.
+Draws one episode as a picture: rows of images of the three cameras, what was foreseen where a failure predictor spoke,
+and the twelve safety signals over the same time, with a dashed line where the event was.
 """
 _EXPORT = """\
 Writes signals.*, joint_states.* and joint_command.* of bags and runs: one row per message, with its stamp [s] and the
@@ -154,6 +160,7 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
     else:
         facts.append(("duration", f"{bag.duration_s:.2f} s"))
     facts.append(("messages", str(bag.messages)))
+    facts += _risk(bag)
     for event in _events(bag):
         facts.append((f"at {event.stamp_ns * 1e-9:.2f} s", f"{event.kind}: {event.text}"))
     _print_facts(console, None, facts)
@@ -176,6 +183,15 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
     _print_facts(console, "Provenance", sorted(bag.custom_data.items()))
 
 
+def _risk(bag: BagInfo) -> list[tuple[str, str]]:
+    """What a failure predictor foresaw."""
+    if not any(topic.name == FAILURE_PREDICTION.name and topic.count for topic in bag.topics):
+        return []
+    from salus_vla.cli.bag_alarms import facts_of_bag  # rosbags: a third of a second
+
+    return facts_of_bag(bag)
+
+
 def _events(bag: BagInfo) -> list[RecordedEvent]:
     """What happened in the task of an episode."""
     if not any(topic.name == EPISODE.name and topic.count for topic in bag.topics):
@@ -189,12 +205,16 @@ def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> Non
     """Prints the episodes of a run and what was interrupted, and where it comes from if `provenance`."""
     episodes = run.record.episodes
     counts = ", ".join(f"{count} {name}" for name, count in Counter(entry.outcome for entry in episodes).most_common())
-    table = Table(title=f"{len(episodes)} episodes" + (f": {escape(counts)}" if counts else ""))
+    title = f"{len(episodes)} episodes" + (f": {escape(counts)}" if counts else "")
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0)
     for column in ("episode", "seed"):
         table.add_column(column, justify="right")
     table.add_column("outcome")
     for column in ("decisions", "seconds", "gaps"):
         table.add_column(column, justify="right", no_wrap=True)
+    foreseen, alarms = _foreseen(run)
+    if foreseen:
+        table.add_column("alarm", no_wrap=True)
     table.add_column("bag", no_wrap=True)
     for entry in episodes:
         table.add_row(
@@ -204,15 +224,33 @@ def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> Non
             str(entry.decisions),
             f"{entry.duration_s:.1f}",
             f"[red]{entry.gaps}[/red]" if entry.gaps else "0",
+            *([_alarm_kind(foreseen.get(entry.path))] if foreseen else []),
             escape(entry.path),
         )
     console.print(table)
+    for line in alarms:
+        console.print(escape(line), soft_wrap=True, highlight=False)
     for bag in run.interrupted:
         console.print(f"interrupted: {escape(str(bag))}", soft_wrap=True)
     if provenance:
         _print_facts(console, "Arguments", sorted(run.record.arguments.items()))
         _print_facts(console, "Provenance", sorted(run.record.provenance.items()))
     console.print(f"bags in {escape(str(run.path))}, created {escape(run.record.created)}", soft_wrap=True)
+
+
+def _foreseen(run: RunInfo) -> tuple[dict[str, ForeseenEpisode], list[str]]:
+    """What was foreseen in each bag, and lines about it; a bag that cannot be read is one of them."""
+    from salus_vla.cli.bag_alarms import foreseen_in_run, summary_lines
+
+    try:
+        found = foreseen_in_run(run)
+    except RecordingError as error:  # the list of episodes is worth having
+        return {}, [f"alarms are not known: {error}"]
+    return found, summary_lines(run, found)
+
+
+def _alarm_kind(found: ForeseenEpisode | None) -> str:
+    return "-" if found is None or found.alarm is None else escape(found.alarm.kind)
 
 
 def _print_facts(console: Console, title: str | None, facts: list[tuple[str, str]]) -> None:

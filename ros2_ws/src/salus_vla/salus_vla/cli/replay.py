@@ -18,6 +18,7 @@ from rich.table import Table
 
 from salus_vla.cli.options import check_is_folder, check_is_no_run, number_above
 from salus_vla.config.parameters import PARAMETER_FORMAT
+from salus_vla.config.paths import DEFAULT_PREDICTOR, NO_PREDICTOR
 from salus_vla.contract import DISCOVERY_S
 from salus_vla.contract.errors import RecordingError
 from salus_vla.data.bags.run_info import bags_of, read_bag
@@ -31,11 +32,12 @@ runs on a ROS_DOMAIN_ID of its own unless ROS_DOMAIN_ID is set, and refuses a do
 one of its topics. What would command an arm is left out unless --commands is given.
 
 With --recompute nothing is played: the recorded cameras, joints and clock are given to the policy's node once more, in
-lockstep and in a private ROS domain, and each field of the new safety signals is compared with the recorded one.
+lockstep and in a private ROS domain, and each field of the new safety signals is compared with the recorded one. Where
+a failure predictor spoke, it foresees once more from the recorded signals, joints and commands, and is compared, too.
 """
 _EPILOG = """\
-exit codes: 0 played, or every decision is the same bit for bit; 1 an error, or decisions differ; 2 wrong arguments;
-130 Ctrl-C
+exit codes: 0 played, or every decision and prediction is the same bit for bit; 1 an error, or some differ; 2 wrong
+arguments; 130 Ctrl-C
 """
 # What differs between two loads of the same policy (where it lies does not matter, its hashes do), or is chosen here.
 _HELP_S = 20.0  # wall time for ros2 to say whether it has a player
@@ -83,6 +85,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--builtin", action="store_true", help="use the built-in player even where `ros2 bag` is installed")
     add("--recompute", action="store_true", help="decide on the recorded observations again and compare")
     add("--model", metavar="MODEL", help="for --recompute: as in `salus collect` (default: the recorded one)")
+    add(
+        "--predictor",
+        metavar="P",
+        help=f"for --recompute: {DEFAULT_PREDICTOR}, a folder, or {NO_PREDICTOR} (default: the recorded one)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -94,9 +101,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.recompute:
         check_is_folder(arguments.path)
-        return _recompute(arguments.path, arguments.model)
-    if arguments.model is not None:
-        raise RecordingError("--model: only --recompute uses a model; without it the bag is played as it is")
+        return _recompute(arguments.path, arguments.model, arguments.predictor)
+    for option, what in (("model", "a model"), ("predictor", "a predictor")):
+        if getattr(arguments, option) is not None:
+            raise RecordingError(f"--{option}: only --recompute uses {what}; without it the bag is played as it is")
     return _play(arguments)
 
 
@@ -163,22 +171,29 @@ def rosbag2_command(ros2: str, arguments: argparse.Namespace, schedule: Schedule
 # -- recomputing -------------------------------------------------------------------------------------------------------
 
 
-def _recompute(path: Path, model: str | None) -> int:
+def _recompute(path: Path, model: str | None, predictor_name: str | None) -> int:
     console = Console()
     different = 0
     for bag in bags_of(path):
         from salus_vla.data.replay.recorded_inputs import read_story
+        from salus_vla.data.replay.repeated_predictions import chosen_predictor, foresee_again
         from salus_vla.ros.clients.recompute import FACTS, decide_again
 
-        recorded = read_story(bag).decisions
+        recorded, provenance = read_story(bag).decisions, read_bag(bag).custom_data
+        predictor = chosen_predictor(bag, provenance, predictor_name)  # what is wrong with it shows first
         with console.status(f"{escape(str(bag))}: loading the policy") as status:
             words = f"{escape(str(bag))}: decision {{}} of {len(recorded)}"
             repeated = decide_again(bag, model, lambda count, words=words: status.update(words.format(count)))  # type: ignore[misc]
         result = compare(recorded, repeated.decisions)
-        provenance = read_bag(bag).custom_data
         before = {key.removeprefix(FACTS): value for key, value in provenance.items() if key.startswith(FACTS)}
-        _print_result(console, bag, result, changed_facts(before, repeated.facts))
+        _print_result(console, bag, "decisions", result, changed_facts(before, repeated.facts))
         different += not result.equal
+        if predictor is not None:
+            foreseen = foresee_again(bag, predictor)
+            same = foreseen.recorded == foreseen.now
+            facts = [] if same else [("predictor", foreseen.recorded, foreseen.now)]
+            _print_result(console, bag, "predictions", foreseen.comparison, facts)
+            different += not foreseen.comparison.equal
     return int(different > 0)
 
 
@@ -200,12 +215,14 @@ def _value(facts: dict[str, str], name: str) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _print_result(console: Console, bag: Path, result: Comparison, facts: list[tuple[str, str, str]]) -> None:
+def _print_result(
+    console: Console, bag: Path, what: str, result: Comparison, facts: list[tuple[str, str, str]]
+) -> None:
     if result.equal:
-        console.print(f"{escape(str(bag))}: {result.compared} decisions, all equal bit for bit", soft_wrap=True)
+        console.print(f"{escape(str(bag))}: {result.compared} {what}, all equal bit for bit", soft_wrap=True)
         return
     console.print(
-        f"[red]{escape(str(bag))}: {result.compared} decisions compared, "
+        f"[red]{escape(str(bag))}: {result.compared} {what} compared, "
         f"{len(result.missing)} not made again, {len(result.extra)} that were not recorded[/red]",
         soft_wrap=True,
     )
@@ -214,7 +231,7 @@ def _print_result(console: Console, bag: Path, result: Comparison, facts: list[t
             shown = ", ".join(f"{stamp * 1e-9:.2f}" for stamp in stamps[:10])
             console.print(f"{title}: stamps {shown}{' ...' if len(stamps) > 10 else ''} s", soft_wrap=True)
     if result.differences:
-        table = Table(title="Differences")
+        table = Table(title=f"{what.capitalize()} that differ")
         table.add_column("field")
         for column in ("decisions", "largest", "first in decision"):
             table.add_column(column, justify="right")
@@ -222,7 +239,7 @@ def _print_result(console: Console, bag: Path, result: Comparison, facts: list[t
             table.add_row(item.field, f"{item.count} of {result.compared}", f"{item.largest:.3g}", str(item.first))
         console.print(table)
     if facts:
-        table = Table(title="Policy")
+        table = Table(title="Policy" if what == "decisions" else "Predictor")
         for column in ("fact", "recorded", "now"):
             table.add_column(column, overflow="fold")
         for row in facts:

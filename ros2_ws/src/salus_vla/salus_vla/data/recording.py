@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from salus_vla.contract import JOINTS
+from salus_vla.contract.foreseen_risk import PREDICTED, ForeseenRisk
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray, Observation
 from salus_vla.data.bags.audit import AuditReport
@@ -103,15 +105,37 @@ class Predictions:
 
     Attributes:
         stamps_ns: of the observations, ascending, (D,) [ns].
+        numbers: of the decisions, (D,).
         values: probabilities by name in `PREDICTED`, (D,) each; NaN where one means nothing.
         thresholds: above which each is an alarm, likewise; NaN of a predictor that was not calibrated.
         alarms: kind of the alarm, or empty, D.
+        details: the alarm in words, or empty, D.
+        alpha: share of successful episodes that may ever alarm; 0 of a predictor that was not calibrated.
     """
 
     stamps_ns: NDArray[np.int64]
+    numbers: NDArray[np.int64]
     values: Mapping[str, FloatArray]
     thresholds: Mapping[str, FloatArray]
     alarms: tuple[str, ...]
+    details: tuple[str, ...]
+    alpha: float
+
+    @classmethod
+    def of(cls, risks: Iterable[ForeseenRisk]) -> Self | None:
+        """Puts what was said of an episode in order; None of nothing."""
+        said = sorted(risks, key=lambda risk: risk.stamp_ns)
+        if not said:
+            return None
+        return cls(
+            stamps_ns=np.array([risk.stamp_ns for risk in said], dtype=np.int64),
+            numbers=np.array([risk.decision for risk in said], dtype=np.int64),
+            values={name: np.array([risk.values[name] for risk in said]) for name in PREDICTED},
+            thresholds={name: np.array([risk.thresholds[name] for risk in said]) for name in PREDICTED},
+            alarms=tuple(risk.alarm for risk in said),
+            details=tuple(risk.detail for risk in said),
+            alpha=said[-1].alpha,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +155,6 @@ class Interventions:
     probability: FloatArray
     failure: Mapping[str, FloatArray]
     acted: NDArray[np.bool_]
-
-
-PREDICTED = ("failure", "collision", "drop", "miss", "slip")  # the middle ones within 1 s
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from salus_vla.contract import CLOCK, TOPICS, Source, Topic
+from salus_vla.contract.foreseen_risk import ForeseenRisk
 from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.health.meters import SLOW
 from salus_vla.signals.safety_signals import NAMES
@@ -74,6 +75,9 @@ class Snapshot:
         outcomes: of the episodes that ended meanwhile.
         decision, inference_ms: of the newest decision.
         signals: name -> newest values, oldest first, NaN where not computable.
+        risk: of the newest prediction of this episode; None without one.
+        risks: newest probabilities that the episode does not succeed, oldest first.
+        first_alarm: of this episode; None without one.
     """
 
     heard: bool
@@ -87,6 +91,9 @@ class Snapshot:
     decision: int | None
     inference_ms: float | None
     signals: dict[str, tuple[float, ...]]
+    risk: ForeseenRisk | None = None
+    risks: tuple[float, ...] = ()
+    first_alarm: ForeseenRisk | None = None
 
 
 @dataclass
@@ -110,6 +117,9 @@ class GraphMonitor:
         self._decision: int | None = None
         self._inference_ms: float | None = None
         self._signals: dict[str, deque[float]] = {name: deque(maxlen=HISTORY) for name in NAMES}
+        self._risk: ForeseenRisk | None = None
+        self._risks: deque[float] = deque(maxlen=HISTORY)
+        self._first_alarm: ForeseenRisk | None = None
 
     @property
     def heard(self) -> bool:
@@ -141,7 +151,8 @@ class GraphMonitor:
         if event.kind is EventKind.STARTED:
             for values in self._signals.values():
                 values.clear()
-            self._decision = None
+            self._decision = self._risk = self._first_alarm = None
+            self._risks.clear()
         elif event.kind is EventKind.ENDED:
             self._outcomes[event.outcome] += 1
         self._episode = event
@@ -151,6 +162,13 @@ class GraphMonitor:
         self._decision, self._inference_ms = number, inference_ms
         for name, value in zip(NAMES, signals, strict=True):
             self._signals[name].append(float(value))
+
+    def prediction(self, risk: ForeseenRisk) -> None:
+        """Notes a message on /salus/failure_prediction."""
+        self._risk = risk
+        self._risks.append(risk.failure)
+        if risk.alarm and self._first_alarm is None:
+            self._first_alarm = risk
 
     def snapshot(self, wall_s: float) -> Snapshot:
         """What is known at this time."""
@@ -171,6 +189,9 @@ class GraphMonitor:
             decision=self._decision,
             inference_ms=self._inference_ms,
             signals={name: tuple(values) for name, values in self._signals.items()},
+            risk=self._risk,
+            risks=tuple(self._risks),
+            first_alarm=self._first_alarm,
         )
 
     def _speed(self, wall_s: float) -> float | None:

@@ -15,6 +15,7 @@ from salus_vla.contract import (
     ARM_JOINTS,
     CAMERAS,
     EPISODE,
+    FAILURE_PREDICTION,
     FINGER_JOINTS,
     JOINT_COMMAND,
     JOINT_STATES,
@@ -24,6 +25,7 @@ from salus_vla.contract import (
     image_topic,
 )
 from salus_vla.contract.errors import SalusError
+from salus_vla.contract.foreseen_risk import PREDICTED, ForeseenRisk
 from salus_vla.contract.message_readers import EventKind, stamp_of
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.recorded_observations import connections_of, image_copy, messages_of, opened_bag, read_message
@@ -43,6 +45,7 @@ LOGGED: tuple[Topic, ...] = (
     JOINT_STATES,
     JOINT_COMMAND,
     SAFETY_SIGNALS,
+    FAILURE_PREDICTION,
     EPISODE,
     STATUS_TOPIC,
 )
@@ -62,21 +65,25 @@ def import_rerun() -> Any:
     return rerun
 
 
-def layout() -> rrb.Blueprint:
-    """Cameras above the signals by group, joints and events below."""
+def layout(*, risk: bool = False) -> rrb.Blueprint:
+    """Cameras above the signals by group, then, with `risk`, what is foreseen, joints and events below."""
     import_rerun()
     import rerun.blueprint as rrb
 
     cameras = [rrb.Spatial2DView(origin=f"camera/{camera}", name=camera) for camera in CAMERAS]
     groups = dict.fromkeys(signal.group for signal in SIGNALS)
     signals = [rrb.TimeSeriesView(origin=f"signals/{group}", name=group) for group in groups]
+    risks = [rrb.TimeSeriesView(origin=f"risk/{name}", name=f"risk: {name}") for name in PREDICTED]
     joints = [
         rrb.TimeSeriesView(origin=f"joints/{part}", name=f"{part} [{unit}]")
         for part, unit in (("arm", "rad"), ("fingers", "m"))
     ]
     events = rrb.TextLogView(origin=EVENTS, name=EVENTS)
-    rows = [rrb.Horizontal(*cameras), rrb.Horizontal(*signals), rrb.Horizontal(*joints, events)]
-    return rrb.Blueprint(rrb.Vertical(*rows, row_shares=[4, 3, 3]), collapse_panels=True)
+    rows = [(rrb.Horizontal(*cameras), 4), (rrb.Horizontal(*signals), 3)]
+    rows += [(rrb.Horizontal(*risks), 2)] if risk else []
+    rows += [(rrb.Horizontal(*joints, events), 3)]
+    shares = [share for _, share in rows]
+    return rrb.Blueprint(rrb.Vertical(*(row for row, _ in rows), row_shares=shares), collapse_panels=True)
 
 
 class RerunLog:
@@ -93,6 +100,8 @@ class RerunLog:
             SalusError: rerun is not installed.
         """
         self._rr = import_rerun()
+        self._alarm = ""  # kind of the one that was said last
+        self._foreseen = False
         self._stream: rr.RecordingStream = self._rr.RecordingStream(APPLICATION, recording_id=name)
         connect(self._stream)
         self._stream.send_blueprint(layout())
@@ -121,10 +130,26 @@ class RerunLog:
             for signal in SIGNALS:
                 value = float(getattr(message, signal.name))
                 self._stream.log(f"signals/{signal.group}/{signal.name}", self._rr.Scalars([value]))
+        elif topic == FAILURE_PREDICTION.name:
+            self._risk(ForeseenRisk.of(message))
         elif topic == EPISODE.name:
+            if message.kind == EventKind.STARTED:
+                self._alarm = ""
             self._event(EPISODE.name, *_episode_words(message))
         elif topic == STATUS_TOPIC.name:
             self._event(f"status/{message.role}", *_status_words(message))
+
+    def _risk(self, risk: ForeseenRisk) -> None:
+        if not self._foreseen:  # a recording without predictions has no empty row
+            self._foreseen = True
+            self._stream.send_blueprint(layout(risk=True))
+        for name in PREDICTED:
+            for kind, value in (("probability", risk.values[name]), ("threshold", risk.thresholds[name])):
+                self._stream.log(f"risk/{name}/{kind}", self._rr.Scalars([value]))
+        if risk.alarm != self._alarm:
+            words = f"alarm: {risk.detail or risk.alarm}" if risk.alarm else f"no alarm any more ({self._alarm})"
+            self._event("alarm", f"decision {risk.decision}, {words}", "WARN" if risk.alarm else "INFO")
+        self._alarm = risk.alarm
 
     def _joints(self, message: Any, kind: str) -> None:
         by_name = dict(zip(message.name, message.position, strict=False))

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from salus_vla.contract.foreseen_risk import PREDICTED
 from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.signals.safety_signals import SIGNALS
 from salus_vla.views.graph_monitor import Pace, RoleLine, Snapshot, TopicLine
@@ -21,15 +22,23 @@ _STATE_STYLES = {"STARTING": "yellow", "READY": "cyan", "RUNNING": "green", "HOL
 _PACE_STYLES = {Pace.OK: "green", Pace.SLOW: "yellow", Pace.SILENT: "red", Pace.UNHEARD: "dim"}
 _NOTHING_S = 2.0  # silence from which the screen says so
 _RECORDER = "recorder"
+_SMALL = 0.1  # probabilities below have a decimal: an alarm of a collision may begin at 2 %
 
 
-def sparkline(values: Sequence[float], width: int) -> str:
-    """The newest `width` values as bars between the smallest and the largest; `·` where a value is not finite."""
+def sparkline(values: Sequence[float], width: int, bounds: tuple[float, float] | None = None) -> str:
+    """The newest `width` values as bars; `·` where a value is not finite.
+
+    Args:
+        values: oldest first.
+        width: characters.
+        bounds: values of the lowest and the highest bar, and beyond; the smallest and the largest value without.
+    """
     shown = list(values)[-width:] if width > 0 else []
     finite = [value for value in shown if math.isfinite(value)]
     if not finite:
         return _UNSET * len(shown)
-    low, high = min(finite), max(finite)
+    low, high = bounds or (min(finite), max(finite))
+    shown = [min(max(value, low), high) if math.isfinite(value) else value for value in shown]
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(_BARS[round((value - low) * scale)] if math.isfinite(value) else _UNSET for value in shown)
 
@@ -48,7 +57,7 @@ def render(snapshot: Snapshot, domain: str, width: int) -> RenderableType:
     if not snapshot.heard or snapshot.silent_s > _NOTHING_S:
         parts.append(Text(nothing_heard(domain, snapshot.silent_s), "bold red"))
     if snapshot.heard:
-        parts += [_episode(snapshot), _recording(snapshot.roles), _roles(snapshot.roles)]
+        parts += [_episode(snapshot), *_risk(snapshot, width), _recording(snapshot.roles), _roles(snapshot.roles)]
         parts += [_signals(snapshot, width), _topics(snapshot.topics)]
     return Group(*parts)
 
@@ -82,6 +91,24 @@ def _progress(event: EpisodeEvent, decision: int | None) -> Text:
         return Text(words + detail, OUTCOME_STYLES.get(event.outcome, ""))
     after = f" after {event.event}" if event.kind is EventKind.EVENT else ""
     return Text(f"running{after}, " + ("no decision yet" if decision is None else f"decision {decision}"))
+
+
+def _risk(snapshot: Snapshot, width: int) -> list[Text]:
+    """What the failure predictor foresees, and its alarm in words; nothing without predictions."""
+    risk, first = snapshot.risk, snapshot.first_alarm
+    if risk is None:
+        return []
+    lines = [Text.assemble(("risk: ", "bold"), (f"failure {risk.in_words}", "bold red" if risk.alarm else ""))]
+    for name in PREDICTED[1:]:
+        value = risk.values[name]
+        if math.isfinite(value):
+            lines[0].append(f", {name} {value:.0%}" if value >= _SMALL else f", {name} {value:.1%}")
+    lines[0].append("  " + sparkline(snapshot.risks, max(10, width - 70), (0.0, 1.0)))
+    if risk.alarm:
+        lines.append(Text.assemble(("alarm: ", "bold"), (risk.detail or risk.alarm, "bold red")))
+    if first is not None and first is not risk:
+        lines.append(Text(f"first alarm: decision {first.decision}, {first.detail or first.alarm}", "red"))
+    return lines
 
 
 def _recording(roles: Sequence[RoleLine]) -> Text:

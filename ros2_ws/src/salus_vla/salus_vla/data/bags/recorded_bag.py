@@ -45,6 +45,7 @@ from salus_vla.contract.message_readers import (
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray, Observation
 from salus_vla.data.bags.audit import AuditReport
+from salus_vla.data.bags.bag_predictions import predictions_of
 from salus_vla.data.bags.held_track import held_track
 from salus_vla.data.bags.recorded_observations import (
     HALF_FRAME_NS,
@@ -57,7 +58,6 @@ from salus_vla.data.bags.recorded_observations import (
 )
 from salus_vla.data.bags.run_records import AUDIT_FILE, EpisodeEntry, EpisodeRecord, read_record
 from salus_vla.data.recording import (
-    PREDICTED,
     Decisions,
     Episode,
     HeldTrack,
@@ -81,7 +81,6 @@ _TOPICS = {
     Part.IMAGES: _IMAGES,
     Part.GROUND_TRUTH: (_CUBE,),
 }
-_WITHIN_1S = ("collision", "drop", "miss")
 # Holds that belong to the course of every episode.
 _USUAL = ("no_episode", "no_decision_yet", "run_complete")
 
@@ -241,22 +240,7 @@ class BagRecording(Recording):
 
     def predictions(self) -> Predictions | None:
         """From /salus/failure_prediction."""
-
-        def row(message: Any) -> tuple[int, list[float], list[float], str]:
-            values = [float(getattr(message, f"{name}_1s" if name in _WITHIN_1S else name)) for name in PREDICTED]
-            limits = [float(getattr(message, f"{name}_threshold")) for name in PREDICTED]
-            return stamp_of(message), values, limits, str(message.alarm_kind)
-
-        rows = self._rows(FAILURE_PREDICTION, row)
-        if not rows:
-            return None
-        stamps, values, limits, alarms = zip(*rows, strict=True)
-        return Predictions(
-            np.array(stamps, dtype=np.int64),
-            dict(zip(PREDICTED, np.array(values, dtype=np.float64).T, strict=True)),
-            dict(zip(PREDICTED, np.array(limits, dtype=np.float64).T, strict=True)),
-            tuple(alarms),
-        )
+        return predictions_of(self._path)
 
     def interventions(self) -> Interventions | None:
         """From /salus/intervention; None in a bag without."""

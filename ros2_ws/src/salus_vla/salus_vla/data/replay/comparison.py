@@ -1,14 +1,15 @@
-"""Compares two sequences of decisions on the same observations, field by field and bit for bit."""
+"""Compares two sequences of decisions, or predictions, on the same observations, field by field and bit for bit."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from salus_vla.contract.foreseen_risk import PREDICTED
 from salus_vla.contract.message_readers import stamp_of
 from salus_vla.contract.types import FloatArray
 from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
@@ -20,6 +21,10 @@ STATES = ("expert_state", "prefix_parts")  # since version 2
 # Everything in SafetySignals.msg but the wall time that the decision took.
 FIELDS = (*COUNTS, *NAMES, EVIDENCE, *STATES)
 _WITH_STATES = 2
+_HORIZONS = tuple(f"{kind}_{horizon}" for kind in ("collision", "drop", "miss") for horizon in ("0_25s", "0_5s", "1s"))
+PROBABILITIES = (*_HORIZONS, "slip", "failure", "spread", *(f"{name}_threshold" for name in PREDICTED), "alpha")
+# Everything in FailurePrediction.msg but the alarm in words, which are of these numbers, and which predictor said it.
+PREDICTION_FIELDS = (*PROBABILITIES, "alarm", "alarm_kind")
 
 
 @dataclass(frozen=True)
@@ -52,15 +57,78 @@ class RecordedDecision:
             *(np.array(getattr(message, name, ()), dtype=np.float32) for name in STATES),
         )
 
+    @property
+    def number(self) -> int:
+        """Of the decision."""
+        return self.counts["decision"]
+
+    def value(self, field: str) -> NDArray[Any]:
+        """Of a field in `FIELDS`."""
+        if field in COUNTS:
+            return np.array([self.counts[field]])
+        if field in NAMES:
+            return self.signals[NAMES.index(field) :][:1]
+        found: NDArray[np.float32] = getattr(self, field)
+        return found
+
+
+@dataclass(frozen=True)
+class RecordedPrediction:
+    """One message on /salus/failure_prediction, or what would be in it.
+
+    Attributes:
+        stamp_ns: of the observation that was decided on, sim time [ns].
+        number: of the decision.
+        values: of the fields in `PREDICTION_FIELDS`.
+        predictor: hash of the predictor.
+    """
+
+    stamp_ns: int
+    number: int
+    values: Mapping[str, NDArray[Any]]
+    predictor: str
+
+    @classmethod
+    def of(cls, message: Any) -> Self:
+        """What a message says, one of rclpy or of rosbags."""
+        fields = {name: getattr(message, name) for name in (*PREDICTION_FIELDS, "predictor")}
+        return cls.of_fields(stamp_of(message), int(message.decision), fields)
+
+    @classmethod
+    def of_fields(cls, stamp_ns: int, number: int, fields: Mapping[str, Any]) -> Self:
+        """From the fields of a message by their names."""
+        values: dict[str, NDArray[Any]] = {name: np.array([fields[name]], dtype=np.float32) for name in PROBABILITIES}
+        values |= {"alarm": np.array([int(fields["alarm"])]), "alarm_kind": np.array([str(fields["alarm_kind"])])}
+        return cls(stamp_ns, number, values, str(fields["predictor"]))
+
+    def value(self, field: str) -> NDArray[Any]:
+        """Of a field in `PREDICTION_FIELDS`."""
+        return self.values[field]
+
+
+class Repeatable(Protocol):
+    """What two runs say of the same observation."""
+
+    @property
+    def stamp_ns(self) -> int:
+        """Of the observation [ns]."""
+
+    @property
+    def number(self) -> int:
+        """Of the decision."""
+
+    def value(self, field: str) -> NDArray[Any]:
+        """What a field says."""
+
 
 @dataclass(frozen=True)
 class Difference:
     """One field that is not the same in all decisions.
 
     Attributes:
-        field: its name in SafetySignals.msg.
+        field: its name in the message.
         count: decisions in which it differs.
-        largest: largest absolute difference; infinite where only one side has a value.
+        largest: largest absolute difference; infinite where only one side has a value, and of words.
         first: number of the first decision in which it differs, as recorded.
     """
 
@@ -93,6 +161,21 @@ class Comparison:
 
 def compare(recorded: Sequence[RecordedDecision], repeated: Sequence[RecordedDecision]) -> Comparison:
     """Compares decisions on observations of the same stamp, to half a frame."""
+    # A recording of an older version is compared in what it holds.
+    older = all(decision.counts["schema_version"] < _WITH_STATES for decision in recorded)
+    return _compare(
+        recorded,
+        repeated,
+        [field for field in FIELDS if not older or field not in ("schema_version", "prefix_part_count", *STATES)],
+    )
+
+
+def compare_predictions(recorded: Sequence[RecordedPrediction], repeated: Sequence[RecordedPrediction]) -> Comparison:
+    """Compares what was foreseen from decisions on observations of the same stamp, to half a frame."""
+    return _compare(recorded, repeated, PREDICTION_FIELDS)
+
+
+def _compare[T: Repeatable](recorded: Sequence[T], repeated: Sequence[T], fields: Sequence[str]) -> Comparison:
     pairs, missing = [], []
     left = sorted(repeated, key=lambda decision: decision.stamp_ns)
     for decision in sorted(recorded, key=lambda decision: decision.stamp_ns):
@@ -102,9 +185,6 @@ def compare(recorded: Sequence[RecordedDecision], repeated: Sequence[RecordedDec
             continue
         left.remove(found)
         pairs.append((decision, found))
-    # A recording of an older version is compared in what it holds.
-    older = all(old.counts["schema_version"] < _WITH_STATES for old, _ in pairs)
-    fields = [field for field in FIELDS if not older or field not in ("schema_version", "prefix_part_count", *STATES)]
     differences = [_difference(field, pairs) for field in fields]
     return Comparison(
         compared=len(pairs),
@@ -114,28 +194,20 @@ def compare(recorded: Sequence[RecordedDecision], repeated: Sequence[RecordedDec
     )
 
 
-def _difference(field: str, pairs: Sequence[tuple[RecordedDecision, RecordedDecision]]) -> Difference | None:
-    get = _getter(field)
-    found = [(old.counts["decision"], _distance(get(old), get(new))) for old, new in pairs]
+def _difference[T: Repeatable](field: str, pairs: Sequence[tuple[T, T]]) -> Difference | None:
+    found = [(old.number, _distance(old.value(field), new.value(field))) for old, new in pairs]
     differing = [(number, distance) for number, distance in found if distance is not None]
     if not differing:
         return None
     return Difference(field, len(differing), max(distance for _, distance in differing), differing[0][0])
 
 
-def _getter(field: str) -> Callable[[RecordedDecision], NDArray[np.generic]]:
-    if field in (EVIDENCE, *STATES):
-        return lambda decision: np.asarray(getattr(decision, field))
-    if field in COUNTS:
-        return lambda decision: np.array([decision.counts[field]])
-    index = NAMES.index(field)
-    return lambda decision: decision.signals[index : index + 1]
-
-
 def _distance(old: NDArray[Any], new: NDArray[Any]) -> float | None:
     """Largest absolute difference of two arrays; None when they have the same bits, NaN being one value."""
     if old.shape != new.shape:
         return float("inf")
+    if old.dtype.kind == "U":
+        return None if bool(np.all(old == new)) else float("inf")
     both_unset = np.isnan(old) & np.isnan(new)
     bits = f"u{old.dtype.itemsize}"  # 0.0 and -0.0 are equal as numbers
     if bool(np.all((old.view(bits) == new.view(bits)) | both_unset)):

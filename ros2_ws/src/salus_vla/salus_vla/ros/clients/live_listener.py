@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from salus_vla.contract import CLOCK, EPISODE, SAFETY_SIGNALS, STATUS_TOPIC, TOPICS, Topic
+from salus_vla.contract import CLOCK, EPISODE, FAILURE_PREDICTION, SAFETY_SIGNALS, STATUS_TOPIC, TOPICS, Topic
+from salus_vla.contract.foreseen_risk import ForeseenRisk
 from salus_vla.contract.message_readers import EpisodeEvent
 from salus_vla.ros.adapters.messages import to_ns
 from salus_vla.ros.adapters.qos_profiles import interface_class
@@ -16,7 +17,7 @@ from salus_vla.signals.safety_signals import NAMES
 from salus_vla.views.graph_monitor import GraphMonitor
 
 # What the terminal shows the content of; of all others it only needs to know that they came.
-SHOWN = (CLOCK.name, EPISODE.name, SAFETY_SIGNALS.name, STATUS_TOPIC.name)
+SHOWN = (CLOCK.name, EPISODE.name, FAILURE_PREDICTION.name, SAFETY_SIGNALS.name, STATUS_TOPIC.name)
 
 
 class LiveListener(Connection):
@@ -54,6 +55,8 @@ def note(monitor: GraphMonitor, topic: Topic, message: Any) -> None:
         monitor.clock(to_ns(message.clock) * 1e-9, now_s)
     elif topic.name == SAFETY_SIGNALS.name:
         monitor.decision(message.decision, message.inference_ms, [getattr(message, name) for name in NAMES])
+    elif topic.name == FAILURE_PREDICTION.name:
+        monitor.prediction(ForeseenRisk.of(message))
     elif topic.name == STATUS_TOPIC.name:
         monitor.status(message.role, message.state, message.reason, message.detail)
     elif topic.name == EPISODE.name:

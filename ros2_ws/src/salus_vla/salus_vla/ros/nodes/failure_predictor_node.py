@@ -16,14 +16,14 @@ from salus_vla.health.meters import DiagnosticPart, LatencyMeter, RateMeter
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.lifecycle import ManagedNode, destroy
 from salus_vla.ros.adapters.node_parameters import NodeParameters
-from salus_vla.ros.adapters.prediction_messages import failure_prediction, heard_signals
+from salus_vla.ros.adapters.prediction_messages import failure_prediction
 from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.adapters.reaches import reaches
 from salus_vla.ros.adapters.run_node import run_node
 from salus_vla.ros.adapters.status import StatusPublisher
 from salus_vla.ros.adapters.subscribe import subscribe
 from salus_vla.ros.nodes.predictor_parameters import PredictorParameters
-from salus_vla.safety.prediction.decision_assembly import AssembledDecision, DecisionAssembly
+from salus_vla.safety.prediction.decision_assembly import AssembledDecision, DecisionAssembly, HeardSignals
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
 from salus_vla.safety.prediction.failure_predictor import EpisodePredictor, FailurePredictor
 from salus_vla.safety.prediction.predictor_file import load_predictor
@@ -181,7 +181,7 @@ class _Live:
         self._predict()
 
     def _on_signals(self, message: SafetySignals) -> None:
-        self._assembly.signals(heard_signals(message))
+        self._assembly.signals(HeardSignals.of(message))
         self._predict()
 
     def _predict(self) -> None:
@@ -193,18 +193,8 @@ class _Live:
         began = time.perf_counter()
         heard = decision.heard
         if heard.decision == 0:
-            self._episode.reset()
             self._alarm = None
-        inputs = self._predictor.inputs(
-            heard.signals,
-            heard.expert_state,
-            heard.prefix_parts,
-            position=decision.position,
-            velocity=decision.velocity,
-            effort=decision.effort,
-            error=decision.error,
-        )
-        prediction = self._episode.update(inputs, decision.elapsed_s)
+        prediction = self._episode.foresee(decision)
         message = failure_prediction(prediction, self._predictor, heard.stamp_ns, heard.decision)
         self._predictions.publish(message)
         self._took.add((time.perf_counter() - began) * 1e3)

@@ -1,4 +1,4 @@
-"""Draws the episode for rviz: a trail of the gripper, coloured by a signal, and the status as text.
+"""Draws the episode for rviz: a trail of the gripper, coloured by the predicted risk, and the status as text.
 
 It reads the topics of the contract like everybody else; nothing depends on it. `view.launch.xml` starts it.
 """
@@ -15,12 +15,13 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from salus_msgs.msg import Episode, SafetySignals, Status
+from salus_msgs.msg import Episode, FailurePrediction, SafetySignals, Status
 from salus_vla import contract
 from salus_vla.config.parameters import parameter
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import ARM_DOF, MARKERS, WORLD_FRAME
 from salus_vla.contract.errors import ConfigError
+from salus_vla.contract.foreseen_risk import ForeseenRisk
 from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
@@ -32,7 +33,7 @@ from salus_vla.signals.safety_signals import NAMES, SIGNALS
 from salus_vla.simulation.mujoco.kinematics import Kinematics
 from salus_vla.simulation.mujoco.mujoco_model import build_model
 from salus_vla.views.graph_monitor import GraphMonitor
-from salus_vla.views.trail import UNKNOWN, Color, Trail, color_of, risk_of, status_text
+from salus_vla.views.trail import UNKNOWN, Color, Trail, color_of, predicted_risk, risk_of, status_text
 
 _TEXT_ABOVE_M = 0.25  # over the gripper, clear of the hand
 _NO_POSITION = np.array([0.0, 0.0, 1.0])  # of the text before the first joint state
@@ -45,7 +46,9 @@ class MarkerParameters:
     """Parameters of salus_markers; the bounds suit the shipped ensemble."""
 
     signal: str = parameter(
-        "max_joint_disagreement", "signal that colours the trail; where it is high the policy is unsure", choices=NAMES
+        "max_joint_disagreement",
+        "signal that colours the trail where no failure is predicted; where it is high the policy is unsure",
+        choices=NAMES,
     )
     low: float = parameter(0.01, "value that is drawn green, in the unit of the signal", bounds=(-1e9, 1e9))
     high: float = parameter(0.04, "value that is drawn red, in the unit of the signal", bounds=(-1e9, 1e9))
@@ -78,6 +81,7 @@ class SalusMarkersNode:
         subscribe(self.node, contract.JOINT_STATES, self._on_joints, keep_all=True)
         subscribe(self.node, contract.EPISODE, self._on_episode, keep_all=True)
         subscribe(self.node, contract.SAFETY_SIGNALS, self._on_signals, keep_all=True)
+        subscribe(self.node, contract.FAILURE_PREDICTION, self._on_prediction, keep_all=True)
         subscribe(self.node, contract.STATUS_TOPIC, self._on_status, keep_all=True)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -108,6 +112,11 @@ class SalusMarkersNode:
         p = self._parameters
         risk = risk_of(getattr(message, p.signal), p.low, p.high)
         self._trail.decision(messages.to_ns(message.header.stamp), risk)
+        self._draw()
+
+    def _on_prediction(self, message: FailurePrediction) -> None:
+        note(self._monitor, contract.FAILURE_PREDICTION, message)
+        self._trail.foreseen(messages.to_ns(message.header.stamp), predicted_risk(ForeseenRisk.of(message)))
         self._draw()
 
     def _on_status(self, message: Status) -> None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from math import nan
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from salus_vla.contract import DECISION_HZ, FRAME_HZ, JOINTS
+from salus_vla.contract.message_readers import policy_states, stamp_of
 from salus_vla.contract.types import FloatArray
 from salus_vla.safety.prediction.decision_inputs import FRAMES
+from salus_vla.signals.safety_signals import NAMES
 
 _FRAME_NS: Final = round(1e9 / FRAME_HZ)
 _HALF_NS: Final = _FRAME_NS // 2
@@ -29,6 +32,24 @@ class HeardSignals:
     signals: NDArray[np.float32]
     expert_state: NDArray[np.float32] | None
     prefix_parts: NDArray[np.float32] | None
+
+    @classmethod
+    def of(cls, message: Any) -> Self:
+        """Reads a SafetySignals message, one of rclpy or of rosbags; what is not valid is NaN.
+
+        Raises:
+            MessageError: the arrays of the message do not agree.
+        """
+        expert, prefix = policy_states(message)
+        valid = int(message.valid)
+        values = [getattr(message, name) if valid >> index & 1 else nan for index, name in enumerate(NAMES)]
+        return cls(
+            stamp_ns=stamp_of(message),
+            decision=int(message.decision),
+            signals=np.array(values, dtype=np.float32),
+            expert_state=expert if expert.size else None,
+            prefix_parts=prefix if prefix.size else None,
+        )
 
 
 @dataclass(frozen=True, eq=False)

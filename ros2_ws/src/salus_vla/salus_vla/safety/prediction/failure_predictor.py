@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from salus_vla.contract.errors import DatasetError, ModelError
 from salus_vla.contract.types import FloatArray
 from salus_vla.safety.prediction.alarm_band import SCORES, AlarmBand, scores
+from salus_vla.safety.prediction.decision_assembly import AssembledDecision
 from salus_vla.safety.prediction.decision_inputs import DecisionInputs
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
 from salus_vla.safety.prediction.episode_features import FEATURES, EpisodeFeatures
@@ -122,6 +123,26 @@ class EpisodePredictor:
         self._features = EpisodeFeatures()
         self._decision = 0
         self.features: FloatArray = np.full(len(FEATURES), np.nan)
+
+    def foresee(self, decision: AssembledDecision) -> Prediction:
+        """Foresees from a decision as it was heard; decision 0 begins an episode.
+
+        Raises:
+            ModelError: a state has another width than those that the predictor was trained on.
+        """
+        heard = decision.heard
+        if heard.decision == 0:
+            self.reset()
+        inputs = self._predictor.inputs(
+            heard.signals,
+            heard.expert_state,
+            heard.prefix_parts,
+            position=decision.position,
+            velocity=decision.velocity,
+            effort=decision.effort,
+            error=decision.error,
+        )
+        return self.update(inputs, decision.elapsed_s)
 
     def update(self, inputs: DecisionInputs, elapsed_s: float) -> Prediction:
         """Foresees from the next decision.

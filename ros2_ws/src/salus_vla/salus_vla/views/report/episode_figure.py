@@ -1,4 +1,4 @@
-"""One episode in one picture: what the cameras saw, and the twelve signals over the same time axis."""
+"""One episode in one picture: what the cameras saw, what was foreseen, and the twelve signals over the same time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,17 @@ from matplotlib.gridspec import GridSpec
 from rosbags.highlevel import AnyReader, AnyReaderError
 
 from salus_vla import contract
-from salus_vla.contract import CAMERAS
+from salus_vla.contract import CAMERAS, DECISION_HZ
 from salus_vla.contract.errors import RecordingError
+from salus_vla.contract.foreseen_risk import ForeseenRisk
 from salus_vla.contract.message_readers import stamp_of, to_ns
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import ImageArray
 from salus_vla.signals.safety_signals import SIGNALS
 
 _PICTURES = 6  # per camera
+_SIGNAL_ROWS = len(SIGNALS) // 2
+_RISK, _ALARM = "#b91c1c", "#fecaca"
 _GROUP_COLOURS = {"uncertainty": "#c2410c", "action": "#1d4ed8", "execution": "#15803d", "activations": "#7e22ce"}
 _NS = 1e-9
 
@@ -41,6 +44,8 @@ class _Episode:
     images: dict[str, list[ImageArray]] = field(default_factory=lambda: {camera: [] for camera in CAMERAS})
     signal_times: list[float] = field(default_factory=list)
     signals: list[list[float]] = field(default_factory=list)
+    risk_times: list[float] = field(default_factory=list)
+    risks: list[ForeseenRisk] = field(default_factory=list)
 
 
 def plot_episode(bag: Path, output: Path) -> None:
@@ -56,8 +61,9 @@ def plot_episode(bag: Path, output: Path) -> None:
     episode = _read(bag)
     if not episode.image_times or not episode.signal_times:
         raise RecordingError(f"{bag}: holds no camera images or no safety signals, so there is nothing to draw")
-    figure = plt.figure(figsize=(13, 11.5), layout="constrained", facecolor="white")
-    grid = GridSpec(len(CAMERAS) + 6, _PICTURES, figure=figure, height_ratios=[2.1] * len(CAMERAS) + [1] * 6)
+    rows = [2.1] * len(CAMERAS) + ([1.3] if episode.risks else []) + [1] * _SIGNAL_ROWS
+    figure = plt.figure(figsize=(13, 11.5 * sum(rows) / 12.3), layout="constrained", facecolor="white")
+    grid = GridSpec(len(rows), _PICTURES, figure=figure, height_ratios=rows)
     figure.suptitle(episode.title, fontsize=13)
     shown = np.linspace(0, len(episode.image_times) - 1, _PICTURES).round().astype(int)
     for row, camera in enumerate(CAMERAS):
@@ -70,9 +76,37 @@ def plot_episode(bag: Path, output: Path) -> None:
                 axes.set_title(f"{episode.image_times[index]:.1f} s", fontsize=9)
             if column == 0:
                 axes.set_ylabel(camera)
+    if episode.risks:
+        _draw_risk(figure.add_subplot(grid[len(CAMERAS), :]), episode)
     _draw_signals(figure, grid, episode)
     figure.savefig(output, dpi=110)
     plt.close(figure)
+
+
+def _draw_risk(axes: Axes, episode: _Episode) -> None:
+    """The probability that the episode fails with its threshold; where there was an alarm the ground is red."""
+    times, half = episode.risk_times, 0.5 / DECISION_HZ
+    axes.plot(times, [risk.failure for risk in episode.risks], color=_RISK, linewidth=1.4)
+    axes.plot(times, [risk.threshold for risk in episode.risks], color="0.35", linewidth=1.0, linestyle=":")
+    before = ""
+    for time, risk in zip(times, episode.risks, strict=True):
+        if risk.alarm:
+            axes.axvspan(time - half, time + half, color=_ALARM, linewidth=0.0)
+        if risk.alarm and risk.alarm != before:
+            axes.text(time, 0.04, risk.alarm, rotation=90, ha="center", va="bottom", color=_RISK, fontsize=7)
+        before = risk.alarm
+    alarms = ((time, risk) for time, risk in zip(times, episode.risks, strict=True) if risk.alarm)
+    time, first = next(alarms, (0.0, None))
+    if first is not None:
+        words = f"first alarm at {time:.1f} s, {first.detail or first.alarm}"
+        axes.set_title(words, fontsize=8, loc="right", pad=2, color=_RISK)
+    axes.set_title("risk: probability of failure; dotted: its threshold", fontsize=8, loc="left", pad=2)
+    axes.set_ylim(0.0, 1.04)
+    axes.tick_params(labelsize=7)
+    axes.grid(alpha=0.25)
+    axes.margins(x=0)
+    if episode.event_time is not None:
+        axes.axvline(episode.event_time, color="0.2", linestyle="--", linewidth=0.9)
 
 
 def _draw_signals(figure: Figure, grid: GridSpec, episode: _Episode) -> None:
@@ -81,13 +115,13 @@ def _draw_signals(figure: Figure, grid: GridSpec, episode: _Episode) -> None:
     half = _PICTURES // 2
     first: Axes | None = None
     for index, signal in enumerate(SIGNALS):
-        column, row = divmod(index, 6)
-        cell = grid[len(CAMERAS) + row, column * half : (column + 1) * half]
+        column, row = divmod(index, _SIGNAL_ROWS)
+        cell = grid[grid.nrows - _SIGNAL_ROWS + row, column * half : (column + 1) * half]
         axes = figure.add_subplot(cell, sharex=first) if first is not None else figure.add_subplot(cell)
         first = first or axes
         axes.plot(episode.signal_times, values[:, index], color=_GROUP_COLOURS[signal.group], linewidth=1.2)
         axes.set_title(f"{signal.name} [{signal.unit}]", fontsize=8, loc="left", pad=2)
-        axes.tick_params(labelsize=7, labelbottom=row == 5)
+        axes.tick_params(labelsize=7, labelbottom=row == _SIGNAL_ROWS - 1)
         axes.grid(alpha=0.25)
         axes.margins(x=0)
         if not np.isfinite(values[:, index]).any():
@@ -97,7 +131,7 @@ def _draw_signals(figure: Figure, grid: GridSpec, episode: _Episode) -> None:
             axes.set_yticks([])
         if episode.event_time is not None:
             axes.axvline(episode.event_time, color="0.2", linestyle="--", linewidth=0.9)
-        if row == 5:
+        if row == _SIGNAL_ROWS - 1:
             axes.set_xlabel("time in the episode [s]", fontsize=8)
 
 
@@ -113,7 +147,7 @@ def _read(bag: Path) -> _Episode:
 
 def _take_messages(reader: AnyReader, episode: _Episode) -> None:
     cameras = {contract.image_topic(camera).name: camera for camera in CAMERAS}
-    names = {*cameras, contract.SAFETY_SIGNALS.name, contract.EPISODE.name}
+    names = {*cameras, contract.SAFETY_SIGNALS.name, contract.FAILURE_PREDICTION.name, contract.EPISODE.name}
     start_ns = reader.start_time
     connections = [connection for connection in reader.connections if connection.topic in names]
     for connection, _, raw in reader.messages(connections):
@@ -129,6 +163,9 @@ def _take_messages(reader: AnyReader, episode: _Episode) -> None:
         elif connection.topic == contract.SAFETY_SIGNALS.name:
             episode.signal_times.append(time)
             episode.signals.append([getattr(message, signal.name) for signal in SIGNALS])
+        elif connection.topic == contract.FAILURE_PREDICTION.name:
+            episode.risk_times.append(time)
+            episode.risks.append(ForeseenRisk.of(message))
         else:
             _take_episode(episode, message, start_ns)
 

@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 from salus_vla.contract import ARM_DOF, CAMERAS, JOINTS
+from salus_vla.contract.foreseen_risk import PREDICTED
 from salus_vla.contract.types import FloatArray
 from salus_vla.data.episodes import Run
-from salus_vla.data.recording import PREDICTED
 from salus_vla.gate.gate_limits import joint_limits
+from salus_vla.learning.evaluation.alarm_outcomes import ForeseenEpisode
 from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode
 from salus_vla.signals.safety_signals import SIGNALS
 from salus_vla.views.report.image_strip import MIME, make_sheet, make_thumbnail
 from salus_vla.views.report.recorded import Facts, Joints, Recorded
 
-_RISKS = {
+RISKS = {
     "failure": "the episode fails",
     "collision": "collision within 1 s",
     "drop": "drop within 1 s",
@@ -44,6 +45,7 @@ class Summary:
         topics: of its audit, as in the page.
         thumbnail: what the first camera saw last, WebP; empty without images.
         provenance: of its bag.
+        foreseen: what the failure predictor said; None where nothing was foreseen.
     """
 
     facts: Facts
@@ -55,6 +57,7 @@ class Summary:
     topics: tuple[Json, ...]
     thumbnail: bytes
     provenance: dict[str, str]
+    foreseen: ForeseenEpisode | None = None
 
 
 def page_name(name: str) -> str:
@@ -78,6 +81,7 @@ def summary_of(recorded: Recorded) -> Summary:
         topics=_topics(recorded),
         thumbnail=make_thumbnail(recorded.pictures[cameras[0]][-1]) if cameras else b"",
         provenance=dict(recorded.provenance),
+        foreseen=recorded.foreseen,
     )
 
 
@@ -126,7 +130,7 @@ def _risk(recorded: Recorded) -> list[Json]:
     times = numbers(recorded.prediction_times_s, decimals=3)
     return [
         {
-            "name": _RISKS[name],
+            "name": RISKS[name],
             "times": times,
             "values": numbers(found.values[name]),
             "thresholds": numbers(found.thresholds[name]),

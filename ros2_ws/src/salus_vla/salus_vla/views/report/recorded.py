@@ -12,6 +12,7 @@ from salus_vla.contract import CAMERAS
 from salus_vla.contract.types import FloatArray, ImageArray
 from salus_vla.data.bags.audit import AuditReport
 from salus_vla.data.recording import Decisions, Episode, JointTrack, Predictions
+from salus_vla.learning.evaluation.alarm_outcomes import ForeseenEpisode, foreseen_of
 from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode, evaluated_of
 
 
@@ -87,6 +88,7 @@ class Recorded:
         decisions: with their signals; the one on the terminal observation may be among them.
         predictions: what was foreseen; None where nothing was.
         prediction_times_s: of their observations, [s].
+        foreseen: whether that was an alarm; None where nothing was foreseen.
         decision_times_s: of their observations, (D,) [s].
         measured, commanded: the joints.
         evaluated: as the evaluation counts it.
@@ -109,6 +111,7 @@ class Recorded:
     provenance: Mapping[str, str]
     predictions: Predictions | None = None
     prediction_times_s: FloatArray = field(default_factory=lambda: np.zeros(0))
+    foreseen: ForeseenEpisode | None = None
 
 
 def recorded_of(episode: Episode) -> Recorded:
@@ -158,6 +161,7 @@ def recorded_of(episode: Episode) -> Recorded:
         decisions=decisions,
         predictions=predictions,
         prediction_times_s=seconds(() if predictions is None else predictions.stamps_ns, start_ns),
+        foreseen=foreseen_of(summary, predictions),
         decision_times_s=seconds(decisions.stamps_ns, start_ns),
         measured=joints(recording.measured()),
         commanded=joints(recording.commanded()),

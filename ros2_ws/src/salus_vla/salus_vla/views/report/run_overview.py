@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from statistics import median
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from salus_vla.contract.outcomes import ended_as
 from salus_vla.contract.types import FloatArray
 from salus_vla.data.episodes import Run
 from salus_vla.gate.gate_limits import JointLimits, joint_limits
+from salus_vla.learning.evaluation.alarm_outcomes import alarm_outcomes
 from salus_vla.learning.evaluation.evaluated_episodes import APART
 from salus_vla.learning.evaluation.outcome_rates import OUTCOMES, summarise
 from salus_vla.learning.evaluation.run_commands import command_of
@@ -20,6 +22,7 @@ from salus_vla.learning.evaluation.subjects import Condition
 from salus_vla.learning.evaluation.windows import means, whole
 from salus_vla.signals.safety_signals import NAMES
 from salus_vla.views.report.gather import (
+    RISKS,
     Json,
     Summary,
     data_uri,
@@ -57,6 +60,7 @@ def run_page(run: Run, summaries: Sequence[Summary]) -> Json:
         "complete": outcomes.episodes,
         "outcomes": [*shares, {"name": _PHYSICAL_FAILURES} | asdict(outcomes.physical_failures)],
         "apart": outcomes.apart,
+        "alarms": _alarms(counted),
         "interrupted": list(run.interrupted),
         "episodes": [_row(item, row) for item, row in zip(summaries, averages, strict=True)],
         "signals": _distributions(summaries, averages),
@@ -71,14 +75,47 @@ def run_page(run: Run, summaries: Sequence[Summary]) -> Json:
 def _row(item: Summary, averages: FloatArray) -> Json:
     facts = item.facts
     wall = facts.wall_s
+    alarm = item.foreseen.alarm if item.foreseen else None
     return asdict(facts) | {
         "page": page_name(facts.name),
         "means": numbers(averages),
         "rate": rounded(facts.decisions / wall) if wall else None,
         "thumbnail": data_uri(item.thumbnail) if item.thumbnail else "",
         "event_s": rounded(facts.event_s),
+        "alarm_s": rounded(alarm.time_s) if alarm else None,
+        "alarm": alarm.kind if alarm else "",
         "duration_s": rounded(facts.duration_s),
     }
+
+
+def _alarms(counted: Sequence[Summary]) -> Json | None:
+    """Alarms against outcomes; None of a run in which nothing was foreseen."""
+    foreseen = [item.foreseen for item in counted if item.foreseen is not None]
+    if not foreseen:
+        return None
+    found = alarm_outcomes(foreseen, sum(item.evaluated.complete and item.foreseen is None for item in counted))
+    return {
+        "outcomes": [{"name": "success"} | asdict(found.successes), {"name": "failure"} | asdict(found.failures)],
+        "leads": _lead(found.leads_s),
+        "kinds": [
+            {
+                "name": RISKS.get(item.kind, item.kind),
+                "successes": item.successes,
+                "failures": item.failures,
+                "leads": _lead(item.leads_s),
+            }
+            for item in found.kinds
+        ],
+        "apart": {name: list(counts) for name, counts in found.apart.items()},
+        "unforeseen": found.unforeseen,
+        "uncalibrated": found.uncalibrated,
+        "alphas": [rounded(alpha) for alpha in found.alphas],
+    }
+
+
+def _lead(leads_s: Sequence[float]) -> list[float | None] | None:
+    """Smallest, median and largest lead [s]; None without any."""
+    return [rounded(lead) for lead in (min(leads_s), median(leads_s), max(leads_s))] if leads_s else None
 
 
 def _distributions(summaries: Sequence[Summary], averages: FloatArray) -> list[Json]:

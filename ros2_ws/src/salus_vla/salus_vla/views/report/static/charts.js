@@ -205,7 +205,7 @@ function timeChart(options) {
 }
 const OUTCOMES = ["SUCCESS", "COLLISION", "DROP", "MISS", "TIMEOUT"];
 const eventClass = (event) =>
-  OUTCOMES.includes(event.kind) ? event.kind : event.kind === "MISS_TRY" ? "MISS" : "other";
+  OUTCOMES.includes(event.kind) || event.kind === "ALARM" ? event.kind : event.kind === "MISS_TRY" ? "MISS" : "other";
 
 /**
  * Values of the episodes in rows by outcome: dots, and a box from the first to the third quartile with the median.

@@ -55,6 +55,102 @@ function outcomes() {
   );
 }
 
+// -- alarms against outcomes ------------------------------------------------------------------------------------------
+
+const leadTime = (leads) => (leads ? seconds(leads[1]) : "–");
+const leadRange = (leads) => (leads ? `${fixed(leads[0], 2)} to ${fixed(leads[2], 2)} s` : "–");
+
+function alarmNotes(found) {
+  const promised = found.alphas.map((alpha) => percent(alpha)).join(", ");
+  const apart = Object.entries(found.apart)
+    .map(([name, [alarmed, total]]) => `${alarmed} of ${total} ${name} alarmed`)
+    .join(", ");
+  return [
+    note(
+      "Whether the failure predictor ever alarmed before the event that ended the episode, or before its end; Wilson " +
+        "intervals. A failure is every outcome but SUCCESS." +
+        (promised ? ` Promised: at most ${promised} of successes like those that it was calibrated on.` : "") +
+        (apart ? ` Counted apart: ${apart}.` : ""),
+    ),
+    found.unforeseen
+      ? html("p", { class: "warn" }, `Nothing was foreseen in ${count(found.unforeseen, "complete episode")}.`)
+      : "",
+    found.uncalibrated
+      ? html(
+          "p",
+          { class: "warn" },
+          `${count(found.uncalibrated, "complete episode")} left out: the predictor was not calibrated and cannot alarm.`,
+        )
+      : "",
+  ];
+}
+
+function alarms() {
+  const found = data.alarms;
+  if (!found) return "";
+  const [successes, failures] = found.outcomes;
+  const columns = [
+    { title: "outcome" },
+    { title: "alarm", number: true },
+    { title: "none", number: true },
+    { title: "episodes", number: true },
+    { title: "share that alarmed", number: true },
+    { title: "95 % interval", number: true },
+    { title: "0 to 100 %" },
+  ];
+  const rows = [
+    ["success", "SUCCESS", successes],
+    ["failure", "failed", failures],
+  ].map(([name, kind, share]) => [
+    html("span", { class: `outcome ${kind}` }, name),
+    String(share.count),
+    String(share.total - share.count),
+    String(share.total),
+    percent(share.share),
+    share.total ? `${percent(share.low)} to ${percent(share.high)}` : "–",
+    shareBar({ ...share, name: kind }),
+  ]);
+  const kinds = [
+    { title: "first alarm" },
+    { title: "successes", number: true },
+    { title: "failures", number: true },
+    { title: "lead (median)", number: true },
+    { title: "lead (range)", number: true },
+  ];
+  const missed = failures.total - failures.count;
+  return section(
+    "Alarms",
+    alarmNotes(found),
+    table("alarms against outcomes", columns, rows).box,
+    failures.total
+      ? html(
+          "p",
+          { class: "facts" },
+          fact("from the first alarm to the failure (median)", leadTime(found.leads)),
+          fact("range", leadRange(found.leads)),
+          fact(
+            "failures never alarmed",
+            `${missed} of ${failures.total} = ${percent(1 - failures.share)} ` +
+              `(${percent(1 - failures.high)} to ${percent(1 - failures.low)})`,
+          ),
+        )
+      : "",
+    found.kinds.length
+      ? table(
+          "alarms by kind",
+          kinds,
+          found.kinds.map((kind) => [
+            kind.name,
+            String(kind.successes),
+            String(kind.failures),
+            leadTime(kind.leads),
+            leadRange(kind.leads),
+          ]),
+        ).box
+      : note("No complete episode alarmed."),
+  );
+}
+
 // -- episodes ---------------------------------------------------------------------------------------------------------
 
 const column = (key, title, cell, options) => ({ key, title, cell, number: true, sort: () => sortBy(key), ...options });
@@ -84,6 +180,9 @@ const COLUMNS = [
         takenOver(episode),
       ),
     { number: false },
+  ),
+  column("alarm_s", "first alarm", (episode) =>
+    known(episode.alarm_s) ? `${episode.alarm}, ${seconds(episode.alarm_s)}` : "–",
   ),
   column("decisions", "decisions", plain("decisions")),
   column("duration_s", "sim time [s]", (episode) => fixed(episode.duration_s, 1)),
@@ -322,6 +421,7 @@ page.append(
     ? html("p", { class: "warn" }, `Never finished, see \`salus bag recover\`: ${data.interrupted.join(", ")}`)
     : "",
   outcomes(),
+  alarms(),
   section("Episodes", filters(), list.box),
   distributions(),
   margins(),
