@@ -89,8 +89,14 @@ def _grasps(found: CausesEvaluation) -> Table:
         for item in found.grasps
         if item.crooked.total + item.straight.total
     ]
-    head = ("profile", "crooked:\nthat fail", "straight:\nthat fail", "crooked failures\ntold to open")
-    head += ("told at the loss [mm]\nmedian, largest", "told at a release [mm]\nmedian, smallest")
+    head = (
+        "profile",
+        "crooked:\nthat fail",
+        "straight:\nthat fail",
+        "crooked failures\ntold to open",
+        "told at the loss [mm]\nmedian, largest",
+        "told at a release [mm]\nmedian, smallest",
+    )
     return Table("Last grasps, crooked and straight", head, tuple(rows))
 
 
