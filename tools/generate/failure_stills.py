@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
             told = f"{before / 10:g} s before" if before else "at the end"
             cell.text(0.02, 0.02, told, transform=cell.transAxes, fontsize=8, color="white", va="bottom")
         axes[row][0].set_title(f"{kind}: {words}", loc="left", fontsize=8, fontweight="bold")
-    figure.savefig(file, dpi=90, **({"pil_kwargs": {"quality": 85}} if file.endswith(".jpg") else {}))
+    figure.savefig(file, dpi=90)
     return 0
 
 
