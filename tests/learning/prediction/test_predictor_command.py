@@ -108,3 +108,9 @@ def test_another_ensemble_is_refused_with_both_hashes(
     said = " ".join(capsys.readouterr().err.split())
     assert load_predictor(trained).ensemble.members[0] in said
     assert "ffff" in said
+
+
+def test_causes_are_told_from_ground_truth_only(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predictor", "causes", str(table)]) == 1
+    shown = capsys.readouterr().err
+    assert "F.parquet: no failed episode with ground truth" in shown

@@ -1,11 +1,13 @@
-"""`salus predictor train|evaluate|calibrate|info`: the failure predictor, from failure tables."""
+"""`salus predictor train|evaluate|causes|calibrate|info`: the failure predictor, from failure tables."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +15,9 @@ from rich.table import Table as RichTable
 
 from salus_vla.cli.options import at_least, named
 from salus_vla.config.paths import DEFAULT_PREDICTOR, predictor_folder
+
+if TYPE_CHECKING:
+    from salus_vla.learning.evaluation.tables import Table
 
 _TRAIN = """\
 Trains a failure predictor on failure tables (`salus dataset failures`), on their training and validation seeds, and
@@ -24,6 +29,10 @@ Answers every question about prediction from failure tables, in one run: will th
 happen, does what is held slip; the predictor beside rules of one line, single signals and published detectors; profiles
 that were not learned from; alarms, lead times, and whether the promise about false alarms is kept. It trains everything
 itself, and reports from test seeds only.
+"""
+_CAUSES = """\
+Says why episodes of failure tables failed: causes told from ground truth by rules, by profile, and what the policy's
+signals and states, effort and tracking error showed before, beside successes of the same profile.
 """
 _CALIBRATE = """\
 Calibrates the alarm of a predictor on successful episodes of RUNs, without training it again: at most a share alpha of
@@ -57,6 +66,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument("--json", metavar="FILE.json", type=named(".json"), help="write every number")
     evaluate.add_argument("--figure", metavar="FILE.png", type=named(".png"), help="draw the main figures")
     evaluate.set_defaults(run=run_evaluate)
+    causes = commands.add_parser("causes", help="say why episodes failed", description=_CAUSES, formatter_class=raw)
+    causes.add_argument("tables", metavar="F.parquet", type=Path, nargs="+", help="failure tables of one ensemble")
+    causes.add_argument("--out", metavar="FILE.md", type=named(".md"), help="write the tables as Markdown")
+    causes.add_argument("--figure", metavar="FILE.png", type=named(".png"), help="draw causes and what was shown")
+    causes.set_defaults(run=run_causes)
     calibrate = commands.add_parser(
         "calibrate", help="calibrate the alarm on runs", description=_CALIBRATE, formatter_class=raw
     )
@@ -126,14 +140,31 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         from salus_vla.learning.prediction.prediction_figure import plot_prediction
 
         plot_prediction(arguments.figure, found)
-    console = Console()
-    for table in prediction_tables(found):
-        shown = RichTable(title=table.title, title_justify="left", title_style="bold")
-        for index, name in enumerate(table.head):
-            shown.add_column(escape(name), justify="left" if index < 2 else "right")
-        for row in table.rows:
-            shown.add_row(*(escape(cell) for cell in row))
-        console.print(shown)
+    _print(prediction_tables(found))
+    return 0
+
+
+def run_causes(arguments: argparse.Namespace) -> int:
+    """Says why the episodes of `arguments.tables` failed.
+
+    Raises:
+        DatasetError: a table cannot be read, or has no failure with ground truth.
+        RecordingError: a file cannot be written.
+    """
+    from salus_vla.config.scene import load_scene
+    from salus_vla.data.failures.failure_table import read_tables
+    from salus_vla.learning.prediction.causes_evaluation import evaluate_causes
+    from salus_vla.learning.prediction.causes_report import causes_tables, plot_causes, write_causes
+    from salus_vla.learning.prediction.samples import make_samples
+
+    _say("read the tables")
+    table = read_tables(arguments.tables)
+    found = evaluate_causes(table, make_samples(table), load_scene(), say=_say)
+    if arguments.out is not None:
+        write_causes(arguments.out, found, shlex.join(["salus", *sys.argv[1:]]))
+    if arguments.figure is not None:
+        plot_causes(arguments.figure, found)
+    _print(causes_tables(found))
     return 0
 
 
@@ -186,6 +217,17 @@ def run_info(arguments: argparse.Namespace) -> int:
         table.add_row(escape(name), escape(value))
     Console().print(table, soft_wrap=True)
     return 0
+
+
+def _print(tables: Iterable[Table]) -> None:
+    console = Console()
+    for table in tables:
+        shown = RichTable(title=table.title, title_justify="left", title_style="bold")
+        for index, name in enumerate(table.head):
+            shown.add_column(escape(name), justify="left" if index < 2 else "right")
+        for row in table.rows:
+            shown.add_row(*(escape(cell) for cell in row))
+        console.print(shown)
 
 
 def _say(text: str) -> None:
