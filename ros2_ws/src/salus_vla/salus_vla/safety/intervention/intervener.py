@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from salus_vla.contract import ARM_DOF
 from salus_vla.contract.types import FloatArray
-from salus_vla.safety.intervention.candidates import HAND_OVER, MOTIONS, PLAN, HandState, follow, grasps
+from salus_vla.safety.intervention.candidates import HAND_OVER, MOTIONS, PLAN, HandState, grasps
 from salus_vla.safety.intervention.choice import Chooser
 from salus_vla.safety.intervention.effects import situation_of
+from salus_vla.safety.intervention.grasp_follower import GraspFollower
 from salus_vla.safety.intervention.intervention_file import InterventionModel
 from salus_vla.safety.intervention.modes import ADVISE, ALWAYS, HAND_OVER_ONLY, RANDOM
 from salus_vla.safety.intervention.random_choice import RandomChoice
@@ -71,6 +72,7 @@ class Intervener:
         self._assembly, self._episode = DecisionAssembly(), EpisodePredictor(predictor)
         self._chooser = Chooser(model.settings if model else None)
         self._random = RandomChoice()
+        self._follower = GraspFollower()
         self._told: FloatArray | None = None
         self._over = ""
 
@@ -83,6 +85,7 @@ class Intervener:
         """Forgets the episode before, not what was measured: the first frames may have come already."""
         self._episode.reset()
         self._chooser.reset()
+        self._follower.reset()
         self._random.start_episode(seed)
         self._over = ""
 
@@ -126,10 +129,11 @@ class Intervener:
         for item in ready:
             prediction = self._foresee(item)
         features = self._episode.features
-        hand = HandState(float(features[_WIDTH]), float(features[_HELD]))
-        if not np.isfinite(hand.width):
+        width = float(features[_WIDTH])
+        if not np.isfinite(width):
             return only_the_plan(decision, stamp_ns, chunk, "the hand's width is not known")
-        told = self._told if self._told is not None else np.append(ready[-1].position[0][:ARM_DOF], hand.width)
+        told = self._told if self._told is not None else np.append(ready[-1].position[-1][:ARM_DOF], width)
+        hand = HandState(width, float(told[ARM_DOF]), float(features[_HELD]))
         return self._chosen(decision, stamp_ns, chunk, prediction, features, hand, told)
 
     def _foresee(self, item: AssembledDecision) -> Prediction:
@@ -155,7 +159,7 @@ class Intervener:
         hand: HandState,
         told: FloatArray,
     ) -> Intervention:
-        holding = grasps(chunk, hand)
+        holding = grasps(hand)
         names: tuple[str, ...] = ()
         failure: FloatArray = np.zeros(0)
         probability = 1.0
@@ -179,7 +183,9 @@ class Intervener:
             )
         if self._mode == HAND_OVER_ONLY:
             name, reason = PLAN, "only handing over is allowed"
-        followed = follow(chunk, MOTIONS[name], told, hand) if acted else chunk
+        followed = self._follower.update(chunk, MOTIONS[name], told, hand) if acted else chunk
+        if self._follower.lowering:
+            reason = "puts down what the plan lets go in the air"
         return Intervention(decision, stamp_ns, names, failure, name, reason, probability, acted, followed)
 
     def _watch_stuck(self, prediction: Prediction, features: FloatArray) -> None:

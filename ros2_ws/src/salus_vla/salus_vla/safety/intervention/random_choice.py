@@ -6,16 +6,15 @@ from typing import Final
 
 import numpy as np
 
-from salus_vla.safety.intervention.candidates import CAREFUL, MOTIONS, PLAN, SLOW
+from salus_vla.safety.intervention.candidates import CAREFUL, MOTIONS, PLAN
 
 _STREAM: Final = 0x1A7E  # keeps the draws apart from those of scene, policy and disturbance, which use the same seed
 # What is drawn at each closing of the hand: the shares of the motions.
 SHARES: Final = {
-    PLAN: 0.3,
-    f"{SLOW}_0.35": 0.1,
-    CAREFUL: 0.2,
-    f"{CAREFUL}_0.5": 0.1,
-    f"{CAREFUL}_0.35": 0.2,
+    PLAN: 0.25,
+    CAREFUL: 0.25,
+    f"{CAREFUL}_0.5": 0.15,
+    f"{CAREFUL}_0.35": 0.25,
     f"{CAREFUL}_0.25": 0.1,
 }
 

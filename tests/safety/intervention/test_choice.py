@@ -1,0 +1,125 @@
+"""The choice among motions: cost, inertia, determinism; when a try is hopeless; random draws."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salus_vla.contract.errors import ConfigError, ModelError
+from salus_vla.contract.types import FloatArray
+from salus_vla.safety.intervention.candidates import CHOICES, MOTIONS, PLAN
+from salus_vla.safety.intervention.choice import ChoiceSettings, Chooser
+from salus_vla.safety.intervention.effects import SITUATION, EffectModel
+from salus_vla.safety.intervention.modes import MODES, checked_mode
+from salus_vla.safety.intervention.random_choice import SHARES, RandomChoice
+from salus_vla.safety.intervention.stuck_watch import TRIES, is_stuck
+
+NAMES = (PLAN, "careful", "careful_0.35")
+
+
+def risks(*values: float) -> FloatArray:
+    return np.array(values)
+
+
+def test_what_avoids_failures_is_worth_its_time() -> None:
+    chooser = Chooser()
+    assert chooser.update(NAMES, risks(0.9, 0.8, 0.2), 0.0, grasps=True).candidate == "careful_0.35"
+
+
+def test_time_is_not_spent_where_it_avoids_nothing() -> None:
+    assert Chooser().update(NAMES, risks(0.05, 0.05, 0.04), 0.0, grasps=True).candidate == PLAN
+
+
+def test_a_dearer_failure_makes_it_slower() -> None:
+    found = risks(0.30, 0.30, 0.10)
+    cheap, dear = (Chooser(ChoiceSettings(failure_cost_s=cost)) for cost in (5.0, 100.0))
+    assert cheap.update(NAMES, found, 0.0, grasps=True).candidate == PLAN
+    assert dear.update(NAMES, found, 0.0, grasps=True).candidate == "careful_0.35"
+
+
+def test_a_motion_is_kept_for_a_while_and_against_small_gains() -> None:
+    chooser = Chooser(ChoiceSettings(shortest=3))
+    chooser.update(NAMES, risks(0.9, 0.9, 0.1), 0.5, grasps=True)
+    kept = [chooser.update(NAMES, risks(0.0, 0.9, 0.9), 0.5, grasps=True) for _ in range(3)]
+    assert [item.candidate for item in kept] == ["careful_0.35", "careful_0.35", PLAN]
+    assert kept[0].reason == "kept"
+    assert chooser.update(NAMES, risks(0.10, 0.09, 0.9), 0.5, grasps=True).candidate == PLAN
+
+
+def test_an_open_hand_goes_back_to_the_plan_at_once() -> None:
+    chooser = Chooser()
+    chooser.update(NAMES, risks(0.9, 0.9, 0.1), 0.5, grasps=True)
+    assert chooser.update(NAMES, risks(0.9, 0.9, 0.1), 0.0, grasps=False).candidate == PLAN
+
+
+@given(st.lists(st.tuples(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.booleans()), max_size=30))
+def test_it_is_deterministic_and_chooses_what_was_offered(course: list[tuple[list[float], bool]]) -> None:
+    def run() -> list[str]:
+        chooser = Chooser()
+        return [chooser.update(NAMES, np.array(found), 0.3, grasps=grasps).candidate for found, grasps in course]
+
+    first = run()
+    assert first == run()
+    assert set(first) <= set(NAMES)
+
+
+@pytest.mark.parametrize("wrong", [{"failure_cost_s": 0.0}, {"inertia": 1.0}, {"shortest": 0}])
+def test_settings_that_mean_nothing_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="failure_cost_s"):
+        ChoiceSettings(**wrong)  # type: ignore[arg-type]
+
+
+def test_effects_are_probabilities_and_say_what_does_not_fit() -> None:
+    weights = np.zeros((2, 3, len(SITUATION)))
+    weights[:, 1, 0] = 2.0
+    effects = EffectModel(NAMES, weights, "abc", "def")
+    found = effects.failure(np.eye(len(SITUATION))[0])
+    assert np.allclose(found, [0.5, 1 / (1 + np.exp(-2.0)), 0.5])
+    effects.require("abc")
+    with pytest.raises(ModelError, match=r"abc.*xyz"):
+        effects.require("xyz")
+    with pytest.raises(ModelError, match="shape"):
+        EffectModel(NAMES, weights[..., :-1], "abc", "def")
+    with pytest.raises(ModelError, match="finite"):
+        EffectModel(NAMES, weights * np.nan, "abc", "def")
+
+
+def test_a_try_is_hopeless_only_after_closings_on_nothing_with_an_empty_hand() -> None:
+    assert is_stuck(TRIES, 3.0, 2.0, holds=False)
+    assert not is_stuck(TRIES - 1, 3.0, 2.0, holds=False)
+    assert not is_stuck(TRIES, 3.0, 2.0, holds=True)
+    assert not is_stuck(TRIES, 1.0, 2.0, holds=False)
+    assert not is_stuck(TRIES, float("nan"), 2.0, holds=False)
+
+
+def test_a_drawn_motion_is_kept_until_the_hand_is_open_and_follows_from_the_seed() -> None:
+    def course(seed: int) -> list[tuple[str, float]]:
+        random = RandomChoice()
+        random.start_episode(seed)
+        return [random.update(grasps=grasps) for grasps in (False, True, True, True, False, True, True)]
+
+    first = course(3)
+    assert first == course(3)
+    assert first[0] == (PLAN, 1.0)
+    assert first[4] == (PLAN, 1.0)
+    assert first[1] == first[2] == first[3]
+    assert first[5] == first[6]
+    assert first[1][1] == SHARES[first[1][0]]
+    drawn = [course(seed)[1][0] for seed in range(400)]
+    for name, share in SHARES.items():
+        assert abs(drawn.count(name) / 400 - share) < 0.08
+
+
+def test_shares_are_a_distribution_over_motions() -> None:
+    assert sum(SHARES.values()) == pytest.approx(1.0)
+    assert set(SHARES) <= set(MOTIONS) < set(CHOICES)
+
+
+def test_modes_are_checked_by_name() -> None:
+    for text in (*MODES, "always:careful_0.5"):
+        assert checked_mode(text, tuple(MOTIONS)) == text
+    for text in ("on", "always:", "always:fly", ""):
+        with pytest.raises(ConfigError, match=r"expected off, advise, act"):
+            checked_mode(text, tuple(MOTIONS))

@@ -1,0 +1,96 @@
+"""What interventions are chosen with, as a file: it comes back; what is damaged or of another is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from salus_vla.config.paths import intervention_folder
+from salus_vla.contract.errors import ModelError
+from salus_vla.safety.intervention.candidates import PLAN
+from salus_vla.safety.intervention.choice import ChoiceSettings
+from salus_vla.safety.intervention.effects import SITUATION
+from salus_vla.safety.intervention.intervention_file import (
+    INTERVENTION_FILE,
+    InterventionModel,
+    load_intervention,
+    make_effects,
+    save_intervention,
+)
+
+
+def model(seed: int = 0) -> InterventionModel:
+    weights = np.random.default_rng(seed).normal(size=(3, 2, len(SITUATION)))
+    return InterventionModel(
+        make_effects((PLAN, "careful"), weights, "0123"), 1.5, ChoiceSettings(33.0), {"grasps": "plan 20"}
+    )
+
+
+def test_it_comes_back(tmp_path: Path) -> None:
+    made = model()
+    save_intervention(tmp_path / "new", made)
+    found = load_intervention(tmp_path / "new")
+    assert found.effects.digest == made.effects.digest
+    assert np.array_equal(found.effects.weights, made.effects.weights)
+    assert (found.effects.candidates, found.effects.predictor) == ((PLAN, "careful"), "0123")
+    assert (found.stuck_threshold, found.settings, dict(found.about)) == (1.5, ChoiceSettings(33.0), dict(made.about))
+
+
+def test_the_hash_is_of_weights_names_and_predictor() -> None:
+    weights = model().effects.weights
+    digests = {
+        make_effects((PLAN, "careful"), weights, "0123").digest,
+        make_effects((PLAN, "slow_0.5"), weights, "0123").digest,
+        make_effects((PLAN, "careful"), weights, "0124").digest,
+        model(1).effects.digest,
+    }
+    assert len(digests) == 4
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"intervention.safetensors: does not exist; make it with `salus intervention"):
+        load_intervention(tmp_path)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    save_intervention(tmp_path, model())
+    file = tmp_path / INTERVENTION_FILE
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(ModelError, match=r"intervention.safetensors: is damaged"):
+        load_intervention(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("format", "salus-intervention-0", "has format 'salus-intervention-0'"),
+        ("situation", "[]", "another situation"),
+        ("candidates", '["plan", "fly"]', "has effects of 'fly'"),
+        ("candidates", '["plan"]', "shape"),
+        ("stuck_threshold", "soon", "is damaged"),
+        ("settings", '{"failure_cost_s": -1}', "is damaged"),
+        ("about", "{", "is damaged"),
+    ],
+)
+def test_what_it_says_of_itself_is_checked(tmp_path: Path, key: str, value: str, expected: str) -> None:
+    from safetensors import safe_open
+
+    save_intervention(tmp_path, model())
+    file = tmp_path / INTERVENTION_FILE
+    with safe_open(str(file), framework="numpy") as opened:
+        metadata = dict(opened.metadata())
+    save_file(load_file(file), file, {**metadata, key: value})
+    with pytest.raises(ModelError, match=expected):
+        load_intervention(tmp_path)
+
+
+def test_the_one_that_comes_with_salus_goes_with_its_predictor() -> None:
+    from salus_vla.config.paths import predictor_folder
+    from salus_vla.safety.prediction.predictor_file import load_predictor
+
+    load_intervention(intervention_folder("builtin")).effects.require(
+        load_predictor(predictor_folder("builtin")).digest
+    )
