@@ -5,13 +5,18 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from drawn_predictor import drawn_predictor
+from salus_vla.config.paths import config_dir
 from salus_vla.config.policy_options import BUILTIN_TINY
 from salus_vla.data.bags.run_info import RunInfo, read_run
+from salus_vla.safety.intervention.candidates import MOTIONS
+from salus_vla.safety.intervention.effects import SITUATION
+from salus_vla.safety.intervention.intervention_file import InterventionModel, make_effects, save_intervention
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
-from salus_vla.safety.prediction.predictor_file import save_predictor
+from salus_vla.safety.prediction.predictor_file import load_predictor, save_predictor
 
 SEED = 7
 EPISODES = 2
@@ -52,11 +57,24 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def collected(tmp_path_factory: pytest.TempPathFactory, predictor: Path) -> Collected:
-    """Two episodes with the tiny ensemble and a predictor in lockstep, through real processes."""
+def interventions(tmp_path_factory: pytest.TempPathFactory, predictor: Path) -> Path:
+    """Interventions with drawn weights for that predictor, which choose now this and now that."""
+    folder = tmp_path_factory.mktemp("interventions")
+    weights = np.random.default_rng(3).normal(size=(2, len(MOTIONS), len(SITUATION)))
+    effects = make_effects(tuple(MOTIONS), weights, load_predictor(predictor).digest)
+    save_intervention(folder, InterventionModel(effects, stuck_threshold=1e9))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def collected(tmp_path_factory: pytest.TempPathFactory, predictor: Path, interventions: Path) -> Collected:
+    """Two episodes with the tiny ensemble, a predictor and interventions in lockstep, through real processes."""
     out = tmp_path_factory.mktemp("runs")
+    parameters = out / "salus.yaml"
+    text = (config_dir() / "salus.yaml").read_text()
+    parameters.write_text(text.replace("intervention.model: builtin", f"intervention.model: {interventions}"))
     options = ["--model", BUILTIN_TINY, "--seed", SEED, "--max-decisions", DECISIONS, "--out", out, "--run-id", "run"]
-    options += ["--predictor", predictor]
+    options += ["--predictor", predictor, "--intervention", "act", "--params-file", parameters]
     result = salus("collect", "--episodes", EPISODES, *options)
     log = out / "run" / "graph.log"
     assert result.returncode == 0, result.stdout + result.stderr + (log.read_text() if log.is_file() else "")

@@ -8,9 +8,11 @@ import torch
 
 from salus_vla import contract
 from salus_vla.config.policy_options import BUILTIN_TINY
+from salus_vla.config.policy_settings import PolicySettings
 from salus_vla.config.scene import load_scene
 from salus_vla.contract.message_readers import stamp_of
 from salus_vla.control.controller import make_controller
+from salus_vla.control.safety_filter import build_safety_filter
 from salus_vla.data.episodes import open_run
 from salus_vla.data.failures.failure_table import read_tables
 from salus_vla.data.failures.make_table import make_failure_table
@@ -28,10 +30,14 @@ pytestmark = [pytest.mark.graph, pytest.mark.timeout(200)]
 
 
 @pytest.fixture(scope="module")
-def in_process() -> list[EpisodeResult]:
+def in_process(predictor: Path, interventions: Path) -> list[EpisodeResult]:
     scene = load_scene()
     torch.set_num_threads(1)  # model.threads of config/salus.yaml: the number of threads changes the last digits
-    controller = make_controller(make_policy("ensemble", members=[BUILTIN_TINY]), scene)
+    policy = make_policy("ensemble", members=[BUILTIN_TINY])
+    settings = PolicySettings(
+        intervention="act", intervention_predictor=str(predictor), intervention_model=str(interventions)
+    )
+    controller = make_controller(policy, scene, filters=[build_safety_filter(settings, policy.provenance())])
     with Simulator(scene) as simulator:
         return [
             run_episode(simulator, controller, SEED + number, max_decisions=DECISIONS) for number in range(EPISODES)
@@ -62,6 +68,22 @@ def test_the_graph_repeats_the_episode_of_one_process(
     assert held is not None
     assert held.held.tolist() == here.holding[: len(held.held)]
     assert len(here.holding) - len(held.held) <= 1  # a frame is complete once its successor is
+
+
+@pytest.mark.parametrize("number", range(EPISODES))
+def test_each_decision_has_one_intervention_and_it_is_that_of_one_process(
+    number: int, collected: Collected, in_process: list[EpisodeResult]
+) -> None:
+    here, found = in_process[number].interventions, messages_of(collected, number)[contract.INTERVENTION.name]
+    assert len(found) - len(here) in (0, 1)  # the terminal observation's plan is followed by nobody
+    for message, done in zip(found, here, strict=False):
+        assert (message.decision, message.chosen, message.acted) == (done.decision, done.chosen, True)
+        assert tuple(message.candidates) == done.candidates
+        np.testing.assert_array_equal(message.failure, done.failure.astype(np.float32))
+    recording = open_run(collected.run.path).episodes[number].open()
+    read = recording.interventions()
+    assert read is not None
+    assert read.chosen[: len(here)] == tuple(done.chosen for done in here)
 
 
 @pytest.mark.parametrize("number", range(EPISODES))

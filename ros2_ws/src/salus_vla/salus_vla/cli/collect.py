@@ -260,6 +260,7 @@ def _policy_settings(base: PolicySettings, settings: Mapping[str, str], stored: 
         mode=settings["mode"],
         disturb=settings["disturb"] == "true",
         intervention=settings["intervention"],
+        intervention_predictor=settings["predictor"],
     ).to_json()
     before = PolicySettings.from_json(stored[SETTINGS], "run.json").to_json() if SETTINGS in stored else made
     if before != made:

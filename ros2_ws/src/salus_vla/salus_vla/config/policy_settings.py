@@ -59,9 +59,12 @@ class PolicySettings:
         "with: random, hand_over, always:MOTION",
     )
     intervention_predictor: str = parameter(
-        DEFAULT_PREDICTOR, "folder of the predictor that interventions rest on, or builtin"
+        DEFAULT_PREDICTOR, "folder of the predictor that interventions rest on, or builtin",
+        name="intervention.predictor",
+    )  # fmt: skip
+    intervention_model: str = parameter(
+        DEFAULT_PREDICTOR, "folder of what interventions are chosen with, or builtin", name="intervention.model"
     )
-    intervention_model: str = parameter(DEFAULT_PREDICTOR, "folder of what interventions are chosen with, or builtin")
 
     def to_json(self) -> str:
         """By ROS name, for run.json."""
