@@ -67,6 +67,16 @@ def test_seeds_that_only_one_has_and_episodes_that_were_taken_over_do_not_count(
     assert (row.pairs, row.apart) == (1, 1)
 
 
+def test_an_episode_that_was_handed_over_is_neither_a_success_nor_a_failure(tmp_path: Path) -> None:
+    base = run(tmp_path, "base", [D, S, D])
+    other = run(tmp_path, "other", [Outcome.HANDED_OVER, Outcome.HANDED_OVER, S])
+    (row,) = paired_rows([(open_run(base), open_run(other))])
+    assert (row.pairs, row.apart) == (3, 0)
+    assert (row.handed_over.base, row.handed_over.other) == (0, 2)
+    assert (row.success.only_base, row.success.only_other) == (1, 1)
+    assert (row.physical.only_base, row.physical.only_other) == (2, 0)
+
+
 def test_runs_that_are_no_pair_are_refused(tmp_path: Path) -> None:
     base = open_run(run(tmp_path, "base", [S]))
     with pytest.raises(ConfigError, match="no seed in common"):
