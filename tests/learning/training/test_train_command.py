@@ -6,9 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from lerobot.configs.policies import PreTrainedConfig
@@ -205,6 +207,50 @@ def test_a_training_goes_on_with_the_data_that_it_was_begun_with(
     assert "was begun with a data set with other episodes" in capsys.readouterr().err
     shutil.copytree(demos, tmp_path / "elsewhere")
     assert main(["train", "--data", str(tmp_path / "elsewhere"), "--out", str(trained), *OPTIONS, "--resume"]) == 0
+
+
+def _at_30_hz(data: Path) -> None:
+    info = data / "meta" / "info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"fps": 30}))
+
+
+def _with_nan(data: Path) -> None:
+    (file,) = data.glob("data/*/*.parquet")
+    table = pq.read_table(file)
+    rows = table["action"].to_pylist()
+    rows[7][2] = float("nan")
+    column = table.schema.get_field_index("action")
+    pq.write_table(table.set_column(column, table.schema.field(column), [rows]), file)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "named"),
+    [
+        (_at_30_hz, "fps is 30, expected 10"),
+        (_with_nan, "action panda_joint3 is nan in episode 1, frame 1"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused_before_the_first_step(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], break_it: Callable[[Path], None], named: str
+) -> None:
+    data = Path(shutil.copytree(demos, tmp_path / "set"))
+    break_it(data)
+    assert main(["train", "--data", str(data), "--out", str(tmp_path / "out"), *OPTIONS]) == 1
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_gripper_that_never_moved_is_said_and_gets_a_deviation(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(demos, tmp_path / "set"))
+    file = data / "meta" / "stats.json"
+    stats = json.loads(file.read_text())
+    stats["action"]["std"][7] = 0.0
+    file.write_text(json.dumps(stats))
+    assert main(["train", "--data", str(data), "--out", str(tmp_path / "out"), *OPTIONS, "--stage", "vlm"]) == 0
+    assert "warning: action gripper_width hardly moves" in capsys.readouterr().out
+    assert float(statistics_of(str(tmp_path / "out" / "policy"))["action"]["std"][7]) == pytest.approx(1e-4)
 
 
 def test_reserved_seeds_are_not_learned_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

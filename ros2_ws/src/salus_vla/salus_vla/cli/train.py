@@ -55,6 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add = parser.add_argument
     add("--data", metavar="DIR", type=Path, required=True, help="a LeRobotDataset v3")
+    add("--any-names", action="store_true", help="state and action of DIR are this robot's, under other names")
     add("--out", metavar="DIR", type=Path, required=True, help="folder of the training")
     add("--stage", choices=(*STAGES, "all"), default="all", help="default: both, one after the other")
     add("--size", choices=tuple(SIZES), default="compact", help="of the policy with new weights (default: compact)")
@@ -110,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise TrainingError(f"--stage experts: {place.model('vlm')} is missing; run --stage vlm first, or give --from")
     if arguments.keep_members and (arguments.base is None or stages != ("experts",)):
         raise TrainingError("--keep-members: needs --from MODEL and --stage experts: the members share the model's VLM")
-    dataset = training_data.open_dataset(arguments.data)
+    dataset = training_data.open_dataset(arguments.data, any_names=arguments.any_names)
     card = {
         "data": training_data.describe(dataset),
         "size": arguments.size,
@@ -144,6 +145,8 @@ def run(arguments: argparse.Namespace) -> int:
     with quiet_lerobot():
         frames = training_data.read_frames(dataset, config, stats, workers=arguments.workers)
     if main:
+        for item in [] if arguments.keep_members else training_data.hardly_moving(dataset):
+            console.print(f"[yellow]warning[/yellow]: {item}")
         cube = "with" if frames.cube is not None else "without"
         console.print(
             f"{len(frames)} frames of {len(frames.episodes)} episodes, {cube} the cube's pose, read in "

@@ -12,6 +12,7 @@ import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from lerobot.policies.smolvla.processor_smolvla import make_smolvla_pre_post_processors
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -19,10 +20,12 @@ from salus_vla.contract import CAMERAS, RESERVED_FROM
 from salus_vla.contract.errors import TrainingError
 from salus_vla.data.lerobot.dataset_images import resize
 from salus_vla.data.lerobot.dataset_info import CUBE_KEY, PROFILE, RECOVERY, SEED, WEIGHT
+from salus_vla.data.lerobot.robot_fit import HardlyMoving, check_fits, check_values, with_floor
 from salus_vla.learning.training.batches import Frames
 from salus_vla.learning.training.stages import CUBE_DIM
 from salus_vla.policies.registry import expand_members
-from salus_vla.policies.smolvla.features import ACTION_KEY, STATE_KEY, image_key
+from salus_vla.policies.smolvla.features import ACTION_KEY, STATE_DIM, STATE_KEY, image_key
+from salus_vla.policies.smolvla.loading.lerobot_logging import quiet_lerobot
 from salus_vla.policies.smolvla.loading.member_files import member_folder, read_member_files
 from salus_vla.policies.smolvla.loading.processors import load_processors, normalisation
 
@@ -30,36 +33,71 @@ _SHORT = 16  # frames that one item of the loader reads
 Statistics = dict[str, dict[str, Tensor]]
 
 
-def open_dataset(folder: Path) -> LeRobotDataset:
-    """Opens a data set without a network.
+def open_dataset(folder: Path, *, any_names: bool = False) -> LeRobotDataset:
+    """Opens a data set without a network, and checks that it is one of this robot before any image is decoded.
+
+    Args:
+        folder: of the data set.
+        any_names: see `check_fits`.
 
     Raises:
-        TrainingError: no LeRobotDataset v3, or not one of this robot; names the folder and the key.
+        TrainingError: no LeRobotDataset v3, or it cannot be read.
+        DatasetError: it is not one of this robot, or has values that nothing can be learned from; see `robot_fit`.
     """
     if not (folder / "meta" / "info.json").is_file():
         raise TrainingError(f"--data {folder}: is not a LeRobotDataset (meta/info.json is missing)")
     try:
-        dataset = LeRobotDataset(f"local/{folder.name}", root=folder)
+        with quiet_lerobot():
+            dataset = LeRobotDataset(f"local/{folder.name}", root=folder)
     except Exception as error:  # LeRobot, datasets and pyarrow raise what they like on damaged files
         raise TrainingError(f"--data {folder}: cannot be read ({type(error).__name__}: {error})") from error
-    missing = {ACTION_KEY, STATE_KEY, *map(image_key, CAMERAS)} - set(dataset.features)
-    if missing:
-        raise TrainingError(
-            f"--data {folder}: has no {min(missing)}; this robot's data sets have {len(CAMERAS)} cameras"
-        )
+    where = f"--data {folder}"
+    check_fits(where, dataset.features, dataset.fps, dataset.meta.robot_type, any_names=any_names)
+    numbers = [key for key in (STATE_KEY, ACTION_KEY, CUBE_KEY) if key in dataset.features]
+    try:
+        columns = dataset.hf_dataset.select_columns([*numbers, "episode_index"]).with_format("numpy")[:]
+    except Exception as error:
+        raise TrainingError(f"{where}: cannot be read ({type(error).__name__}: {error})") from error
+    check_values(where, {key: columns[key] for key in numbers}, columns["episode_index"])
     return dataset
 
 
 def statistics(dataset: LeRobotDataset) -> Statistics:
-    """Mean and standard deviation of state and action, with which they are normalised."""
-    stats = dataset.meta.stats or {}
-    try:
-        return {
-            key: {name: torch.as_tensor(np.asarray(stats[key][name]), dtype=torch.float32) for name in ("mean", "std")}
-            for key in (STATE_KEY, ACTION_KEY)
+    """Mean and standard deviation of state and action, with which they are normalised.
+
+    A deviation is `SMALLEST_DEVIATION` at least; `hardly_moving` names the dimensions that this concerns.
+
+    Raises:
+        TrainingError: there are none, or they are not finite; names the file and the key.
+    """
+    return {
+        key: {
+            "mean": torch.as_tensor(mean, dtype=torch.float32),
+            "std": torch.as_tensor(with_floor(key, mean, std)[0], dtype=torch.float32),
         }
-    except KeyError as error:
-        raise TrainingError(f"{dataset.root}/meta/stats.json: {error} is missing") from error
+        for key, (mean, std) in _stored_statistics(dataset).items()
+    }
+
+
+def hardly_moving(dataset: LeRobotDataset) -> list[HardlyMoving]:
+    """Dimensions of state and action that are normalised with more than their own deviation."""
+    return [item for key, (mean, std) in _stored_statistics(dataset).items() for item in with_floor(key, mean, std)[1]]
+
+
+def _stored_statistics(dataset: LeRobotDataset) -> dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    stats, found = dataset.meta.stats or {}, {}
+    for key in (STATE_KEY, ACTION_KEY):
+        values = []
+        for name in ("mean", "std"):
+            value = np.asarray(stats.get(key, {}).get(name, ()), dtype=np.float64)
+            if value.shape != (STATE_DIM,) or not np.isfinite(value).all():
+                raise TrainingError(
+                    f"{dataset.root}/meta/stats.json: {key}.{name} is {value.tolist()}, expected {STATE_DIM} finite "
+                    "numbers; the statistics are not of these data"
+                )
+            values.append(value)
+        found[key] = (values[0], values[1])
+    return found
 
 
 def read_frames(
