@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -220,7 +222,8 @@ def _with_nan(data: Path) -> None:
     rows = table["action"].to_pylist()
     rows[7][2] = float("nan")
     column = table.schema.get_field_index("action")
-    pq.write_table(table.set_column(column, table.schema.field(column), [rows]), file)
+    field = table.schema.field(column)
+    pq.write_table(table.set_column(column, field, pa.array(rows, field.type)), file)
 
 
 @pytest.mark.parametrize(
@@ -238,6 +241,21 @@ def test_data_that_do_not_fit_are_refused_before_the_first_step(
     assert main(["train", "--data", str(data), "--out", str(tmp_path / "out"), *OPTIONS]) == 1
     assert named in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_instruction_that_would_be_cut_is_refused_by_export_and_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = " ".join(["pick up the red cube"] * 12) + " NOT"
+    run = rollout_run(tmp_path, "run", [replace(make_episode(seed, decisions=6), task=task) for seed in range(2)])
+    export_it = ["dataset", "export", str(run), "--out", str(tmp_path / "set")]
+    assert main(export_it) == 1
+    assert "NOT' at its end is not read" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+    with pytest.warns(RuntimeWarning, match="the policy reads 48"):
+        assert main([*export_it, "--cut-task"]) == 0
+    assert main(["train", "--data", str(tmp_path / "set"), "--out", str(tmp_path / "out"), *OPTIONS]) == 1
+    assert "NOT' at its end is not read" in capsys.readouterr().err
 
 
 def test_a_gripper_that_never_moved_is_said_and_gets_a_deviation(

@@ -22,7 +22,7 @@ from rich.console import Console
 from salus_vla.cli.bag import print_run
 from salus_vla.cli.graph_process import LAUNCH_FILE, TAIL, end_graph, output_lines, start_graph
 from salus_vla.cli.launch import find_launch_file, launch_command
-from salus_vla.cli.options import add_episode_options, add_run_options, check_run_id, some_text
+from salus_vla.cli.options import CUT_TASK_HELP, add_episode_options, add_run_options, check_run_id, some_text
 from salus_vla.config.params_file import check_params_file
 from salus_vla.config.paths import DEFAULT_PREDICTOR, NO_PREDICTOR
 from salus_vla.config.policy_options import BUILTIN_COMPACT, MODES
@@ -80,6 +80,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         const="true",
         help="disturb what is commanded, so that demonstrations show how to recover",
     )
+    add("--cut-task", action="store_const", const="true", help=CUT_TASK_HELP)
     add(
         "--devices",
         metavar="LIST",
@@ -214,6 +215,7 @@ def _settings(arguments: argparse.Namespace, stored: Mapping[str, str], base: Po
     of_policy = {
         "policy": base.policy,
         "disturb": str(base.disturb).lower(),
+        "cut_task": str(base.cut_task).lower(),
         "model": ",".join(base.members),
         "device": base.device,
         "devices": ",".join(base.devices),
@@ -251,8 +253,10 @@ def _policy_settings(base: PolicySettings, settings: Mapping[str, str], stored: 
         devices=tuple(device for device in [settings["devices"]] if device),
         mode=settings["mode"],
         disturb=settings["disturb"] == "true",
+        cut_task=settings["cut_task"] == "true",
     ).to_json()
-    if stored.get(SETTINGS, made) != made:
+    # Read and written again: a run from before a parameter was there has its default.
+    if SETTINGS in stored and PolicySettings.from_json(stored[SETTINGS], f"{RUN_FILE}: {SETTINGS}").to_json() != made:
         raise SalusError(f"--params-file: the run was made with the parameters {stored[SETTINGS]}, now they are {made}")
     return made
 

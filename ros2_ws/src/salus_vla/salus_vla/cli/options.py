@@ -107,6 +107,9 @@ def add_episode_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+CUT_TASK_HELP = "accept an instruction of which the policy reads only the beginning"
+
+
 def add_run_options(parser: argparse.ArgumentParser, resumed: str) -> None:
     """Adds where the run goes; `resumed` says what --resume takes without --run-id."""
     add = parser.add_argument

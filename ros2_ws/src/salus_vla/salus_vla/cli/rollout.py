@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from salus_vla.cli.options import add_episode_options, add_run_options, at_least, check_run_id, some_text
+from salus_vla.cli.options import CUT_TASK_HELP, add_episode_options, add_run_options, at_least, check_run_id, some_text
 from salus_vla.cli.rollout_progress import RolloutProgress
 from salus_vla.config.policy_settings import read_settings
 from salus_vla.config.scene import load_scene
@@ -60,6 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_episode_options(parser)
     add = parser.add_argument
     add("--disturb", action="store_true", default=None, help="disturb the commands on purpose, for data with recovery")
+    add("--cut-task", action="store_true", default=None, help=CUT_TASK_HELP)
     add(
         "--takeover",
         choices=("expert",),

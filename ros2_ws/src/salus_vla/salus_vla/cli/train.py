@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from salus_vla.cli.options import at_least, check_can_be_folder
+from salus_vla.cli.options import CUT_TASK_HELP, at_least, check_can_be_folder
 from salus_vla.contract.errors import TrainingError
 from salus_vla.learning.training.training_settings import PRECISIONS, STAGES
 from salus_vla.policies.smolvla.init.vlm_sizes import SIZES
@@ -56,6 +56,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add = parser.add_argument
     add("--data", metavar="DIR", type=Path, required=True, help="a LeRobotDataset v3")
     add("--any-names", action="store_true", help="state and action of DIR are this robot's, under other names")
+    add("--cut-task", action="store_true", help=CUT_TASK_HELP)
     add("--out", metavar="DIR", type=Path, required=True, help="folder of the training")
     add("--stage", choices=(*STAGES, "all"), default="all", help="default: both, one after the other")
     add("--size", choices=tuple(SIZES), default="compact", help="of the policy with new weights (default: compact)")
@@ -143,7 +144,9 @@ def run(arguments: argparse.Namespace) -> int:
         config, stats = policy.config, training_data.statistics(dataset)
     began = time.monotonic()
     with quiet_lerobot():
-        frames = training_data.read_frames(dataset, config, stats, workers=arguments.workers)
+        frames = training_data.read_frames(
+            dataset, config, stats, cut_task=arguments.cut_task, workers=arguments.workers
+        )
     if main:
         for item in [] if arguments.keep_members else training_data.hardly_moving(dataset):
             console.print(f"[yellow]warning[/yellow]: {item}")

@@ -26,6 +26,7 @@ class RolloutSettings:
         device: of the ensemble.
         task: instruction given to the policy.
         profile: randomisation profile of the scene.
+        cut_task: whether an instruction is accepted of which the policy reads only the beginning.
         disturb: whether the commands are disturbed on purpose (see `control.disturbance`).
         images: whether images are stored.
         max_decisions: decisions before TIMEOUT; 0 for the scene's number.
@@ -39,6 +40,7 @@ class RolloutSettings:
     device: str = "cpu"
     task: str = DEFAULT_TASK
     profile: str = DEFAULT_PROFILE
+    cut_task: bool = False
     disturb: bool = False
     images: bool = True
     max_decisions: int = 0
@@ -55,7 +57,12 @@ class RolloutSettings:
             raise ConfigError(f"--takeover {self.takeover}: acts already, as --policy")
         self.conditions  # noqa: B018  # an unknown one is an error here
         settings = replace(
-            self.base, policy=self.policy, members=(self.model,), device=self.device, disturb=self.disturb
+            self.base,
+            policy=self.policy,
+            members=(self.model,),
+            device=self.device,
+            disturb=self.disturb,
+            cut_task=self.cut_task,
         )
         object.__setattr__(self, BASE, settings)
 
@@ -67,6 +74,7 @@ class RolloutSettings:
             "model": ",".join(base.members),
             "device": base.device,
             "disturb": base.disturb,
+            "cut_task": base.cut_task,
         }
         return cls(**{**shown, **given}, base=base)
 
@@ -110,7 +118,7 @@ class RolloutSettings:
 
 
 # Settings that runs from before they existed do not have, and what was the case then.
-_ADDED: dict[str, str] = {"takeover": "", "when": ""}
+_ADDED: dict[str, str] = {"cut_task": "false", "takeover": "", "when": ""}
 
 _PARSERS: dict[str, Callable[[str], str | bool | int]] = {
     "str": str,

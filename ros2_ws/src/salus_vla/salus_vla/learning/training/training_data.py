@@ -25,6 +25,7 @@ from salus_vla.learning.training.batches import Frames
 from salus_vla.learning.training.stages import CUBE_DIM
 from salus_vla.policies.registry import expand_members
 from salus_vla.policies.smolvla.features import ACTION_KEY, STATE_DIM, STATE_KEY, image_key
+from salus_vla.policies.smolvla.loading.instruction import InstructionReader
 from salus_vla.policies.smolvla.loading.lerobot_logging import quiet_lerobot
 from salus_vla.policies.smolvla.loading.member_files import member_folder, read_member_files
 from salus_vla.policies.smolvla.loading.processors import load_processors, normalisation
@@ -105,6 +106,7 @@ def read_frames(
     config: SmolVLAConfig,
     stats: Statistics,
     *,
+    cut_task: bool = False,
     workers: int = 0,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Frames:
@@ -114,12 +116,18 @@ def read_frames(
         dataset: of this robot.
         config: of the policy: the side of its images, how it normalises and tokenizes.
         stats: with which state and action are normalised.
+        cut_task: accept instructions of which the policy reads only the beginning.
         workers: processes that decode images; 0 decodes in this one.
         progress: gets the frames read so far and their number.
 
     Raises:
+        ModelError: an instruction is longer than the policy reads.
         TrainingError: a frame cannot be decoded.
     """
+    preprocessor, _ = make_smolvla_pre_post_processors(config, stats)
+    reads = InstructionReader.of(preprocessor, cut=cut_task)
+    for task in tasks_of(dataset):
+        reads.check(task)
     side = (config.resize_imgs_with_padding or (0,))[0]
     count = dataset.num_frames
     reader = _Reader(dataset, side)
@@ -138,7 +146,6 @@ def read_frames(
         done += size
         progress(done, count)
     joined = {key: torch.cat(parts) for key, parts in columns.items()}
-    preprocessor, _ = make_smolvla_pre_post_processors(config, stats)
     prepared = preprocessor({STATE_KEY: joined[STATE_KEY], ACTION_KEY: joined[ACTION_KEY], "task": tasks})
     return Frames(
         images=images,
@@ -151,6 +158,12 @@ def read_frames(
         state_std=stats[STATE_KEY]["std"],
         weight=_weights(dataset, joined["episode_index"]),
     )
+
+
+def tasks_of(dataset: LeRobotDataset) -> list[str]:
+    """The instructions of a data set, each once."""
+    rows = dataset.meta.episodes
+    return sorted({str(task) for tasks in rows["tasks"] for task in tasks}) if rows is not None else []
 
 
 def _weights(dataset: LeRobotDataset, episode: Tensor) -> Tensor | None:

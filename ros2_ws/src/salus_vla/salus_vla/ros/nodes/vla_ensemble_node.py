@@ -65,7 +65,7 @@ class VlaEnsembleNode:
         """Loads the policy and connects.
 
         Raises:
-            SalusError: the scene file is wrong, or the policy cannot be loaded.
+            SalusError: the scene file is wrong, or the policy cannot be loaded or read the instruction.
         """
         self._parameters = p = self._declared.read()
         self._status.set_parameters(p)
@@ -74,6 +74,8 @@ class VlaEnsembleNode:
         scene = load_scene(Path(p.scene_file) if p.scene_file else None)
         controller, policy = build_controller(p, scene)
         self._status.add_facts(policy.provenance())
+        if p.task:  # refused before anything moves
+            self._status.add_facts(policy.read_task(p.task))
         entities = ENTITIES if policy.needs_poses else ()
         self._commander = Commander(self.node, self._parameters, scene, controller, self._status, entities)
         self._status.say(Status.HOLDING, Status.REASON_INACTIVE, "the policy is loaded and waits to be activated")

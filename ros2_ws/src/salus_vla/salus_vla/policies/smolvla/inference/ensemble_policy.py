@@ -45,6 +45,7 @@ class EnsemblePolicy:
         dtype: str = "auto",
         noise_samples: int = 2,
         allow_identical_experts: bool = False,
+        cut_task: bool = False,
         model_folder: Path | None = None,
     ) -> None:
         """Loads the members, and the reference for `activation_novelty` if `model_folder` has one.
@@ -57,6 +58,7 @@ class EnsemblePolicy:
             dtype: one of `DTYPES`, see `choose_dtype`.
             noise_samples: flow-matching noise samples per member.
             allow_identical_experts: see `load_placed`.
+            cut_task: accept an instruction of which only the beginning is read.
             model_folder: where the reference is, if it is known.
 
         Raises:
@@ -74,7 +76,7 @@ class EnsemblePolicy:
         first = loaded[0]
         # The ensembles themselves are not kept: the engines took over the experts.
         self._engines = EngineGroup([EnsembleEngine(part, mode=mode, samples=noise_samples) for part in loaded])
-        self._inputs = ObservationInputs(first, self._engines)
+        self._inputs = ObservationInputs(first, self._engines, cut_task=cut_task)
         self._postprocessor = first.postprocessor
         self._samples = noise_samples
         self._facts = _facts_of(loaded, noise_samples) | {"load_s": f"{load_s:.2f}"} | self._engines.provenance()
@@ -90,7 +92,7 @@ class EnsemblePolicy:
         """Chunks of all members for one observation.
 
         Raises:
-            ModelError: the observation lacks a camera, or an image is not uint8 RGB.
+            ModelError: the observation lacks a camera, an image is not uint8 RGB, or the instruction is too long.
         """
         images, language, batch = self._inputs.embed(observation)
         output = self._engines.decide(images, language, batch, self._noise(decision))
@@ -105,6 +107,15 @@ class EnsemblePolicy:
             prefix_parts=self._in_contract_order(output.prefix_parts.float().cpu().numpy().astype(np.float64)),
             expert_state=output.expert_state.float().cpu().numpy().astype(np.float64),
         )
+
+    def read_task(self, task: str) -> dict[str, str]:
+        """Number of its tokens, and how many the members read.
+
+        Raises:
+            ModelError: the instruction is longer than that.
+        """
+        reader = self._inputs.instructions
+        return {"task_tokens": str(reader.check(task)), "task_tokens_read": str(reader.most)}
 
     def provenance(self) -> dict[str, str]:
         """Names and hashes of the members, device, sizes and versions."""

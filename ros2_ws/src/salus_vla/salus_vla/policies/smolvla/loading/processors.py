@@ -111,7 +111,12 @@ def _index(step: str) -> int:
 
 def tokenizer_of(pipelines: Pipelines) -> Any:
     """The tokenizer of loaded pipelines."""
-    return pipelines[0].steps[_index("tokenizer_processor")].input_tokenizer
+    return tokenizer_step_of(pipelines[0]).input_tokenizer
+
+
+def tokenizer_step_of(preprocessor: Any) -> Any:
+    """The step of a loaded pre-processor that makes tokens of the instruction."""
+    return preprocessor.steps[_index("tokenizer_processor")]
 
 
 def normalisation(pipeline: Any) -> dict[str, dict[str, Tensor]]:
