@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from lerobot.configs import FeatureType, NormalizationMode
@@ -51,7 +51,7 @@ def load_processors(folder: Path, vlm: str, device: str, *, tokenizer: Any = Non
         tokenizer: of this VLM, if it is loaded already; reading one takes a good part of a second.
 
     Raises:
-        ModelError: a file is broken, a step is not SmolVLA's, or statistics are missing or wrong.
+        ModelError: a file is broken, a step is not SmolVLA's, or statistics are missing, wrong or not the same in both.
     """
     for file in (PREPROCESSOR, POSTPROCESSOR):
         _check_steps(folder / file)
@@ -68,6 +68,7 @@ def load_processors(folder: Path, vlm: str, device: str, *, tokenizer: Any = Non
         raise ModelError(f"{folder / PREPROCESSOR}, {POSTPROCESSOR}: {type(error).__name__}: {error}") from error
     _check_normalizer(pre, _NORMALIZER, STATE_KEY, FeatureType.STATE, folder / PREPROCESSOR)
     _check_normalizer(post, _UNNORMALIZER, ACTION_KEY, FeatureType.ACTION, folder / POSTPROCESSOR)
+    _check_agree(pre, post, folder)
     return pre, post
 
 
@@ -144,6 +145,33 @@ def _check_normalizer(pipeline: Any, name: str, key: str, kind: FeatureType, pat
         raise ModelError(f"{path}: norm_map VISUAL is {step.norm_map[FeatureType.VISUAL].value}, expected IDENTITY")
     mode = step.norm_map.get(kind, NormalizationMode.IDENTITY)
     check_statistics(_statistics(step), key, STATE_DIM, mode.value, str(path))
+
+
+def _check_agree(pre: Any, post: Any, folder: Path) -> None:
+    """Raises ModelError where a member's pipelines normalise differently: actions would not be those learned."""
+    one = pre.steps[_STEPS[PREPROCESSOR].index(_NORMALIZER)]
+    two = post.steps[_STEPS[POSTPROCESSOR].index(_UNNORMALIZER)]
+    for kind in (FeatureType.STATE, FeatureType.ACTION):
+        left, right = one.norm_map.get(kind), two.norm_map.get(kind)
+        if left is not None and right is not None and left is not right:
+            _refuse(folder, f"norm_map {kind.value}", left.value, right.value)
+    first, second = _statistics(one), _statistics(two)
+    for key in (STATE_KEY, ACTION_KEY):
+        for name in sorted(first.get(key, {}).keys() & second.get(key, {}).keys()):
+            here, there = (found[key][name].double().flatten() for found in (first, second))
+            if here.shape != there.shape or not torch.allclose(here, there, rtol=1e-5, atol=1e-8, equal_nan=True):
+                _refuse(folder, f"'{key}.{name}'", _rounded(here), _rounded(there))
+
+
+def _refuse(folder: Path, what: str, left: object, right: object) -> NoReturn:
+    raise ModelError(
+        f"{folder}: {what} is {left} in {PREPROCESSOR} and {right} in {POSTPROCESSOR}: "
+        "the two files are not of one training"
+    )
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [float(f"{value:.4g}") for value in values.tolist()]
 
 
 def _statistics(step: Any) -> dict[str, dict[str, Tensor]]:
