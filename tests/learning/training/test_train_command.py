@@ -25,7 +25,7 @@ from salus_vla.contract import CAMERAS, DEFAULT_TASK
 from salus_vla.contract.types import Observation
 from salus_vla.data.lerobot.dataset_export import export
 from salus_vla.data.lerobot.prepare import Options
-from salus_vla.learning.training.training_data import open_dataset, read_frames, statistics, statistics_of
+from salus_vla.learning.training.training_data import fingerprint, open_dataset, read_frames, statistics, statistics_of
 from salus_vla.policies.registry import expand_members
 from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
 
@@ -207,6 +207,8 @@ def test_a_training_goes_on_with_the_data_that_it_was_begun_with(
     other = export([run], tmp_path / "set", repo_id="salus/test").path
     assert main(["train", "--data", str(other), "--out", str(trained), *OPTIONS, "--resume"]) == 1
     assert "was begun with a data set with other episodes" in capsys.readouterr().err
+    described = json.loads((trained / "model" / "salus_model.json").read_text())["data"]
+    assert described["fingerprint"] == fingerprint(open_dataset(demos))
     shutil.copytree(demos, tmp_path / "elsewhere")
     assert main(["train", "--data", str(tmp_path / "elsewhere"), "--out", str(trained), *OPTIONS, "--resume"]) == 0
 
@@ -269,6 +271,24 @@ def test_a_gripper_that_never_moved_is_said_and_gets_a_deviation(
     assert main(["train", "--data", str(data), "--out", str(tmp_path / "out"), *OPTIONS, "--stage", "vlm"]) == 0
     assert "warning: action gripper_width hardly moves" in capsys.readouterr().out
     assert float(statistics_of(str(tmp_path / "out" / "policy"))["action"]["std"][7]) == pytest.approx(1e-4)
+
+
+def test_the_same_frames_with_other_weights_or_words_are_other_data(tmp_path: Path) -> None:
+    episodes = [make_episode(seed, decisions=6) for seed in range(4)]
+    runs = [rollout_run(tmp_path, "a", episodes[:2]), rollout_run(tmp_path, "b", episodes[2:])]
+    told = [
+        rollout_run(tmp_path, name, [replace(e, task="put it back") for e in part])
+        for name, part in (("c", episodes[:2]), ("d", episodes[2:]))
+    ]
+    made = [
+        export(runs, tmp_path / "plain", repo_id="salus/test").path,
+        export(runs, tmp_path / "again", repo_id="salus/test").path,
+        export(runs, tmp_path / "weighted", repo_id="salus/test", weights=(1.0, 2.0)).path,
+        export(told, tmp_path / "told", repo_id="salus/test").path,
+    ]
+    plain, again, weighted, other_words = (fingerprint(open_dataset(path)) for path in made)
+    assert plain == again
+    assert len({plain, weighted, other_words}) == 3
 
 
 def test_reserved_seeds_are_not_learned_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

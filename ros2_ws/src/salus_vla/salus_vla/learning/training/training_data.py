@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -235,10 +236,14 @@ def _cube(poses: Tensor) -> Tensor:
 
 
 def fingerprint(dataset: LeRobotDataset) -> str:
-    """Tells data sets apart wherever they lie, by their metadata and statistics: 16 hex digits."""
+    """Tells data sets apart wherever they lie: 16 hex digits of metadata, statistics and episodes."""
     digest = hashlib.sha256()
     for name in ("info.json", "stats.json"):
         digest.update((dataset.root / "meta" / name).read_bytes())
+    rows = dataset.meta.episodes
+    for name in ("length", "tasks", WEIGHT, SEED, PROFILE):
+        if rows is not None and name in rows.column_names:
+            digest.update(json.dumps([name, list(rows[name])]).encode())
     return digest.hexdigest()[:16]
 
 
@@ -248,7 +253,11 @@ def describe(dataset: LeRobotDataset) -> dict[str, object]:
     Raises:
         TrainingError: an episode's seed is reserved.
     """
-    described: dict[str, object] = {"episodes": dataset.num_episodes, "frames": dataset.num_frames}
+    described: dict[str, object] = {
+        "episodes": dataset.num_episodes,
+        "frames": dataset.num_frames,
+        "fingerprint": fingerprint(dataset),
+    }
     rows = dataset.meta.episodes
     if rows is not None and {SEED, PROFILE} <= set(rows.column_names):
         seeds = [int(seed) for seed in rows[SEED]]
