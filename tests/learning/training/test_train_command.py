@@ -174,6 +174,33 @@ def test_another_model_may_be_the_beginning(demos: Path, trained: Path, tmp_path
     )
 
 
+def test_a_model_with_other_names_of_cameras_may_be_the_beginning(demos: Path, trained: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(trained / "model", tmp_path / "base"))
+    for file in base.glob("member_*/config.json"):
+        text = file.read_text()
+        for camera, name in (("front", "camera3"), ("side", "camera1"), ("top", "camera2")):
+            text = text.replace(f"observation.images.{camera}", f"observation.images.{name}")
+        file.write_text(text)
+    names = "front=camera3,side=camera1,top=camera2"
+    options = ["--from", str(base), "--stage", "experts", "--cameras", names, *OPTIONS]
+    assert main(["train", "--data", str(demos), "--out", str(tmp_path / "out"), *options]) == 0
+    policy = EnsemblePolicy(expand_members([str(tmp_path / "out" / "model")]))
+    assert policy.provenance()["cameras"] == "front=camera3,side=camera1,top=camera2"
+    assert policy._inputs.cameras == ("front", "side", "top")
+
+
+def test_images_are_in_the_order_in_which_the_policy_sees_them(demos: Path, trained: Path) -> None:
+    dataset = open_dataset(demos)
+    config = PreTrainedConfig.from_pretrained(trained / "model" / "member_0")
+    config.vlm_model_name, config.device = str(trained / "model" / "vlm"), "cpu"
+    usual, turned = (
+        read_frames(dataset, config, statistics(dataset), cameras=order).images
+        for order in (CAMERAS, ("side", "top", "front"))
+    )
+    assert torch.equal(turned, usual[:, [1, 2, 0]])
+    assert not torch.equal(turned, usual)
+
+
 def test_every_member_goes_on_from_its_own_weights_and_statistics(demos: Path, trained: Path, tmp_path: Path) -> None:
     """After a step of almost nothing they are where they were, to what bf16 keeps."""
     run = rollout_run(tmp_path, "other", [make_episode(seed, decisions=6) for seed in range(20, 23)])

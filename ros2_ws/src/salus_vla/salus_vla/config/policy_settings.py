@@ -43,6 +43,9 @@ class PolicySettings:
     allow_identical_experts: bool = parameter(
         False, "accept members with the same action expert", name="model.allow_identical_experts"
     )
+    cameras: tuple[str, ...] = parameter(
+        (), "what the policy calls this robot's cameras: front=camera1, ...", name="model.cameras"
+    )
     cut_task: bool = parameter(
         False, "accept an instruction of which the policy reads only the beginning", name="model.cut_task"
     )

@@ -26,6 +26,7 @@ class RolloutSettings:
         device: of the ensemble.
         task: instruction given to the policy.
         profile: randomisation profile of the scene.
+        cameras: what the ensemble calls this robot's cameras, as `--cameras`.
         cut_task: whether an instruction is accepted of which the policy reads only the beginning.
         disturb: whether the commands are disturbed on purpose (see `control.disturbance`).
         images: whether images are stored.
@@ -40,6 +41,7 @@ class RolloutSettings:
     device: str = "cpu"
     task: str = DEFAULT_TASK
     profile: str = DEFAULT_PROFILE
+    cameras: str = ""
     cut_task: bool = False
     disturb: bool = False
     images: bool = True
@@ -62,6 +64,7 @@ class RolloutSettings:
             members=(self.model,),
             device=self.device,
             disturb=self.disturb,
+            cameras=(self.cameras,) if self.cameras else (),
             cut_task=self.cut_task,
         )
         object.__setattr__(self, BASE, settings)
@@ -74,6 +77,7 @@ class RolloutSettings:
             "model": ",".join(base.members),
             "device": base.device,
             "disturb": base.disturb,
+            "cameras": ",".join(base.cameras),
             "cut_task": base.cut_task,
         }
         return cls(**{**shown, **given}, base=base)
@@ -118,7 +122,7 @@ class RolloutSettings:
 
 
 # Settings that runs from before they existed do not have, and what was the case then.
-_ADDED: dict[str, str] = {"cut_task": "false", "takeover": "", "when": ""}
+_ADDED: dict[str, str] = {"cameras": "", "cut_task": "false", "takeover": "", "when": ""}
 
 _PARSERS: dict[str, Callable[[str], str | bool | int]] = {
     "str": str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from salus_vla.policies.registry import expand_members
 from salus_vla.policies.smolvla.features import ACTION_KEY, STATE_DIM, STATE_KEY, image_key
 from salus_vla.policies.smolvla.loading.instruction import InstructionReader
 from salus_vla.policies.smolvla.loading.lerobot_logging import quiet_lerobot
-from salus_vla.policies.smolvla.loading.member_files import member_folder, read_member_files
+from salus_vla.policies.smolvla.loading.member_files import NO_RENAME, member_folder, read_member_files
 from salus_vla.policies.smolvla.loading.processors import load_processors, normalisation
 
 _SHORT = 16  # frames that one item of the loader reads
@@ -107,6 +107,7 @@ def read_frames(
     config: SmolVLAConfig,
     stats: Statistics,
     *,
+    cameras: Sequence[str] = CAMERAS,
     cut_task: bool = False,
     workers: int = 0,
     progress: Callable[[int, int], None] = lambda done, of: None,
@@ -117,6 +118,7 @@ def read_frames(
         dataset: of this robot.
         config: of the policy: the side of its images, how it normalises and tokenizes.
         stats: with which state and action are normalised.
+        cameras: of the data set, in the order in which the policy sees them.
         cut_task: accept instructions of which the policy reads only the beginning.
         workers: processes that decode images; 0 decodes in this one.
         progress: gets the frames read so far and their number.
@@ -131,9 +133,9 @@ def read_frames(
         reads.check(task)
     side = (config.resize_imgs_with_padding or (0,))[0]
     count = dataset.num_frames
-    reader = _Reader(dataset, side)
+    reader = _Reader(dataset, side, cameras)
     loader = DataLoader(reader, batch_size=None, num_workers=workers)
-    images = torch.empty(count, len(CAMERAS), 3, side, side, dtype=torch.uint8)
+    images = torch.empty(count, len(cameras), 3, side, side, dtype=torch.uint8)
     columns: dict[str, list[Tensor]] = {}
     tasks: list[str] = []
     done = 0
@@ -178,18 +180,19 @@ def _weights(dataset: LeRobotDataset, episode: Tensor) -> Tensor | None:
     return None if bool((weights == weights[0]).all()) else weights[episode]
 
 
-def statistics_of(model: str) -> Statistics:
+def statistics_of(model: str, *, rename: Mapping[str, str] = NO_RENAME) -> Statistics:
     """The statistics that a trained policy normalises with: who continues it must keep them.
 
     Args:
         model: a model folder, whose members have the same, or a member's folder.
+        rename: see `read_member_files`.
 
     Raises:
         ModelError: it is none, or its pipelines are broken.
     """
     name = expand_members([model])[0]
     folder = member_folder(name)
-    files = read_member_files(name, folder, "cpu")
+    files = read_member_files(name, folder, "cpu", rename=rename)
     pre, post = load_processors(folder, str(files.config.vlm_model_name), "cpu")
     found = {STATE_KEY: normalisation(pre)[STATE_KEY], ACTION_KEY: normalisation(post)[ACTION_KEY]}
     return {key: {name: found[key][name].float() for name in ("mean", "std")} for key in found}
@@ -198,8 +201,8 @@ def statistics_of(model: str) -> Statistics:
 class _Reader(Dataset[dict[str, Any]]):
     """Some frames at a time, images as the policy sees them."""
 
-    def __init__(self, dataset: LeRobotDataset, side: int) -> None:
-        self._dataset, self._side = dataset, side
+    def __init__(self, dataset: LeRobotDataset, side: int, cameras: Sequence[str]) -> None:
+        self._dataset, self._side, self._cameras = dataset, side, tuple(cameras)
 
     def __len__(self) -> int:
         return -(-self._dataset.num_frames // _SHORT)
@@ -210,7 +213,7 @@ class _Reader(Dataset[dict[str, Any]]):
             items = [self._dataset[i] for i in frames]
         except Exception as error:
             raise TrainingError(f"{self._dataset.root}: frame {frames.start} cannot be read ({error})") from error
-        images = torch.stack([torch.stack([self._image(item[image_key(c)]) for c in CAMERAS]) for item in items])
+        images = torch.stack([torch.stack([self._image(item[image_key(c)]) for c in self._cameras]) for item in items])
         read: dict[str, Any] = {"images": images, "task": [item["task"] for item in items]}
         for key in (STATE_KEY, ACTION_KEY, "episode_index", CUBE_KEY):
             if key in items[0]:

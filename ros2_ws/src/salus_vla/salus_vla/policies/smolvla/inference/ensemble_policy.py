@@ -15,6 +15,7 @@ import torch
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import ModelError
 from salus_vla.contract.types import FloatArray, Observation, PolicyOutput
+from salus_vla.policies.smolvla.cameras import parse_cameras
 from salus_vla.policies.smolvla.inference.acceleration import candidates
 from salus_vla.policies.smolvla.inference.engine_group import EngineGroup
 from salus_vla.policies.smolvla.inference.ensemble_engine import EnsembleEngine
@@ -46,6 +47,7 @@ class EnsemblePolicy:
         noise_samples: int = 2,
         allow_identical_experts: bool = False,
         cut_task: bool = False,
+        cameras: Sequence[str] = (),
         model_folder: Path | None = None,
     ) -> None:
         """Loads the members, and the reference for `activation_novelty` if `model_folder` has one.
@@ -59,6 +61,8 @@ class EnsemblePolicy:
             noise_samples: flow-matching noise samples per member.
             allow_identical_experts: see `load_placed`.
             cut_task: accept an instruction of which only the beginning is read.
+            cameras: what the policy calls this robot's cameras, see `parse_cameras`; empty for what its pre-processor
+                says.
             model_folder: where the reference is, if it is known.
 
         Raises:
@@ -71,7 +75,13 @@ class EnsemblePolicy:
         places = [parse_device(name, "model.devices") for name in devices] or [parse_device(device)]
         for place in places:
             candidates(mode, place)  # a mode that cannot be is said before the members are read
-        loaded = load_placed(members, places, dtype=dtype, allow_identical_experts=allow_identical_experts)
+        loaded = load_placed(
+            members,
+            places,
+            dtype=dtype,
+            allow_identical_experts=allow_identical_experts,
+            rename=parse_cameras(cameras),
+        )
         load_s = time.perf_counter() - began
         first = loaded[0]
         # The ensembles themselves are not kept: the engines took over the experts.
@@ -158,6 +168,8 @@ def _facts_of(loaded: Sequence[LoadedEnsemble], noise_samples: int) -> dict[str,
         "lerobot": lerobot.__version__,
         "python": platform.python_version(),
     }
+    if told := loaded[0].cameras.told:
+        facts["cameras"] = told
     for k, (name, digest) in enumerate(zip(names, hashes, strict=True)):
         facts[f"member_{k}"] = name
         facts[f"member_{k}_hash"] = digest

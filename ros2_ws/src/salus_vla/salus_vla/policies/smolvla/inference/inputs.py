@@ -29,7 +29,7 @@ class ObservationInputs:
     images are compared by their pixels, because a simulator or a driver may write new ones into the same array.
 
     Attributes:
-        cameras: names of the cameras that the policy sees, in its order.
+        cameras: names of the robot's cameras that the policy sees, in its order.
         instructions: what of them is read.
     """
 
@@ -38,7 +38,7 @@ class ObservationInputs:
         self._preprocessor = ensemble.preprocessor
         self.instructions = InstructionReader.of(self._preprocessor, cut=cut_task)
         self._known_task = without_language(self._preprocessor)
-        self.cameras = tuple(key.removeprefix(image_key("")) for key in ensemble.config.image_features)
+        self.cameras = ensemble.cameras.seen
         self._device = ensemble.device
         self._engines = engines
         self._language: dict[str, list[Embedded]] = {}

@@ -7,6 +7,7 @@ no statistics for it. Here only the steps of SmolVLA are accepted, and missing s
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,10 +23,11 @@ from salus_vla.policies.smolvla.features import ACTION_KEY, STATE_DIM, STATE_KEY
 PREPROCESSOR = "policy_preprocessor.json"
 POSTPROCESSOR = "policy_postprocessor.json"
 
+_RENAME = "rename_observations_processor"
 _NORMALIZER, _UNNORMALIZER = "normalizer_processor", "unnormalizer_processor"
 _STEPS = {
     PREPROCESSOR: (
-        "rename_observations_processor",
+        _RENAME,
         "to_batch_processor",
         "smolvla_new_line_processor",
         "tokenizer_processor",
@@ -41,7 +43,9 @@ _FREE = ("tokenizer_name", "features", "device")
 Pipelines = tuple[Any, Any]
 
 
-def load_processors(folder: Path, vlm: str, device: str, *, tokenizer: Any = None) -> Pipelines:
+def load_processors(
+    folder: Path, vlm: str, device: str, *, tokenizer: Any = None, rename: Mapping[str, str] | None = None
+) -> Pipelines:
     """Loads a member's pre- and post-processor.
 
     Args:
@@ -49,6 +53,7 @@ def load_processors(folder: Path, vlm: str, device: str, *, tokenizer: Any = Non
         vlm: folder or Hub name of the VLM, which has the tokenizer.
         device: where the pre-processor puts the batch.
         tokenizer: of this VLM, if it is loaded already; reading one takes a good part of a second.
+        rename: replaces the stored `rename_map`.
 
     Raises:
         ModelError: a file is broken, a step is not SmolVLA's, or statistics are missing, wrong or not the same in both.
@@ -59,6 +64,8 @@ def load_processors(folder: Path, vlm: str, device: str, *, tokenizer: Any = Non
         "tokenizer_processor": {"tokenizer_name": vlm},
         "device_processor": {"device": device},
     }
+    if rename is not None:
+        overrides[_RENAME] = {"rename_map": dict(rename)}
     if tokenizer is not None:
         overrides["tokenizer_processor"]["tokenizer"] = tokenizer
     try:
@@ -104,6 +111,21 @@ def _check_steps(path: Path) -> None:
     for state in states:
         if state and not (path.parent / state).is_file():
             raise ModelError(f"{path.parent / state} is missing, 'state_file' in {path} names it")
+
+
+def stored_rename_map(folder: Path) -> dict[str, str]:
+    """How a member's own pre-processor renames what it observes: LeRobot's `rename_map`.
+
+    Raises:
+        ModelError: the file is broken, or the map is not one of texts.
+    """
+    path = folder / PREPROCESSOR
+    _check_steps(path)
+    steps = json.loads(path.read_text(encoding="utf-8"))["steps"]
+    found = (steps[_index(_RENAME)].get("config") or {}).get("rename_map", {})
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ModelError(f"{path}: rename_map of {_RENAME} is {found!r:.80}, expected an object of texts")
+    return found
 
 
 def _index(step: str) -> int:
