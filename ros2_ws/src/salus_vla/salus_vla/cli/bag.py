@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from salus_vla.cli.narrow_table import Column, narrow_table
 from salus_vla.cli.options import check_is_folder, check_is_no_run, named
 from salus_vla.contract import EPISODE
 from salus_vla.data.bags.recover_bag import Recovered, recover
@@ -185,19 +186,24 @@ def _events(bag: BagInfo) -> list[RecordedEvent]:
     return events_since_start(bag.path)
 
 
+_EPISODE_COLUMNS = (
+    Column("episode", right=True),
+    Column("seed", rank=1, right=True),
+    Column("outcome"),
+    Column("decisions", rank=3, right=True),
+    Column("seconds", rank=4, right=True),
+    Column("gaps", rank=2, right=True),
+    Column("bag", rank=5),
+)
+
+
 def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> None:
     """Prints the episodes of a run and what was interrupted, and where it comes from if `provenance`."""
     episodes = run.record.episodes
     counts = ", ".join(f"{count} {name}" for name, count in Counter(entry.outcome for entry in episodes).most_common())
-    table = Table(title=f"{len(episodes)} episodes" + (f": {escape(counts)}" if counts else ""))
-    for column in ("episode", "seed"):
-        table.add_column(column, justify="right")
-    table.add_column("outcome")
-    for column in ("decisions", "seconds", "gaps"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("bag", no_wrap=True)
-    for entry in episodes:
-        table.add_row(
+    title = f"{len(episodes)} episodes" + (f": {escape(counts)}" if counts else "")
+    rows = [
+        (
             str(entry.number),
             str(entry.seed),
             escape(entry.outcome) + (" (recovered)" if entry.recovered else ""),
@@ -206,7 +212,9 @@ def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> Non
             f"[red]{entry.gaps}[/red]" if entry.gaps else "0",
             escape(entry.path),
         )
-    console.print(table)
+        for entry in episodes
+    ]
+    console.print(narrow_table(_EPISODE_COLUMNS, rows, console.width, title))
     for bag in run.interrupted:
         console.print(f"interrupted: {escape(str(bag))}", soft_wrap=True)
     if provenance:

@@ -99,7 +99,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_run_options(parser, "the newest run in --out")
     add("--params-file", metavar="YAML", type=Path, help="parameters of the nodes (default: the installed salus.yaml)")
     add("-v", "--verbose", action="store_true", help="show the output of the nodes as well")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, makes=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -215,6 +215,7 @@ def _settings(arguments: argparse.Namespace, stored: Mapping[str, str], base: Po
     of_policy = {
         "policy": base.policy,
         "disturb": str(base.disturb).lower(),
+        "cameras": ",".join(base.cameras),
         "cut_task": str(base.cut_task).lower(),
         "model": ",".join(base.members),
         "device": base.device,
@@ -253,6 +254,7 @@ def _policy_settings(base: PolicySettings, settings: Mapping[str, str], stored: 
         devices=tuple(device for device in [settings["devices"]] if device),
         mode=settings["mode"],
         disturb=settings["disturb"] == "true",
+        cameras=tuple(part for part in [settings["cameras"]] if part),
         cut_task=settings["cut_task"] == "true",
     ).to_json()
     # Read and written again: a run from before a parameter was there has its default.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -122,7 +123,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     export.add_argument(
         "--workers", metavar="W", type=at_least(1), help="processes that read and encode (default: one for each core)"
     )
-    export.set_defaults(run=run_export)
+    export.set_defaults(run=run_export, makes=True)
     failures = commands.add_parser(
         "failures", help="make the failure table of runs", description=_FAILURES, formatter_class=raw
     )
@@ -134,7 +135,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         help="take the basis of the hidden states of this table (default: found on the training seeds of these runs)",
     )
-    failures.set_defaults(run=run_failures)
+    failures.set_defaults(run=run_failures, makes=True)
     info = commands.add_parser("info", help="show what is in a data set", description=_INFO, formatter_class=raw)
     info.add_argument("path", metavar="DIR", type=Path, help="folder of a data set")
     info.set_defaults(run=run_info)
@@ -184,7 +185,8 @@ def run_export(arguments: argparse.Namespace) -> int:
         console.print(escape(f"not complete: {item.source.name} of {item.source.run}: {item.reason}"), soft_wrap=True)
     if len(made.incomplete) > _EXAMPLES:
         console.print(f"not complete: {len(made.incomplete) - _EXAMPLES} more")
-    console.print(escape(f"lerobot-train --dataset.repo_id={repo_id} --dataset.root={made.path}"), soft_wrap=True)
+    command = ["lerobot-train", f"--dataset.repo_id={repo_id}", f"--dataset.root={made.path}"]
+    console.print(escape(shlex.join(command)), soft_wrap=True, highlight=False)
     return 0
 
 
