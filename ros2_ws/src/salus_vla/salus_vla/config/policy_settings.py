@@ -44,6 +44,12 @@ class PolicySettings:
     allow_identical_experts: bool = parameter(
         False, "accept members with the same action expert", name="model.allow_identical_experts"
     )
+    cameras: tuple[str, ...] = parameter(
+        (), "what the policy calls this robot's cameras: front=camera1, ...", name="model.cameras"
+    )
+    cut_task: bool = parameter(
+        False, "accept an instruction of which the policy reads only the beginning", name="model.cut_task"
+    )
     threads: int = parameter(1, "CPU threads of torch", name="model.threads", bounds=(1, 256))
     blend_s: float = parameter(
         0.2, "shortest time over which a new chunk takes over [s]", name="plan.blend_s", bounds=(0.0, 2.0)
