@@ -32,9 +32,9 @@ class PointSettings:
     points: int = 4096
     neighbours: int = 5
     directions: int = 16
-    chunk_weight: float = 1.0
-    evenness: float = 0.5
-    floor: float = 0.05
+    chunk_weight: float = 3.0
+    evenness: float = 0.7
+    floor: float = 0.01
 
 
 def fit_points(inputs: FloatArray, settings: PointSettings, seed: int = 0) -> KnownPoints:

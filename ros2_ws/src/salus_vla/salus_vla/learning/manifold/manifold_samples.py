@@ -12,11 +12,14 @@ from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray
 from salus_vla.data.failures.failure_table import FailureTable
 from salus_vla.data.failures.split import Part, part_of
-from salus_vla.learning.prediction.samples import first_empty_closing_s, grasp_frames
+from salus_vla.learning.prediction.samples import times_of_frames
 from salus_vla.safety.manifold.manifold_inputs import ROWS, inputs_of
 from salus_vla.safety.prediction.decision_inputs import FRAMES
+from salus_vla.safety.prediction.hand_phase import EMPTY_WIDTH
 
 _PHYSICAL = (Outcome.COLLISION.name, Outcome.DROP.name)
+_LED_THERE = 1.0  # s
+_TOLD_TO_CLOSE = 0.06  # m
 _NAN = float("nan")
 
 
@@ -32,8 +35,8 @@ class ManifoldSamples:
         seed, part, profile, outcome: of the episodes, (E,).
         event_s: when the first of DROP, COLLISION and closing on nothing came, (E,); NaN without.
         miss: whether that was a closing on nothing, (E,).
-        last_grasp_s: when the last grasp before the event or the end began (ground truth), (E,); NaN without.
-        first_grasp_s: the first one, (E,).
+        closing_s: when the gripper was last told to close before the event, or before the end, (E,); NaN without.
+        spoiled: decisions in the last second before any closing on nothing, (N,): successes have some, and try again.
     """
 
     inputs: FloatArray
@@ -45,8 +48,8 @@ class ManifoldSamples:
     outcome: NDArray[np.str_]
     event_s: FloatArray
     miss: NDArray[np.bool_]
-    last_grasp_s: FloatArray
-    first_grasp_s: FloatArray
+    closing_s: FloatArray
+    spoiled: NDArray[np.bool_]
 
     @property
     def clean(self) -> NDArray[np.bool_]:
@@ -62,8 +65,9 @@ class ManifoldSamples:
         return found
 
     def rows(self, *parts: Part) -> NDArray[np.bool_]:
-        """Whole decisions of clean episodes of parts of the split, (N,)."""
-        found: NDArray[np.bool_] = (np.isin(self.part, parts) & self.clean)[self.episode] & self.whole
+        """Whole decisions of successes of parts of the split, but for those that led to a closing on nothing, (N,)."""
+        success = self.outcome == Outcome.SUCCESS.name
+        found: NDArray[np.bool_] = (np.isin(self.part, parts) & success)[self.episode] & self.whole & ~self.spoiled
         return found
 
 
@@ -76,24 +80,23 @@ def make_manifold_samples(table: FailureTable) -> ManifoldSamples:
     positions = _with_width(table.lists["position"].astype(np.float64).reshape(shape))
     told = positions + _with_width(table.lists["error"].astype(np.float64).reshape(shape))
     chunks = np.full((len(episode), ROWS, positions.shape[-1]), _NAN)
-    facts: dict[str, list[float]] = {name: [] for name in ("event", "miss", "last", "first")}
-    for begin, end in zip(starts, ends, strict=True):
+    spoiled = np.zeros(len(episode), dtype=np.bool_)
+    first_event, miss, closings = (np.full(len(starts), _NAN) for _ in range(3))
+    for index, (begin, end) in enumerate(zip(starts, ends, strict=True)):
         for row in range(ROWS):
             chunks[begin : max(begin, end - row - 1), row] = told[begin + row + 1 : end, -1]
         inside = slice(begin, end)
-        empty = first_empty_closing_s(positions[inside, :, ARM_DOF].ravel(), time[inside])
-        outcome, event = table.texts["outcome"][begin], float(table.times["event_s"][begin])
-        event = event if outcome in _PHYSICAL else _NAN
-        first = np.fmin(event, empty)
-        grasps = [
-            float(time[inside][at // FRAMES] + (at % FRAMES + 1 - FRAMES) * 0.02)
-            for at, _ in grasp_frames(table.lists["held"][inside].ravel())
-        ]
-        before = [at for at in grasps if not first < at]
-        facts["event"].append(float(first))
-        facts["miss"].append(float(empty == first))
-        facts["last"].append(before[-1] if before else _NAN)
-        facts["first"].append(grasps[0] if grasps else _NAN)
+        frames = times_of_frames(time[inside])
+        narrow = positions[inside, :, ARM_DOF].ravel() < EMPTY_WIDTH
+        empty = frames[_begins(narrow)]
+        for at in empty:
+            spoiled[inside] |= (time[inside] <= at) & (time[inside] > at - _LED_THERE)
+        physical = float(table.times["event_s"][begin]) if table.texts["outcome"][begin] in _PHYSICAL else _NAN
+        event = float(np.fmin(physical, empty[0] if len(empty) else _NAN))
+        first_event[index], miss[index] = event, event != physical
+        closing = frames[_begins(told[inside, :, ARM_DOF].ravel() < _TOLD_TO_CLOSE)]
+        closing = closing[~(closing > event)]
+        closings[index] = closing[-1] if len(closing) else _NAN
     seeds = table.numbers["seed"][starts]
     return ManifoldSamples(
         inputs=inputs_of(table.lists["expert"].astype(np.float64), positions[:, -1], chunks),
@@ -103,11 +106,16 @@ def make_manifold_samples(table: FailureTable) -> ManifoldSamples:
         part=np.array([part_of(int(seed)) for seed in seeds]),
         profile=table.texts["profile"][starts],
         outcome=table.texts["outcome"][starts],
-        event_s=np.array(facts["event"]),
-        miss=np.array(facts["miss"]) == 1.0,
-        last_grasp_s=np.array(facts["last"]),
-        first_grasp_s=np.array(facts["first"]),
+        event_s=first_event,
+        miss=np.isfinite(first_event) & (miss == 1.0),
+        closing_s=closings,
+        spoiled=spoiled,
     )
+
+
+def _begins(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Where flags become true."""
+    return np.flatnonzero(flags[1:] & ~flags[:-1]) + 1
 
 
 def _with_width(joints: FloatArray) -> FloatArray:

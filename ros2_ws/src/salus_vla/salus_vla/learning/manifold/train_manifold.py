@@ -16,7 +16,7 @@ from salus_vla.learning.manifold.fit_manifold import PointSettings, fit_points
 from salus_vla.learning.manifold.manifold_samples import ManifoldSamples, make_manifold_samples
 from salus_vla.safety.manifold.action_manifold import ActionManifold, level_of
 from salus_vla.safety.manifold.known_points import KnownPoints
-from salus_vla.safety.manifold.manifold_file import basis_hash, save_manifold
+from salus_vla.safety.manifold.manifold_file import save_manifold
 
 Say = Callable[[str], None]
 
@@ -53,13 +53,13 @@ def train_manifold(tables: Sequence[Path], out: Path, *, seed: int, share: float
     names = ", ".join(file.name for file in table.files)
     about = {
         "decisions": len(rows),
-        "episodes": f"{len(episodes)} that succeeded and never closed on nothing",
+        "episodes": f"{len(episodes)} that succeeded, without the last second before a closing on nothing",
         "profiles": ", ".join(f"{count} {name}" for name, count in sorted(profiles.items())),
         "tables": names,
         "seed": seed,
         "settings": asdict(PointSettings()),
         "calibrated_on": f"{len(manifold.calibration)} decisions of "
-        f"{len(np.unique(samples.episode[samples.rows(Part.CALIBRATION)]))} such episodes of {names}",
+        f"{len(np.unique(samples.episode[samples.rows(Part.CALIBRATION)]))} other successes of {names}",
     }
     save_manifold(out, manifold, about)
     return (
@@ -79,4 +79,4 @@ def calibrated(known: KnownPoints, samples: ManifoldSamples, table: FailureTable
         raise ConfigError("the tables have no successful episode of the calibration seeds, those that end in 6 and 7")
     found = np.sort(known.distances(known.place(samples.inputs[rows])).astype(np.float32).astype(np.float64))
     level_of(found, share)
-    return ActionManifold(table.source, basis_hash(table.basis), known, found, share)
+    return ActionManifold(table.source, table.basis.digest, known, found, share)

@@ -15,6 +15,7 @@ from salus_vla.contract.types import FloatArray
 from salus_vla.safety.manifold.known_points import KnownPoints
 from salus_vla.safety.manifold.manifold_inputs import ROWS, STATE_SIZE, inputs_of
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
+from salus_vla.safety.prediction.state_basis import StateBasis
 
 _POINTS: Final = 128  # nearest ones that a projection looks at, as many by all inputs as by those it cannot change
 _STEPS: Final = 12  # of a projection
@@ -89,6 +90,14 @@ class ActionManifold:
                 "with `salus manifold train`"
             )
 
+    def require_basis(self, basis: StateBasis) -> None:
+        """Raises ModelError with both hashes when expert states are in another basis than those that it knows."""
+        if basis.digest != self.basis:
+            raise ModelError(
+                f"action manifold {self.digest} knows hidden states in the basis {self.basis}, these are in "
+                f"{basis.digest}; make it and the predictor from the same failure tables"
+            )
+
     def distance(self, expert: FloatArray, state: FloatArray, chunk: FloatArray) -> float:
         """How far a chunk is from those of successful episodes; NaN if the expert state is not known.
 
@@ -116,9 +125,9 @@ class ActionManifold:
     def project(self, expert: FloatArray, state: FloatArray, chunk: FloatArray) -> FloatArray:
         """The chunk, moved as little as needed to be inside the level and the arm's limits, (H, 8).
 
-        A chunk that is inside comes back as it is. So does one that no change brings inside, because the state itself is
-        far from all that succeeded, or is not known; its distance says so. Rows that are not looked at follow the last
-        one that is, less and less. What counts as little: joints and gripper in deviations of what successes did.
+        A chunk that is inside comes back as it is. So does one that no change brings inside, because the state itself
+        is far from all that succeeded, or is not known; its distance says so. Rows that are not looked at follow the
+        last one that is, less and less. What counts as little: joints and gripper in deviations of what successes did.
         """
         clipped = np.clip(chunk, PANDA.all_lower, PANDA.all_upper)
         place = self._place(expert, state, clipped)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,16 +17,10 @@ from salus_vla.safety.manifold.action_manifold import ActionManifold
 from salus_vla.safety.manifold.known_points import KnownPoints
 from salus_vla.safety.manifold.manifold_inputs import VERSION
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
-from salus_vla.safety.prediction.state_basis import StateBasis
 
 FORMAT = "salus-manifold-1"
 MANIFOLD_FILE = "manifold.safetensors"
 _CALIBRATION = "calibration"
-
-
-def basis_hash(basis: StateBasis) -> str:
-    """Of a basis of hidden states, 12 hexadecimal digits."""
-    return hashlib.sha256(basis.to_bytes()).hexdigest()[:12]
 
 
 def save_manifold(folder: Path, manifold: ActionManifold, about: Mapping[str, Any]) -> None:
