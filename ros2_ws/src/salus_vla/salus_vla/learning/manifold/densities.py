@@ -12,7 +12,7 @@ from salus_vla.contract.types import FloatArray
 from salus_vla.learning.manifold.fit_manifold import PointSettings, fit_gaussian, fit_points
 from salus_vla.learning.prediction.fit_predictor import one_thread
 from salus_vla.safety.manifold.known_points import KnownPoints
-from salus_vla.safety.manifold.manifold_inputs import CONTEXT
+from salus_vla.safety.manifold.manifold_inputs import CONTEXT, INPUTS
 from salus_vla.safety.prediction.hand_phase import EMPTY_WIDTH
 
 Score = Callable[[FloatArray], FloatArray]  # inputs (n, 80) -> (n,)
@@ -62,7 +62,7 @@ def gaussian_by_hand(shrinkage: float) -> Fit:
     return fit
 
 
-def flow(seed: int) -> Fit:
+def flow(seed: int, steps: int = _FLOW_STEPS) -> Fit:
     """Negative log-likelihood of a masked autoregressive flow (zuko) of whitened principal components."""
 
     def fit(inputs: FloatArray) -> Score:
@@ -70,7 +70,7 @@ def flow(seed: int) -> Fit:
 
         whole = PointSettings(directions=_FLOW_SIZE // 2, evenness=1.0)
         known = fit_points(inputs, whole)
-        size = whole.directions + _FLOW_SIZE // 2  # the rest of the chunk's directions vary least
+        size = len(known.directions) - (INPUTS - CONTEXT) + _FLOW_SIZE // 2  # the chunk's other directions vary least
         places = known.place(inputs)[:, :size]
         deviation = np.maximum(places.std(axis=0), 1e-6)
         mean = places.mean(axis=0)
@@ -79,8 +79,8 @@ def flow(seed: int) -> Fit:
             model = MAF(features=size, transforms=4, hidden_features=(64, 64))
             data = torch.from_numpy((places - mean) / deviation).float()
             optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, _FLOW_STEPS)
-            for _ in range(_FLOW_STEPS):
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+            for _ in range(steps):
                 batch = data[torch.randint(len(data), (_FLOW_BATCH,))]
                 loss = -model().log_prob(batch + 0.02 * torch.randn(batch.shape)).mean()
                 optimizer.zero_grad()

@@ -19,7 +19,7 @@ from salus_vla.safety.prediction.state_basis import StateBasis
 
 _POINTS: Final = 128  # nearest ones that a projection looks at, as many by all inputs as by those it cannot change
 _STEPS: Final = 12  # of a projection
-_HALVINGS: Final = 8
+_HALVINGS: Final = 16
 _AIM: Final = 0.995  # of the level, so that the last step does not end just outside
 
 
@@ -166,9 +166,12 @@ class _Projection:
             inside = self._by_neighbours()
         return None if inside is None else self._nearer(inside)
 
+    def _place(self, rows: FloatArray) -> FloatArray:
+        found: FloatArray = self._begin + self._known.chunk_map @ (rows - self._rows)
+        return found
+
     def _at(self, rows: FloatArray) -> tuple[float, FloatArray]:
-        place = self._begin + self._known.chunk_map @ (rows - self._rows)
-        return self._known.distance_and_slope(place, self._among)
+        return self._known.distance_and_slope(self._place(rows), self._among)
 
     def _by_slope(self) -> FloatArray | None:
         """Along the slope to where the level is, if the distance were linear, until it is."""
@@ -199,11 +202,15 @@ class _Projection:
 
     def _nearer(self, inside: FloatArray) -> FloatArray:
         """The point on the way to rows inside at which the level is crossed."""
-        low, high = 0.0, 1.0
+        low, high, found = 0.0, 1.0, inside
         for _ in range(_HALVINGS):
             middle = (low + high) / 2.0
-            if self._at(self._rows + middle * (inside - self._rows))[0] <= self._level:
-                high = middle
-            else:
+            rows = self._rows + middle * (inside - self._rows)
+            distance = self._known.distance_and_slope(self._place(rows))[0]  # to all: on the way others are nearer
+            if distance > self._level:
                 low = middle
-        return self._rows + high * (inside - self._rows) if high < 1.0 else inside
+                continue
+            high, found = middle, rows
+            if distance >= _AIM * self._level:
+                break
+        return found
