@@ -14,8 +14,8 @@ from salus_vla.contract.reasons import HANDED_OVER
 from salus_vla.contract.types import FloatArray, Observation, PolicyOutput
 from salus_vla.control.controller import Controller
 from salus_vla.control.safety_filter import SafetyFilter, build_safety_filter
+from salus_vla.safety.intervention import effects
 from salus_vla.safety.intervention.candidates import HAND_OVER, MOTIONS, PLAN
-from salus_vla.safety.intervention.effects import SITUATION
 from salus_vla.safety.intervention.intervener import Intervener
 from salus_vla.safety.intervention.intervention_file import InterventionModel, make_effects
 from salus_vla.safety.intervention.modes import ACT, ADVISE, RANDOM
@@ -49,11 +49,11 @@ class Mover:
 
 
 def model(*, prefers: str = SLOW, stuck: float = 1e9) -> InterventionModel:
-    names = (PLAN, SLOW)
-    weights = np.zeros((1, 2, len(SITUATION)))
-    weights[:, :, 0] = 6.0
-    weights[:, names.index(prefers), 0] = -6.0
-    return InterventionModel(make_effects(names, weights, drawn_predictor().digest), stuck)
+    size = len(effects.SITUATION)
+    weights = np.zeros((1, effects.PARTS, size + 1))
+    weights[:, 0, -1], weights[:, 2, -1] = (6.0, -12.0) if prefers == SLOW else (-6.0, 12.0)
+    made = make_effects((PLAN, SLOW), weights, np.zeros(size), np.ones(size), drawn_predictor().digest)
+    return InterventionModel(made, stuck)
 
 
 def drive(

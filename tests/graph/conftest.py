@@ -13,7 +13,7 @@ from salus_vla.config.paths import config_dir
 from salus_vla.config.policy_options import BUILTIN_TINY
 from salus_vla.data.bags.run_info import RunInfo, read_run
 from salus_vla.safety.intervention.candidates import MOTIONS
-from salus_vla.safety.intervention.effects import SITUATION
+from salus_vla.safety.intervention.effects import PARTS, SITUATION
 from salus_vla.safety.intervention.intervention_file import InterventionModel, make_effects, save_intervention
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
 from salus_vla.safety.prediction.predictor_file import load_predictor, save_predictor
@@ -60,8 +60,9 @@ def predictor(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def interventions(tmp_path_factory: pytest.TempPathFactory, predictor: Path) -> Path:
     """Interventions with drawn weights for that predictor, which choose now this and now that."""
     folder = tmp_path_factory.mktemp("interventions")
-    weights = np.random.default_rng(3).normal(size=(2, len(MOTIONS), len(SITUATION)))
-    effects = make_effects(tuple(MOTIONS), weights, load_predictor(predictor).digest)
+    size = len(SITUATION)
+    weights = np.random.default_rng(3).normal(size=(2, PARTS, size + 1))
+    effects = make_effects(tuple(MOTIONS), weights, np.zeros(size), np.ones(size), load_predictor(predictor).digest)
     save_intervention(folder, InterventionModel(effects, stuck_threshold=1e9))
     return folder
 

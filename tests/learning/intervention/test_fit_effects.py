@@ -9,12 +9,13 @@ import pytest
 
 from salus_vla.contract.errors import TrainingError
 from salus_vla.contract.types import FloatArray
-from salus_vla.learning.intervention.fit_effects import SHORTEST, GraspRows, fit_effects, grasp_rows
+from salus_vla.learning.intervention.fit_effects import SHORTEST, FittedEffects, GraspRows, fit_effects, grasp_rows
 from salus_vla.safety.intervention.candidates import CHOICES, PLAN
 from salus_vla.safety.intervention.effects import SITUATION
+from salus_vla.safety.intervention.intervention_file import make_effects
 
 CAREFUL = "careful_0.35"
-FELT = SITUATION.index("effort_since_grasp.panda_joint2")
+FELT = SITUATION.index("effort_mean_0.1s.panda_joint2")
 
 
 def drawn(grasps: int = 300, seed: int = 0) -> GraspRows:
@@ -26,30 +27,29 @@ def drawn(grasps: int = 300, seed: int = 0) -> GraspRows:
     fails = random.uniform(size=grasps) < likely
     rows = np.repeat(np.arange(grasps), 5)
     situation = np.zeros((len(rows), len(SITUATION)))
-    situation[:, 0] = 1.0
     situation[:, FELT] = np.where(heavy[rows], 2.0, 0.0)
     motion = np.where(careful, CHOICES.index(CAREFUL), CHOICES.index(PLAN))
     return GraspRows(situation, motion[rows], rows, rows, fails[rows], rows, np.full(len(rows), "eval"))
 
 
-def failure(weights: FloatArray, felt: float) -> FloatArray:
+def failure(fitted: FittedEffects, felt: float) -> FloatArray:
     state = np.zeros(len(SITUATION))
-    state[0], state[FELT] = 1.0, felt
-    found: FloatArray = (1.0 / (1.0 + np.exp(-(weights @ state)))).mean(axis=0)
-    return found
+    state[FELT] = felt
+    return make_effects(fitted.names, fitted.weights, fitted.mean, fitted.scale, "x").failure(state)
 
 
 def test_the_effect_that_was_put_in_comes_out_where_it_is() -> None:
-    names, weights = fit_effects(drawn())
-    assert names == (PLAN, CAREFUL)
-    heavy, light = failure(weights, 2.0), failure(weights, 0.0)
+    fitted = fit_effects(drawn())
+    assert fitted.names == (PLAN, CAREFUL)
+    heavy, light = failure(fitted, 2.0), failure(fitted, 0.0)
     assert heavy[0] - heavy[1] > 0.3
     assert abs(light[0] - light[1]) < 0.15
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
-    assert np.array_equal(fit_effects(drawn(), 3)[1], fit_effects(drawn(), 3)[1])
-    assert not np.array_equal(fit_effects(drawn(), 3)[1], fit_effects(drawn(), 4)[1])
+    first = fit_effects(drawn(), 3).weights
+    assert np.array_equal(first, fit_effects(drawn(), 3).weights)
+    assert not np.array_equal(first, fit_effects(drawn(), 4).weights)
 
 
 def test_an_episode_weighs_1_however_often_it_grasps() -> None:

@@ -11,7 +11,7 @@ from salus_vla.contract.errors import ConfigError, ModelError
 from salus_vla.contract.types import FloatArray
 from salus_vla.safety.intervention.candidates import CHOICES, MOTIONS, PLAN
 from salus_vla.safety.intervention.choice import ChoiceSettings, Chooser
-from salus_vla.safety.intervention.effects import SITUATION, EffectModel
+from salus_vla.safety.intervention.effects import PARTS, SITUATION, EffectModel
 from salus_vla.safety.intervention.modes import MODES, checked_mode
 from salus_vla.safety.intervention.random_choice import SHARES, RandomChoice
 from salus_vla.safety.intervention.stuck_watch import TRIES, is_stuck
@@ -72,18 +72,23 @@ def test_settings_that_mean_nothing_are_refused(wrong: dict[str, float]) -> None
 
 
 def test_effects_are_probabilities_and_say_what_does_not_fit() -> None:
-    weights = np.zeros((2, 3, len(SITUATION)))
-    weights[:, 1, 0] = 2.0
-    effects = EffectModel(NAMES, weights, "abc", "def")
-    found = effects.failure(np.eye(len(SITUATION))[0])
-    assert np.allclose(found, [0.5, 1 / (1 + np.exp(-2.0)), 0.5])
+    size = len(SITUATION)
+    weights = np.zeros((2, PARTS, size + 1))
+    weights[:, 1, -1], weights[:, 2, 0] = 2.0, -3.0  # care adds 2, slowness takes 3 for each deviation of the first
+    effects = EffectModel(NAMES, weights, np.ones(size), np.full(size, 0.5), "abc", "def")
+    slow = np.log(0.35) / np.log(0.25)
+    likely = 1 / (1 + np.exp(-np.array([0.0, 2.0, 2.0 - 3.0 * slow])))
+    assert np.allclose(effects.failure(np.full(size, 1.5)), likely)
+    assert np.allclose(effects.failure(np.full(size, np.nan)), 1 / (1 + np.exp(-np.array([0.0, 2.0, 2.0]))))
     effects.require("abc")
     with pytest.raises(ModelError, match=r"abc.*xyz"):
         effects.require("xyz")
     with pytest.raises(ModelError, match="shape"):
-        EffectModel(NAMES, weights[..., :-1], "abc", "def")
+        EffectModel(NAMES, weights[..., :-1], np.ones(size), np.ones(size), "abc", "def")
     with pytest.raises(ModelError, match="finite"):
-        EffectModel(NAMES, weights * np.nan, "abc", "def")
+        EffectModel(NAMES, weights * np.nan, np.ones(size), np.ones(size), "abc", "def")
+    with pytest.raises(ModelError, match="scales above 0"):
+        EffectModel(NAMES, weights, np.ones(size), np.zeros(size), "abc", "def")
 
 
 def test_a_try_is_hopeless_only_after_closings_on_nothing_with_an_empty_hand() -> None:

@@ -2,8 +2,7 @@
 
 A motion is drawn at the closing of the hand and kept until the release. The label of its decisions is whether the
 episode fails; an episode weighs 1, however often it closed the hand: one that fails tries many times. A closing that is
-over at once, as behind a release, is no grasp. Each motion has weights of its own, drawn towards weights that all have
-in common (a hierarchical ridge), because some were drawn a few dozen times.
+over at once, as behind a release, is no grasp. Care and slowness have weights of their own, held small by a ridge.
 """
 
 from __future__ import annotations
@@ -17,9 +16,10 @@ from numpy.typing import NDArray
 from salus_vla.contract.errors import TrainingError
 from salus_vla.contract.types import FloatArray
 from salus_vla.safety.intervention.candidates import CHOICES, MOTIONS, PLAN
-from salus_vla.safety.intervention.effects import SITUATION
+from salus_vla.safety.intervention.effects import PARTS, scaled, shares_of
 
 SHORTEST = 4  # decisions of a grasp
+_SMALLEST = 1e-6  # deviation of what does not vary
 FEWEST = 12  # grasps with a motion, or nothing is said of it
 
 
@@ -29,12 +29,13 @@ class EffectSettings:
 
     Attributes:
         members: of the bootstrap over seeds.
-        common, own: ridge on the weights that all motions share, and on what each has besides.
+        common: ridge on the weights that all motions share.
+        own: ridge on those of care and slowness.
     """
 
     members: int = 8
-    common: float = 0.005
-    own: float = 0.08
+    common: float = 0.01
+    own: float = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,13 +107,18 @@ def grasp_rows(
     )
 
 
-def fit_effects(
-    rows: GraspRows, seed: int = 0, settings: EffectSettings | None = None
-) -> tuple[tuple[str, ...], FloatArray]:
-    """Weights of the motions that were drawn often enough.
+@dataclass(frozen=True, eq=False)
+class FittedEffects:
+    """What `EffectModel` is made of: names of C motions, weights (M, 3, S + 1), mean and scale (S,)."""
 
-    Returns:
-        Their names, C of them, and weights (M, C, S).
+    names: tuple[str, ...]
+    weights: FloatArray
+    mean: FloatArray
+    scale: FloatArray
+
+
+def fit_effects(rows: GraspRows, seed: int = 0, settings: EffectSettings | None = None) -> FittedEffects:
+    """Effects of the motions that were drawn often enough.
 
     Raises:
         TrainingError: the plan or every other motion was drawn too seldom, or all grasps end alike.
@@ -128,9 +134,10 @@ def fit_effects(
         )
     if rows.fails.all() or not rows.fails.any():
         raise TrainingError(f"all of {len(np.unique(rows.grasp))} grasps end alike: nothing to learn from")
-    place = {CHOICES.index(name): number for number, name in enumerate(names)}
-    rows = rows.of(np.isin(rows.motion, list(place)))
-    motion = np.array([place[index] for index in rows.motion.tolist()])
+    rows = rows.of(np.isin(rows.motion, [CHOICES.index(name) for name in names]))
+    mean, scale = np.nanmean(rows.situation, axis=0), np.maximum(np.nanstd(rows.situation, axis=0), _SMALLEST)
+    inputs = scaled(rows.situation, mean, scale)
+    shares = np.stack([shares_of(CHOICES[index]) for index in rows.motion.tolist()])
     random = np.random.default_rng(seed)
     seeds = np.unique(rows.seed)
     base = rows.weights
@@ -139,38 +146,29 @@ def fit_effects(
         drawn = random.choice(seeds, len(seeds)) if member else seeds  # the first one sees every seed once
         times = {int(value): int(count) for value, count in zip(*np.unique(drawn, return_counts=True), strict=True)}
         weights = base * np.array([times.get(int(value), 0) for value in rows.seed])
-        found.append(_fit(rows.situation, motion, rows.fails, weights, len(names), settings))
-    return names, np.stack(found)
+        found.append(_fit(inputs, shares, rows.fails, weights, settings))
+    return FittedEffects(names, np.stack(found), mean, scale)
 
 
 def _fit(
-    situation: FloatArray,
-    motion: NDArray[np.int64],
-    fails: NDArray[np.bool_],
-    weights: FloatArray,
-    count: int,
-    settings: EffectSettings,
+    inputs: FloatArray, shares: FloatArray, fails: NDArray[np.bool_], weights: FloatArray, settings: EffectSettings
 ) -> FloatArray:
-    """Weights (C, S) of one member, by L-BFGS on the weighted log loss."""
-    x, y, w = (torch.tensor(values, dtype=torch.float64) for values in (situation, fails.astype(float), weights))
-    which = torch.tensor(motion)
-    common = torch.zeros(len(SITUATION), dtype=torch.float64, requires_grad=True)
-    own = torch.zeros(count, len(SITUATION), dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([common, own], max_iter=200, line_search_fn="strong_wolfe")
-    free = torch.ones(len(SITUATION), dtype=torch.float64)
-    free[SITUATION.index("one")] = 0.1  # the level of a motion is what is asked for: hardly drawn in
-
-    def loss() -> torch.Tensor:
-        logits = (x * (common + own[which])).sum(dim=1)
-        fit = (torch.nn.functional.binary_cross_entropy_with_logits(logits, y, reduction="none") * w).sum() / w.sum()
-        return fit + settings.common * (free * common**2).sum() + settings.own * (free * own**2).sum() / count
+    """Weights (3, S + 1) of one member, by L-BFGS on the weighted log loss; the levels are free."""
+    x, part, y, w = (torch.tensor(values, dtype=torch.float64) for values in (inputs, shares, fails * 1.0, weights))
+    parts = torch.zeros(PARTS, inputs.shape[1], dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([parts], max_iter=200, line_search_fn="strong_wolfe")
+    ridge = torch.full((PARTS, inputs.shape[1]), settings.own, dtype=torch.float64)
+    ridge[0] = settings.common
+    ridge[:, -1] = 0.0
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        value = loss()
+        logits = (x @ parts.T * part).sum(dim=1)
+        fit = (torch.nn.functional.binary_cross_entropy_with_logits(logits, y, reduction="none") * w).sum() / w.sum()
+        value = fit + (ridge * parts**2).sum()
         value.backward()
         return value
 
     optimizer.step(closure)
-    found: FloatArray = (common + own).detach().numpy()
+    found: FloatArray = parts.detach().numpy()
     return found

@@ -68,7 +68,7 @@ def train_intervention(
     rows = rows_of_table(table, predictor)
     rows = rows.of(np.array([part_of(int(value)) is not Part.TEST for value in rows.seed]))
     say("fit effects")
-    names, weights = fit_effects(rows, seed)
+    fitted = fit_effects(rows, seed)
     say("read the tables of successes")
     threshold, successes = stuck_threshold(read_tables(success_tables), predictor, hand_over_share)
     counts = Counter(CHOICES[index] for index in rows.motion[np.unique(rows.grasp, return_index=True)[1]].tolist())
@@ -79,7 +79,7 @@ def train_intervention(
         "handed_over_at": f"a logit of {threshold:.2f} after {TRIES} closings on nothing, from {successes} successes",
         "seed": seed,
     }
-    effects = make_effects(names, weights, predictor.digest)
+    effects = make_effects(fitted.names, fitted.weights, fitted.mean, fitted.scale, predictor.digest)
     save_intervention(out, InterventionModel(effects, threshold, ChoiceSettings(failure_cost_s), about))
     return f"interventions {effects.digest} from {sum(counts.values())} grasps ({about['grasps']})"
 

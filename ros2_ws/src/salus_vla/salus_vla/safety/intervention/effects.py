@@ -1,7 +1,8 @@
 """What a candidate does to the probability of failure, learned from episodes in which candidates were drawn at random.
 
-A logistic model for each candidate on a few numbers that say how things stand, a bootstrap over seeds of it. The
-predictor's own score cannot say this: it has never seen what an intervention does.
+A logistic model on a few numbers that say how things stand, a bootstrap over seeds of it. Care and slowness each change
+its weights, so that motions which were drawn seldom lean on those between which they stand. The predictor's own score
+cannot say this: it has never seen what an intervention does.
 """
 
 from __future__ import annotations
@@ -13,45 +14,49 @@ import numpy as np
 
 from salus_vla.contract.errors import ModelError
 from salus_vla.contract.types import FloatArray
+from salus_vla.safety.intervention.candidates import MOTIONS, PACES
+from salus_vla.safety.prediction.alarm_band import SCORES
 from salus_vla.safety.prediction.episode_features import FEATURES
 from salus_vla.safety.prediction.failure_predictor import Prediction
 
-_FELT: Final = ("panda_joint2", "panda_joint4", "panda_joint6")  # they carry what hangs at the hand
-_SCORES: Final = ("failure", "collision", "drop", "miss", "slip")
-SITUATION: Final = (
-    "one",
+_CARRYING: Final = ("panda_joint2", "panda_joint4", "panda_joint6")  # they carry what hangs at the hand
+_TURNING: Final = ("panda_joint1", "panda_joint3", "panda_joint4")  # the closing shakes them, less if the fingers slide
+_FEATURES: Final = (
     "holds",
     "held_s",
-    *_SCORES,
+    "width",
+    "width_change_0.2s",
     "width_since_grasp",
-    *(f"effort_since_grasp.{joint}" for joint in _FELT),
-    *(f"error_since_grasp.{joint}" for joint in _FELT),
+    *(f"effort_mean_0.1s.{joint}" for joint in _CARRYING),
+    *(f"effort_deviation_0.4s.{joint}" for joint in _TURNING),
 )
-_LONGEST_S: Final = 2.0
-_LARGEST_SCORE: Final = 6.0
-_LARGEST: Final = 4.0
-_SCALES: Final = (
-    {"width_since_grasp": 1.0 / 0.003}
-    | {f"effort_since_grasp.{joint}": 1.0 / 10.0 for joint in _FELT}
-    | {f"error_since_grasp.{joint}": 1.0 / 0.02 for joint in _FELT}
-)
-_FROM_FEATURES: Final = {name: FEATURES.index(name) for name in _SCALES}
-_HOLDS, _HELD = FEATURES.index("holds"), FEATURES.index("held_s")
+_SAID: Final = ("failure", "drop", "slip")
+SITUATION: Final = (*_FEATURES, *(f"score_{name}" for name in _SAID))
+_PLACES: Final = [FEATURES.index(name) for name in _FEATURES]
+_SCORE_PLACES: Final = [SCORES.index(name) for name in _SAID]
+_LONGEST_S: Final = 1.0  # of what is held
+_LARGEST: Final = 4.0  # standard deviations
+PARTS: Final = 3  # of the weights: of every motion, of care, of slowness
 
 
 def situation(features: FloatArray, scores: FloatArray) -> FloatArray:
-    """How things stand at N decisions, (N, S) in the order of `SITUATION`; what is not known counts as 0.
+    """How things stand at N decisions, (N, S) in the order of `SITUATION`; NaN where not known.
 
     Args:
         features: of the predictor, (N, F).
         scores: its logits in the order of `alarm_band.SCORES`, (N, 5); -inf for a slip while nothing is held.
     """
-    columns = [np.ones(len(features)), features[:, _HOLDS], np.minimum(features[:, _HELD], _LONGEST_S) / _LONGEST_S]
-    known = np.where(np.isfinite(scores), scores, 0.0)
-    columns += list(np.clip(known, -_LARGEST_SCORE, _LARGEST_SCORE).T / 3.0)
-    for name, index in _FROM_FEATURES.items():
-        columns.append(np.clip(np.nan_to_num(features[:, index]) * _SCALES[name], -_LARGEST, _LARGEST))
-    return np.column_stack(columns)
+    chosen = features[:, _PLACES].copy()
+    held = _FEATURES.index("held_s")
+    chosen[:, held] = np.minimum(chosen[:, held], _LONGEST_S)
+    said = scores[:, _SCORE_PLACES]
+    return np.column_stack((chosen, np.where(np.isfinite(said), said, np.nan)))
+
+
+def shares_of(name: str) -> FloatArray:
+    """How much of each part of the weights a motion has, (3,): 1, whether it is careful, and how slow it is, 0 to 1."""
+    motion = MOTIONS[name]
+    return np.array([1.0, float(motion.careful), np.log(motion.pace) / np.log(min(PACES))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,22 +65,33 @@ class EffectModel:
 
     Attributes:
         candidates: names, C of them.
-        weights: of M members, (M, C, S).
+        weights: of M members, (M, 3, S + 1); the last one of each part is its level.
+        mean: of the situation, (S,).
+        scale: of the situation, (S,).
         predictor: hash of the predictor whose scores it uses.
         digest: hash of all that, 12 hexadecimal digits.
     """
 
     candidates: tuple[str, ...]
     weights: FloatArray
+    mean: FloatArray
+    scale: FloatArray
     predictor: str
     digest: str
 
     def __post_init__(self) -> None:
-        expected = (len(self.weights), len(self.candidates), len(SITUATION))
+        expected = (len(self.weights), PARTS, len(SITUATION) + 1)
         if not len(self.weights) or self.weights.shape != expected or not np.isfinite(self.weights).all():
             raise ModelError(
                 f"effects of interventions: weights have shape {self.weights.shape}, expected {expected} and finite"
             )
+        for name in ("mean", "scale"):
+            values = getattr(self, name)
+            if values.shape != (len(SITUATION),) or not np.isfinite(values).all() or (self.scale <= 0.0).any():
+                raise ModelError(
+                    f"effects of interventions: {name} has shape {values.shape}, expected ({len(SITUATION)},), finite, "
+                    "and scales above 0"
+                )
 
     def require(self, predictor: str) -> None:
         """Raises ModelError with both hashes when it is of another predictor."""
@@ -87,9 +103,17 @@ class EffectModel:
 
     def failure(self, state: FloatArray) -> FloatArray:
         """Probability of failure with each candidate, (C,), for a situation (S,): mean over the members."""
-        logits = np.clip(self.weights @ state, -30.0, 30.0)
-        found: FloatArray = (1.0 / (1.0 + np.exp(-logits))).mean(axis=0)
+        inputs = scaled(state[None], self.mean, self.scale)[0]
+        shares = np.stack([shares_of(name) for name in self.candidates])
+        logits = np.clip(shares @ (self.weights @ inputs).T, -30.0, 30.0)
+        found: FloatArray = (1.0 / (1.0 + np.exp(-logits))).mean(axis=1)
         return found
+
+
+def scaled(state: FloatArray, mean: FloatArray, scale: FloatArray) -> FloatArray:
+    """Situations (N, S) as the model takes them, (N, S + 1): in deviations, 0 where not known, and a 1."""
+    values = np.clip(np.nan_to_num((state - mean) / scale), -_LARGEST, _LARGEST)
+    return np.column_stack((values, np.ones(len(state))))
 
 
 def situation_of(features: FloatArray, prediction: Prediction) -> FloatArray:

@@ -21,6 +21,7 @@ from salus_vla.safety.intervention.effects import SITUATION, EffectModel
 
 FORMAT = "salus-intervention-1"
 INTERVENTION_FILE = "intervention.safetensors"
+_TENSORS = ("weights", "mean", "scale")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,16 +41,14 @@ class InterventionModel:
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
-def digest_of(candidates: tuple[str, ...], weights: FloatArray, predictor: str) -> str:
-    """Hash of effects, 12 hexadecimal digits."""
-    found = hashlib.sha256(json.dumps([candidates, predictor, SITUATION]).encode())
-    found.update(np.ascontiguousarray(weights).tobytes())
-    return found.hexdigest()[:12]
-
-
-def make_effects(candidates: tuple[str, ...], weights: FloatArray, predictor: str) -> EffectModel:
+def make_effects(
+    candidates: tuple[str, ...], weights: FloatArray, mean: FloatArray, scale: FloatArray, predictor: str
+) -> EffectModel:
     """Effects with their hash; see `EffectModel`."""
-    return EffectModel(candidates, weights, predictor, digest_of(candidates, weights, predictor))
+    found = hashlib.sha256(json.dumps([candidates, predictor, SITUATION]).encode())
+    for values in (weights, mean, scale):
+        found.update(np.ascontiguousarray(values).tobytes())
+    return EffectModel(candidates, weights, mean, scale, predictor, found.hexdigest()[:12])
 
 
 def save_intervention(folder: Path, model: InterventionModel) -> None:
@@ -68,10 +67,11 @@ def save_intervention(folder: Path, model: InterventionModel) -> None:
         "about": json.dumps(dict(model.about), sort_keys=True),
     }
     file = folder / INTERVENTION_FILE
+    tensors = {name: np.ascontiguousarray(getattr(model.effects, name)) for name in _TENSORS}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f".{file.name}.partial")
-        partial.write_bytes(save({"weights": np.ascontiguousarray(model.effects.weights)}, metadata))
+        partial.write_bytes(save(tensors, metadata))
         partial.replace(file)
     except OSError as error:
         raise ModelError(f"{file}: cannot be written ({error.strerror or error})") from error
@@ -102,9 +102,9 @@ def load_intervention(folder: Path) -> InterventionModel:
         unknown = [name for name in names if name not in MOTIONS]
         if unknown:
             raise ModelError(f"{file}: has effects of {unknown[0]!r}, expected names of {', '.join(MOTIONS)}")
-        weights = np.asarray(tensors["weights"], dtype=np.float64)
+        arrays = [np.asarray(tensors[name], dtype=np.float64) for name in _TENSORS]
         return InterventionModel(
-            make_effects(names, weights, metadata["predictor"]),
+            make_effects(names, arrays[0], arrays[1], arrays[2], metadata["predictor"]),
             float(metadata["stuck_threshold"]),
             ChoiceSettings(**json.loads(metadata["settings"])),
             json.loads(metadata["about"]),
