@@ -59,7 +59,7 @@ def test_a_bag_tells_its_interventions_in_the_order_of_their_observations(tmp_pa
 
 
 def test_a_message_without_a_risk_for_each_candidate_is_named(tmp_path: Path) -> None:
-    content = [(INTERVENTION, intervention(told(0, stamp_ns=START_NS), failure=[0.5]))]
+    content = [(INTERVENTION, intervention(told(0, stamp_ns=START_NS), failure=np.float32([0.5])))]
     bag = write_bag(tmp_path / "bag", [*messages(observations(2)), *content])
     with pytest.raises(RecordingError, match=f"{bag}: /salus/intervention: has 1 values in failure, expected 3"):
         interventions_of(bag)

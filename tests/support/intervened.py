@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from salus_vla.contract import INTERVENTION
 from salus_vla.safety.intervention.candidates import HAND_OVER, PLAN
 from salus_vla.safety.intervention.told_motion import ToldMotion
@@ -41,7 +43,7 @@ def intervention(said: ToldMotion, **changes: Any) -> bytes:
         "decision": said.decision,
         "mode": "act" if said.acted else "advise",
         "candidates": list(said.failure),
-        "failure": list(said.failure.values()),
+        "failure": np.array(list(said.failure.values()), dtype=np.float32),
         "chosen": said.chosen,
         "reason": said.reason,
         "probability": said.probability,
