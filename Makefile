@@ -16,7 +16,7 @@ build: ## build the ROS workspace again
 	@tools/setup.sh build
 
 demo: setup ## record 3 episodes with MuJoCo and the trained ensemble; ARGS= adds options of `salus collect`
-	@$(IN_ENV) salus collect --episodes 3 --sim mujoco --policy ensemble $(ARGS)
+	@$(IN_ENV) salus collect --episodes 3 --sim mujoco --policy ensemble --intervention act $(ARGS)
 
 test: lint ## lint and all tests; ARGS= adds options of pytest
 	@tools/setup.sh browser

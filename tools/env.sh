@@ -8,7 +8,12 @@
 _salus_root="$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
 
 if [ ! -x "$_salus_root/.venv/bin/python" ]; then
-  echo "SALUS is not set up: $_salus_root/.venv is missing. Run: make setup" >&2
+  if [ -L "$_salus_root/.venv/bin/python" ]; then
+    echo "SALUS cannot start: $_salus_root/.venv/bin/python is a link to $(readlink "$_salus_root/.venv/bin/python")," \
+      "which $(id -un) cannot run. Set SALUS up in a clone of your own: make setup" >&2
+  else
+    echo "SALUS is not set up: $_salus_root/.venv is missing. Run: make setup" >&2
+  fi
   unset _salus_root
   # shellcheck disable=SC2317  # `exit` is for the case that this file is run and not sourced
   return 1 2>/dev/null || exit 1

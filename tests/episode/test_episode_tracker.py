@@ -200,3 +200,28 @@ def test_the_next_episode_knows_nothing_of_the_last_ones_grasps() -> None:
         episode.frame(width=0.004)
     episode.restart(episode.next_ns)
     assert [kind for _ in range(25) for kind in episode.frame(width=0.004)] == ["EMPTY_CLOSING"]
+
+
+@pytest.mark.parametrize(("frame", "decisions"), [(0, 1), (5, 2), (10, 3)])
+def test_an_episode_that_is_handed_over_ends_at_the_next_observation(frame: int, decisions: int) -> None:
+    episode = Episode()
+    episode.frames(frame + 1)
+    tracker = episode.tracker
+    tracker.hand_over(START + frame * FRAME, "stuck")
+    assert tracker.outcome is Outcome.HANDED_OVER
+    assert tracker.end_ns == START + decisions * PERIOD
+    assert not tracker.over(START + frame * FRAME)
+    assert episode.frame(CRASH) == []
+
+
+def test_what_came_behind_the_hand_over_does_not_count_and_what_came_before_does() -> None:
+    episode = Episode()
+    episode.frames(11)
+    assert episode.frame(CRASH) == ["COLLISION"]  # in a frame that was seen before the hand-over was heard of
+    episode.tracker.hand_over(START + 10 * FRAME, "stuck")
+    assert episode.tracker.outcome is Outcome.HANDED_OVER
+    late = Episode()
+    late.frames(3)
+    late.frame(CRASH)
+    late.tracker.hand_over(START + 5 * FRAME, "stuck")
+    assert late.tracker.outcome is Outcome.COLLISION

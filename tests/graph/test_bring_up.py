@@ -67,7 +67,9 @@ def asker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asker]:
 def started(name: str, *parameters: str) -> Iterator[subprocess.Popen[bytes]]:
     executable = Path(get_package_prefix("salus_vla"), "lib", "salus_vla", name)
     words = [word for parameter in parameters for word in ("-p", parameter)]
-    with subprocess.Popen([str(executable), "--ros-args", *words]) as process:
+    with subprocess.Popen(
+        [str(executable), "--ros-args", "-r", f"__node:={name}", *words]
+    ) as process:  # as a launch does
         try:
             yield process
         finally:
@@ -139,11 +141,16 @@ def test_a_folder_that_cannot_be_written_fails_the_configuration_and_ends_the_ru
         assert ended(recording) == 0
 
 
-def test_a_node_that_cannot_start_says_so_in_the_name_of_its_role(asker: Asker) -> None:
+def test_a_node_that_cannot_start_says_so_in_the_name_of_its_role(
+    asker: Asker, capfd: pytest.CaptureFixture[str]
+) -> None:
     with started("command_gate", "deadman_s:=-1.0") as gate:
         status = asker.wait_for("gate", Status.FAILED, Status.REASON_NOT_STARTED)
         assert "'deadman_s' is -1.0" in status.detail
         assert gate.wait(LIMIT_S) == 1
+    said = capfd.readouterr().err
+    assert "'deadman_s' is -1.0" in said
+    assert "already registered" not in said
 
 
 def test_a_node_that_never_appears_ends_the_run_with_its_name(asker: Asker) -> None:

@@ -290,6 +290,22 @@ def test_wrong_statistics_are_named(
     fails(members(copied), copied / "member_0" / pipeline, named)
 
 
+@pytest.mark.parametrize("name", ["action.mean", "action.std", "observation.state.mean"])
+def test_pipelines_of_two_trainings_are_not_one_member(copied: Path, name: str) -> None:
+    edit_tensors(copied / "member_1" / ACTION_STATISTICS, lambda tensors: tensors.update({name: tensors[name] + 0.25}))
+    first = float(load_file(copied / "member_1" / ACTION_STATISTICS)[name][0])
+    fails(members(copied), copied / "member_1", f"'{name}' is [", PREPROCESSOR, f"and [{first:.4g}, ", POSTPROCESSOR)
+
+
+def test_pipelines_normalise_in_one_way(copied: Path) -> None:
+    edit_step(
+        copied / "member_0" / PREPROCESSOR,
+        "normalizer_processor",
+        lambda entry: entry["config"]["norm_map"].update(ACTION="MIN_MAX"),
+    )
+    fails(members(copied), "norm_map ACTION is MIN_MAX in", "and MEAN_STD in", "not of one training")
+
+
 @pytest.mark.parametrize(
     ("file", "step", "config", "named"),
     [

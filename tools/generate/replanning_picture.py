@@ -52,6 +52,10 @@ class WavingPolicy:
         """Offset from home without disagreement at times [s]."""
         return np.asarray(self._amplitude * np.sin(2.0 * np.pi * 0.4 * times))
 
+    def read_task(self, task: str) -> dict[str, str]:
+        """It reads none."""
+        return {}
+
     def provenance(self) -> dict[str, str]:
         """Nothing but the name."""
         return {"policy": self.source}

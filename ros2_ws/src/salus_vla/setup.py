@@ -43,7 +43,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "salus = salus_vla.cli:main",
+            "salus = salus_vla.cli.__main__:run",
             "mujoco_sim = salus_vla.ros.nodes.mujoco_sim_node:main",
             "isaac_sim = salus_vla.ros.nodes.isaac_sim_node:main",
             "command_gate = salus_vla.ros.nodes.command_gate_node:main",

@@ -23,6 +23,7 @@ from salus_vla.data.failures.failure_table import read_tables
 from salus_vla.data.failures.make_table import make_failure_table
 from salus_vla.data.failures.split import Part, part_of
 from salus_vla.data.rollouts.rollout_store import StoredEpisode
+from salus_vla.safety.intervention.candidates import CHOICES, MOTIONS
 from salus_vla.safety.prediction.state_basis import StateBasis
 from synthetic import rollout_run, stored
 
@@ -105,6 +106,40 @@ def test_what_was_not_recorded_is_nan(tmp_path: Path) -> None:
     for name in ("held", "effort", "velocity", "expert", "prefix"):
         assert np.isnan(table.lists[name][DECISIONS:]).all(), name
         assert not np.isnan(table.lists[name][1:DECISIONS, 0]).any(), name
+
+
+def drawn(seed: int) -> StoredEpisode:
+    """An episode in which a motion was drawn for its second half, and nothing is told of the terminal decision."""
+    chosen = np.zeros(DECISIONS + 1, dtype=np.uint8)
+    chosen[4:8], chosen[-1] = CHOICES.index("careful_0.5"), 255
+    probability = np.ones(DECISIONS + 1, dtype=np.float32)
+    probability[4:8] = 0.25
+    failure = np.full((DECISIONS + 1, len(MOTIONS)), np.nan, dtype=np.float32)
+    return recorded(seed, chosen=chosen, chosen_probability=probability, motion_failure=failure)
+
+
+def test_what_interventions_chose_comes_back(tmp_path: Path) -> None:
+    table = made(tmp_path, drawn(3), drawn(4))
+    assert table.motions is not None
+    assert table.motion_probability is not None
+    assert table.motions.tolist() == (["plan"] * 4 + ["careful_0.5"] * 4) * 2
+    assert table.motion_probability.tolist() == ([1.0] * 4 + [0.25] * 4) * 2
+
+
+def test_tables_with_and_without_interventions_are_read_together(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    without = made(tmp_path / "a", recorded(1))
+    assert without.motions is None
+    files = without.files
+    run = rollout_run(tmp_path / "b", "run", [drawn(3)])
+    with_them = make_failure_table([run], tmp_path / "b" / "F.parquet", basis=files[0]).files
+    both = read_tables([*files, *with_them])
+    assert both.motions is not None
+    assert both.motions.tolist() == ["plan"] * (DECISIONS + 4) + ["careful_0.5"] * 4
+    mixed = rollout_run(tmp_path, "mixed", [recorded(5), drawn(6)])
+    with pytest.raises(DatasetError, match="has interventions, the runs before have none"):
+        make_failure_table([mixed], tmp_path / "M.parquet", basis=files[0])
 
 
 def test_episodes_that_say_nothing_of_the_policy_are_left_out(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from math import comb
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,9 @@ from salus_vla.cli.main import main
 from salus_vla.contract.errors import ConfigError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.episodes import open_run
+from salus_vla.data.recording import JointTrack
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
+from salus_vla.learning.evaluation.hand_overs import stuck_for_s
 from salus_vla.learning.evaluation.paired import ALL, mcnemar, paired_rows
 
 ARGUMENTS = RolloutSettings(policy="expert", profile="train").to_arguments()
@@ -67,6 +71,16 @@ def test_seeds_that_only_one_has_and_episodes_that_were_taken_over_do_not_count(
     assert (row.pairs, row.apart) == (1, 1)
 
 
+def test_an_episode_that_was_handed_over_is_neither_a_success_nor_a_failure(tmp_path: Path) -> None:
+    base = run(tmp_path, "base", [D, S, D])
+    other = run(tmp_path, "other", [Outcome.HANDED_OVER, Outcome.HANDED_OVER, S])
+    (row,) = paired_rows([(open_run(base), open_run(other))])
+    assert (row.pairs, row.apart) == (3, 0)
+    assert (row.handed_over.base, row.handed_over.other) == (0, 2)
+    assert (row.success.only_base, row.success.only_other) == (1, 1)
+    assert (row.physical.only_base, row.physical.only_other) == (2, 0)
+
+
 def test_runs_that_are_no_pair_are_refused(tmp_path: Path) -> None:
     base = open_run(run(tmp_path, "base", [S]))
     with pytest.raises(ConfigError, match="no seed in common"):
@@ -85,3 +99,22 @@ def test_the_command_prints_and_writes_the_pairs(tmp_path: Path, capsys: pytest.
     assert ALL not in out.read_text()
     assert main(["evaluate"]) == 1
     assert "give runs, or --paired BASE RUN" in capsys.readouterr().err
+
+
+def test_the_time_without_progress_counts_from_the_first_empty_closing_or_the_last_hold() -> None:
+    def stuck_s(*stretches: tuple[float, float]) -> float:
+        """Widths [m] for times [s], at 50 Hz, with a hand that is told to close."""
+        widths = np.concatenate([np.full(round(seconds * 50), width) for width, seconds in stretches])
+        stamps = np.arange(len(widths), dtype=np.int64) * 20_000_000
+        positions = np.zeros((len(widths), 9))
+        positions[:, 7:] = widths[:, None] / 2.0
+        commands = np.zeros_like(positions)
+        commands[:, 7:] = np.where(widths[:, None] > 0.07, 0.04, 0.0)
+        recording = SimpleNamespace(
+            measured=lambda: JointTrack(stamps, positions), commanded=lambda: JointTrack(stamps, commands)
+        )
+        return stuck_for_s(recording)  # type: ignore[arg-type]
+
+    assert np.isnan(stuck_s((0.08, 2.0)))
+    assert stuck_s((0.08, 2.0), (0.0, 1.0), (0.08, 1.0), (0.0, 1.0)) == pytest.approx(3.0, abs=0.03)
+    assert stuck_s((0.08, 2.0), (0.0, 1.0), (0.08, 1.0), (0.05, 1.0), (0.0, 2.0)) == pytest.approx(2.0, abs=0.05)

@@ -6,9 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from lerobot.configs.policies import PreTrainedConfig
@@ -21,7 +25,7 @@ from salus_vla.contract import CAMERAS, DEFAULT_TASK
 from salus_vla.contract.types import Observation
 from salus_vla.data.lerobot.dataset_export import export
 from salus_vla.data.lerobot.prepare import Options
-from salus_vla.learning.training.training_data import open_dataset, read_frames, statistics, statistics_of
+from salus_vla.learning.training.training_data import fingerprint, open_dataset, read_frames, statistics, statistics_of
 from salus_vla.policies.registry import expand_members
 from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
 
@@ -170,6 +174,33 @@ def test_another_model_may_be_the_beginning(demos: Path, trained: Path, tmp_path
     )
 
 
+def test_a_model_with_other_names_of_cameras_may_be_the_beginning(demos: Path, trained: Path, tmp_path: Path) -> None:
+    base = Path(shutil.copytree(trained / "model", tmp_path / "base"))
+    for file in base.glob("member_*/config.json"):
+        text = file.read_text()
+        for camera, name in (("front", "camera3"), ("side", "camera1"), ("top", "camera2")):
+            text = text.replace(f"observation.images.{camera}", f"observation.images.{name}")
+        file.write_text(text)
+    names = "front=camera3,side=camera1,top=camera2"
+    options = ["--from", str(base), "--stage", "experts", "--cameras", names, *OPTIONS]
+    assert main(["train", "--data", str(demos), "--out", str(tmp_path / "out"), *options]) == 0
+    policy = EnsemblePolicy(expand_members([str(tmp_path / "out" / "model")]))
+    assert policy.provenance()["cameras"] == "front=camera3,side=camera1,top=camera2"
+    assert policy._inputs.cameras == ("front", "side", "top")
+
+
+def test_images_are_in_the_order_in_which_the_policy_sees_them(demos: Path, trained: Path) -> None:
+    dataset = open_dataset(demos)
+    config = PreTrainedConfig.from_pretrained(trained / "model" / "member_0")
+    config.vlm_model_name, config.device = str(trained / "model" / "vlm"), "cpu"
+    usual, turned = (
+        read_frames(dataset, config, statistics(dataset), cameras=order).images
+        for order in (CAMERAS, ("side", "top", "front"))
+    )
+    assert torch.equal(turned, usual[:, [1, 2, 0]])
+    assert not torch.equal(turned, usual)
+
+
 def test_every_member_goes_on_from_its_own_weights_and_statistics(demos: Path, trained: Path, tmp_path: Path) -> None:
     """After a step of almost nothing they are where they were, to what bf16 keeps."""
     run = rollout_run(tmp_path, "other", [make_episode(seed, decisions=6) for seed in range(20, 23)])
@@ -203,8 +234,88 @@ def test_a_training_goes_on_with_the_data_that_it_was_begun_with(
     other = export([run], tmp_path / "set", repo_id="salus/test").path
     assert main(["train", "--data", str(other), "--out", str(trained), *OPTIONS, "--resume"]) == 1
     assert "was begun with a data set with other episodes" in capsys.readouterr().err
+    described = json.loads((trained / "model" / "salus_model.json").read_text())["data"]
+    assert described["fingerprint"] == fingerprint(open_dataset(demos))
     shutil.copytree(demos, tmp_path / "elsewhere")
     assert main(["train", "--data", str(tmp_path / "elsewhere"), "--out", str(trained), *OPTIONS, "--resume"]) == 0
+
+
+def _at_30_hz(data: Path) -> None:
+    info = data / "meta" / "info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"fps": 30}))
+
+
+def _with_nan(data: Path) -> None:
+    (file,) = data.glob("data/*/*.parquet")
+    table = pq.read_table(file)
+    rows = table["action"].to_pylist()
+    rows[7][2] = float("nan")
+    column = table.schema.get_field_index("action")
+    field = table.schema.field(column)
+    pq.write_table(table.set_column(column, field, pa.array(rows, field.type)), file)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "named"),
+    [
+        (_at_30_hz, "fps is 30, expected 10"),
+        (_with_nan, "action panda_joint3 is nan in episode 1, frame 1"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused_before_the_first_step(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], break_it: Callable[[Path], None], named: str
+) -> None:
+    data = Path(shutil.copytree(demos, tmp_path / "set"))
+    break_it(data)
+    assert main(["train", "--data", str(data), "--out", str(tmp_path / "out"), *OPTIONS]) == 1
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_instruction_that_would_be_cut_is_refused_by_export_and_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = " ".join(["pick up the red cube"] * 12) + " NOT"
+    run = rollout_run(tmp_path, "run", [replace(make_episode(seed, decisions=6), task=task) for seed in range(2)])
+    export_it = ["dataset", "export", str(run), "--out", str(tmp_path / "set")]
+    assert main(export_it) == 1
+    assert "NOT' at its end is not read" in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
+    with pytest.warns(RuntimeWarning, match="the policy reads 48"):
+        assert main([*export_it, "--cut-task"]) == 0
+    assert main(["train", "--data", str(tmp_path / "set"), "--out", str(tmp_path / "out"), *OPTIONS]) == 1
+    assert "NOT' at its end is not read" in capsys.readouterr().err
+
+
+def test_a_gripper_that_never_moved_is_said_and_gets_a_deviation(
+    demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = Path(shutil.copytree(demos, tmp_path / "set"))
+    file = data / "meta" / "stats.json"
+    stats = json.loads(file.read_text())
+    stats["action"]["std"][7] = 0.0
+    file.write_text(json.dumps(stats))
+    assert main(["train", "--data", str(data), "--out", str(tmp_path / "out"), *OPTIONS, "--stage", "vlm"]) == 0
+    assert "warning: action gripper_width hardly moves" in capsys.readouterr().out
+    assert float(statistics_of(str(tmp_path / "out" / "policy"))["action"]["std"][7]) == pytest.approx(1e-4)
+
+
+def test_the_same_frames_with_other_weights_or_words_are_other_data(tmp_path: Path) -> None:
+    episodes = [make_episode(seed, decisions=6) for seed in range(4)]
+    runs = [rollout_run(tmp_path, "a", episodes[:2]), rollout_run(tmp_path, "b", episodes[2:])]
+    told = [
+        rollout_run(tmp_path, name, [replace(e, task="put it back") for e in part])
+        for name, part in (("c", episodes[:2]), ("d", episodes[2:]))
+    ]
+    made = [
+        export(runs, tmp_path / "plain", repo_id="salus/test").path,
+        export(runs, tmp_path / "again", repo_id="salus/test").path,
+        export(runs, tmp_path / "weighted", repo_id="salus/test", weights=(1.0, 2.0)).path,
+        export(told, tmp_path / "told", repo_id="salus/test").path,
+    ]
+    plain, again, weighted, other_words = (fingerprint(open_dataset(path)) for path in made)
+    assert plain == again
+    assert len({plain, weighted, other_words}) == 3
 
 
 def test_reserved_seeds_are_not_learned_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

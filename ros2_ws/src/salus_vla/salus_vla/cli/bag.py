@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from salus_vla.cli.narrow_table import Column, narrow_table
 from salus_vla.cli.options import check_is_folder, check_is_no_run, named
 from salus_vla.contract import EPISODE, FAILURE_PREDICTION
 from salus_vla.contract.errors import RecordingError
@@ -201,23 +202,26 @@ def _events(bag: BagInfo) -> list[RecordedEvent]:
     return events_since_start(bag.path)
 
 
+_EPISODE_COLUMNS = (
+    Column("episode", right=True),
+    Column("seed", rank=1, right=True),
+    Column("outcome"),
+    Column("decisions", rank=3, right=True),
+    Column("seconds", rank=4, right=True),
+    Column("gaps", rank=2, right=True),
+    Column("bag", rank=5),
+)
+_ALARM_COLUMN = Column("alarm", rank=2)  # before the last, where something was foreseen
+
+
 def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> None:
     """Prints the episodes of a run and what was interrupted, and where it comes from if `provenance`."""
     episodes = run.record.episodes
     counts = ", ".join(f"{count} {name}" for name, count in Counter(entry.outcome for entry in episodes).most_common())
     title = f"{len(episodes)} episodes" + (f": {escape(counts)}" if counts else "")
-    table = Table(title=title, box=SIMPLE_HEAD, padding=0)
-    for column in ("episode", "seed"):
-        table.add_column(column, justify="right")
-    table.add_column("outcome")
-    for column in ("decisions", "seconds", "gaps"):
-        table.add_column(column, justify="right", no_wrap=True)
     foreseen, alarms = _foreseen(run)
-    if foreseen:
-        table.add_column("alarm", no_wrap=True)
-    table.add_column("bag", no_wrap=True)
-    for entry in episodes:
-        table.add_row(
+    rows = [
+        (
             str(entry.number),
             str(entry.seed),
             escape(entry.outcome) + (" (recovered)" if entry.recovered else ""),
@@ -227,7 +231,10 @@ def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> Non
             *([_alarm_kind(foreseen.get(entry.path))] if foreseen else []),
             escape(entry.path),
         )
-    console.print(table)
+        for entry in episodes
+    ]
+    columns = [*_EPISODE_COLUMNS[:-1], *([_ALARM_COLUMN] if foreseen else []), _EPISODE_COLUMNS[-1]]
+    console.print(narrow_table(columns, rows, console.width, title))
     for line in alarms:
         console.print(escape(line), soft_wrap=True, highlight=False)
     for bag in run.interrupted:

@@ -23,6 +23,7 @@ from salus_vla.cli.bag import print_run
 from salus_vla.cli.graph_process import LAUNCH_FILE, TAIL, end_graph, output_lines, start_graph
 from salus_vla.cli.launch import find_launch_file, launch_command
 from salus_vla.cli.options import (
+    CUT_TASK_HELP,
     add_episode_options,
     add_intervention_option,
     add_run_options,
@@ -86,6 +87,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         const="true",
         help="disturb what is commanded, so that demonstrations show how to recover",
     )
+    add("--cut-task", action="store_const", const="true", help=CUT_TASK_HELP)
     add(
         "--devices",
         metavar="LIST",
@@ -105,7 +107,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_run_options(parser, "the newest run in --out")
     add("--params-file", metavar="YAML", type=Path, help="parameters of the nodes (default: the installed salus.yaml)")
     add("-v", "--verbose", action="store_true", help="show the output of the nodes as well")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, makes=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -221,6 +223,8 @@ def _settings(arguments: argparse.Namespace, stored: Mapping[str, str], base: Po
     of_policy = {
         "policy": base.policy,
         "disturb": str(base.disturb).lower(),
+        "cameras": ",".join(base.cameras),
+        "cut_task": str(base.cut_task).lower(),
         "model": ",".join(base.members),
         "device": base.device,
         "devices": ",".join(base.devices),
@@ -261,9 +265,11 @@ def _policy_settings(base: PolicySettings, settings: Mapping[str, str], stored: 
         disturb=settings["disturb"] == "true",
         intervention=settings["intervention"],
         intervention_predictor=settings["predictor"],
+        cameras=tuple(part for part in [settings["cameras"]] if part),
+        cut_task=settings["cut_task"] == "true",
     ).to_json()
-    before = PolicySettings.from_json(stored[SETTINGS], "run.json").to_json() if SETTINGS in stored else made
-    if before != made:
+    # Read and written again: a run from before a parameter was there has its default.
+    if SETTINGS in stored and PolicySettings.from_json(stored[SETTINGS], f"{RUN_FILE}: {SETTINGS}").to_json() != made:
         raise SalusError(f"--params-file: the run was made with the parameters {stored[SETTINGS]}, now they are {made}")
     return made
 

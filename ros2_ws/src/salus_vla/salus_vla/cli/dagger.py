@@ -76,7 +76,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             add(f"--{item.name.replace('_', '-')}", metavar="N", type=kind, default=value, help=words)
     add("--workers", metavar="W", type=at_least(1), help="processes that make episodes (default: the CPUs)")
     add("--device", type=some_text, default="cpu", help="of policy and training (default: cpu)")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, makes=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -103,7 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
             console.print(f"{step.name} ended with {code}; the same command goes on from here")
             return code
     model = final_model(out, settings)
-    console.print(f"model: {model}\nnext: salus rollout --model {model} --episodes 200 --seed 500000 --no-images")
+    evaluate = ["salus", "rollout", "--model", str(model), "--episodes", "200", "--seed", "500000", "--no-images"]
+    console.print(f"model: {model}\nnext: {shlex.join(evaluate)}")
     return 0
 
 

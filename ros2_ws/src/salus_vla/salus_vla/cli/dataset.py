@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +13,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from salus_vla.cli.options import at_least, named
+from salus_vla.cli.options import CUT_TASK_HELP, at_least, named
+from salus_vla.config.policy_options import DEFAULT_MODEL
+from salus_vla.contract import DEFAULT_TASK
 from salus_vla.contract.outcomes import Outcome
 
 _EXPORT = """\
@@ -110,10 +113,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=(),
         help="how often `salus train` takes the frames of each RUN, in their order (default: all alike)",
     )
+    export.add_argument("--cut-task", action="store_true", help=CUT_TASK_HELP)
+    export.add_argument(
+        "--model",
+        metavar="MODEL",
+        default=DEFAULT_MODEL,
+        help=f"policy whose tokenizer says how much of an instruction is read (default: {DEFAULT_MODEL})",
+    )
     export.add_argument(
         "--workers", metavar="W", type=at_least(1), help="processes that read and encode (default: one for each core)"
     )
-    export.set_defaults(run=run_export)
+    export.set_defaults(run=run_export, makes=True)
     failures = commands.add_parser(
         "failures", help="make the failure table of runs", description=_FAILURES, formatter_class=raw
     )
@@ -125,7 +135,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         help="take the basis of the hidden states of this table (default: found on the training seeds of these runs)",
     )
-    failures.set_defaults(run=run_failures)
+    failures.set_defaults(run=run_failures, makes=True)
     info = commands.add_parser("info", help="show what is in a data set", description=_INFO, formatter_class=raw)
     info.add_argument("path", metavar="DIR", type=Path, help="folder of a data set")
     info.set_defaults(run=run_info)
@@ -161,6 +171,7 @@ def run_export(arguments: argparse.Namespace) -> int:
             ),
             outcomes=arguments.outcomes,
             weights=arguments.weights,
+            check_task=lambda task: _check_task(task, arguments.model, cut=arguments.cut_task),
             workers=arguments.workers,
             on_episode=lambda done, total: progress.update(bar, completed=done, total=total),
         )
@@ -174,8 +185,18 @@ def run_export(arguments: argparse.Namespace) -> int:
         console.print(escape(f"not complete: {item.source.name} of {item.source.run}: {item.reason}"), soft_wrap=True)
     if len(made.incomplete) > _EXAMPLES:
         console.print(f"not complete: {len(made.incomplete) - _EXAMPLES} more")
-    console.print(escape(f"lerobot-train --dataset.repo_id={repo_id} --dataset.root={made.path}"), soft_wrap=True)
+    command = ["lerobot-train", f"--dataset.repo_id={repo_id}", f"--dataset.root={made.path}"]
+    console.print(escape(shlex.join(command)), soft_wrap=True, highlight=False)
     return 0
+
+
+def _check_task(task: str, model: str, *, cut: bool) -> None:
+    if task == DEFAULT_TASK and model == DEFAULT_MODEL:
+        return
+    from salus_vla.policies.registry import expand_members
+    from salus_vla.policies.smolvla.loading.instruction import InstructionReader  # transformers: seconds
+
+    InstructionReader.of_member(expand_members([model])[0], cut=cut).check(task)
 
 
 def run_info(arguments: argparse.Namespace) -> int:

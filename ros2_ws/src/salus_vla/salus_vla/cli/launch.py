@@ -28,7 +28,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("-s", "--show-args", action="store_true", help="show the arguments of the launch file and exit")
     parser.add_argument("-p", "--print", action="store_true", help="print the commands of the processes and exit")
     parser.add_argument("--builtin", action="store_true", help="use the built-in runner even where ros2 is installed")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, makes=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from salus_vla import __version__
 from salus_vla.cli import (
@@ -20,6 +21,7 @@ from salus_vla.cli import (
     evaluate,
     intervention,
     launch,
+    manifold,
     model,
     predictor,
     replay,
@@ -29,6 +31,7 @@ from salus_vla.cli import (
     view,
     watch,
 )
+from salus_vla.cli.display import drop, outlived_display
 from salus_vla.contract.errors import SalusError
 
 _COMMANDS = (
@@ -44,6 +47,7 @@ _COMMANDS = (
     train,
     dagger,
     evaluate,
+    manifold,
     predictor,
     intervention,
     report,
@@ -62,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     for module in _COMMANDS:
         module.add_parser(commands)
     completion.add_parser(commands, parser)
+    parser.set_defaults(makes=False)  # whether what is made outlives a display that fails
     return parser
 
 
@@ -74,20 +79,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"argument {word!r}: expected text in UTF-8")
     arguments = parser.parse_args(words)
     try:
-        return int(arguments.run(arguments))
+        with outlived_display() if arguments.makes else nullcontext():
+            code = int(arguments.run(arguments))
+        sys.stdout.flush()  # a full disk may show only now
+        return code
     except SalusError as error:
         print(f"salus: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output (head, less) has gone
-        sys.stderr.close()
+        drop(sys.stdout)
         return 1
     except OSError as error:
+        # A name that is too long or a disk that fails may show at any look at a path, a full device at any output.
+        where = error.filename if error.filename is not None else "a file or standard output cannot be written or read"
+        print(f"salus: error: {where}: {error.strerror or error}", file=sys.stderr)
         if error.filename is None:
-            raise
-        # A name that is too long or a disk that fails may show at any look at a path.
-        print(f"salus: error: {error.filename}: {error.strerror}", file=sys.stderr)
+            drop(sys.stdout)
         return 1
 
 

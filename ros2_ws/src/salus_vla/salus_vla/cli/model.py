@@ -57,7 +57,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     init.add_argument("--members", metavar="K", type=at_least(1, 255), default=5, help="number of members (default: 5)")
     init.add_argument("--seed", metavar="S", type=at_least(0), default=0, help="seed of all weights (default: 0)")
-    init.set_defaults(run=run_init)
+    init.set_defaults(run=run_init, makes=True)
     fit = commands.add_parser(
         "fit-reference",
         help="fit the reference of activation_novelty from recorded episodes",

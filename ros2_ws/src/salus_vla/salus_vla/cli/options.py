@@ -70,6 +70,11 @@ def some_text(text: str) -> str:
     return text
 
 
+CAMERAS_HELP = (
+    "what the policy calls this robot's cameras: front=camera1,side=camera2,top=camera3 (default: as it says)"
+)
+
+
 def add_domain_option(parser: argparse.ArgumentParser) -> None:
     """Adds which graph to look at; `domains.watched_domain` finds it."""
     parser.add_argument(
@@ -99,6 +104,7 @@ def add_episode_options(parser: argparse.ArgumentParser) -> None:
         help="model folder, member folders or Hub names separated by commas, or builtin:tiny, untrained and fast "
         f"(default: {DEFAULT_MODEL}, the trained ensemble)",
     )
+    add("--cameras", metavar="LIST", type=some_text, help=CAMERAS_HELP)
     add("--device", type=some_text, help="device of the ensemble: cpu, cuda:0, ... (default: cpu)")
     add("--task", metavar="TEXT", type=some_text, help=f"instruction (default: {DEFAULT_TASK!r})")
     add(
@@ -107,6 +113,9 @@ def add_episode_options(parser: argparse.ArgumentParser) -> None:
         type=at_least(1, 10**6),
         help="decisions before TIMEOUT (default: the scene's, 200)",
     )
+
+
+CUT_TASK_HELP = "accept an instruction of which the policy reads only the beginning"
 
 
 def add_run_options(parser: argparse.ArgumentParser, resumed: str) -> None:

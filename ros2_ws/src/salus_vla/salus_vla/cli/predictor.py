@@ -53,7 +53,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     train.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder of the predictor")
     train.add_argument("--seed", metavar="N", type=int, default=0, help="of initial weights and bootstrap (default: 0)")
     _add_alpha(train)
-    train.set_defaults(run=run_train)
+    train.set_defaults(run=run_train, makes=True)
     evaluate = commands.add_parser(
         "evaluate", help="judge it beside others", description=_EVALUATE, formatter_class=raw
     )

@@ -12,9 +12,10 @@ from datetime import datetime
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
+from salus_vla.cli.narrow_table import Column, narrow_table
 from salus_vla.cli.options import (
+    CUT_TASK_HELP,
     add_episode_options,
     add_intervention_option,
     add_run_options,
@@ -68,6 +69,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add = parser.add_argument
     add("--disturb", action="store_true", default=None, help="disturb the commands on purpose, for data with recovery")
     add_intervention_option(parser)
+    add("--cut-task", action="store_true", default=None, help=CUT_TASK_HELP)
     add(
         "--takeover",
         choices=("expert",),
@@ -99,7 +101,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="run the episodes on a Ray cluster (auto or HOST:PORT); local starts one here for this run",
     )
     add_run_options(parser, "the newest rollout in --out")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, makes=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -210,16 +212,17 @@ def _newest_run(out: Path) -> Path:
 
 def _print_run(console: Console, folder: RolloutFolder) -> None:
     episodes = folder.finished.values()
-    table = Table("outcome", "episodes", "share", "decisions (mean)")
+    rows = []
     ended: dict[str, list[int]] = {}
     for episode in sorted(episodes, key=lambda item: (item.taken_over_ns is not None, item.outcome)):
         name = ended_as(episode.outcome, taken_over=episode.taken_over_ns is not None)
         ended.setdefault(name, []).append(episode.decisions)
     for name, decisions in ended.items():
         share = len(decisions) / len(episodes)
-        table.add_row(name, str(len(decisions)), f"{share:.1%}", f"{sum(decisions) / len(decisions):.1f}")
-    if episodes:
-        console.print(table)
+        rows.append((name, str(len(decisions)), f"{share:.1%}", f"{sum(decisions) / len(decisions):.1f}"))
+    if rows:
+        columns = Column("outcome"), Column("episodes"), Column("share", rank=1), Column("decisions (mean)", rank=2)
+        console.print(narrow_table(columns, rows, console.width))
     console.print(f"finished episodes: {len(episodes)}, in {folder.path}", soft_wrap=True, highlight=False)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from salus_vla.cli.options import at_least, check_can_be_folder
+from salus_vla.cli.options import CAMERAS_HELP, CUT_TASK_HELP, at_least, check_can_be_folder
 from salus_vla.contract.errors import TrainingError
 from salus_vla.learning.training.training_settings import PRECISIONS, STAGES
 from salus_vla.policies.smolvla.init.vlm_sizes import SIZES
@@ -55,10 +55,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add = parser.add_argument
     add("--data", metavar="DIR", type=Path, required=True, help="a LeRobotDataset v3")
+    add("--any-names", action="store_true", help="state and action of DIR are this robot's, under other names")
+    add("--cut-task", action="store_true", help=CUT_TASK_HELP)
     add("--out", metavar="DIR", type=Path, required=True, help="folder of the training")
     add("--stage", choices=(*STAGES, "all"), default="all", help="default: both, one after the other")
     add("--size", choices=tuple(SIZES), default="compact", help="of the policy with new weights (default: compact)")
     add("--from", dest="base", metavar="MODEL", help="begin with this policy instead: a folder or a Hub name")
+    add("--cameras", metavar="LIST", help=f"of --from MODEL: {CAMERAS_HELP}")
     add("--members", metavar="K", type=int, default=5, help="members of the ensemble (default: 5)")
     add("--steps", metavar="N", type=int, help="steps of the first stage (default: 6000)")
     add("--expert-steps", metavar="N", type=int, help="steps of the second (default: half of the first's)")
@@ -82,7 +85,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--save-every", metavar="N", type=at_least(1), default=500, help="steps between checkpoints (default: 500)")
     add("--log-every", metavar="N", type=at_least(1), default=50, help="steps between lines (default: 50)")
     add("--resume", action="store_true", help="continue the training in OUT")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, makes=True)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -96,6 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     import torch
 
     from salus_vla.learning.training import training_data, training_run
+    from salus_vla.policies.smolvla.cameras import UNCHANGED, parse_cameras
     from salus_vla.policies.smolvla.loading.lerobot_logging import quiet_lerobot
 
     if arguments.threads:
@@ -110,11 +114,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise TrainingError(f"--stage experts: {place.model('vlm')} is missing; run --stage vlm first, or give --from")
     if arguments.keep_members and (arguments.base is None or stages != ("experts",)):
         raise TrainingError("--keep-members: needs --from MODEL and --stage experts: the members share the model's VLM")
-    dataset = training_data.open_dataset(arguments.data)
+    if arguments.cameras and arguments.base is None:
+        raise TrainingError("--cameras: needs --from MODEL; a policy with new weights has this robot's names")
+    rename = parse_cameras([arguments.cameras or ""])
+    cameras = training_run.camera_names(arguments.base, rename=rename) if arguments.base else UNCHANGED
+    dataset = training_data.open_dataset(arguments.data, any_names=arguments.any_names)
     card = {
         "data": training_data.describe(dataset),
         "size": arguments.size,
-        "from": training_run.origin(arguments.base) if arguments.base else None,
+        "from": training_run.origin(arguments.base, rename=rename) if arguments.base else None,
         "seed": arguments.seed,
     }
     if main:
@@ -130,20 +138,24 @@ def run(arguments: argparse.Namespace) -> int:
     accelerator.wait_for_everyone()
     policy: Any
     if arguments.keep_members:
-        policy = training_run.begin_members(arguments.base)
+        policy = training_run.begin_members(arguments.base, rename=rename)
         settings = {"experts": settings["experts"].model_copy(update={"members": len(policy)})}
-        config, stats = policy[0].config, training_data.statistics_of(arguments.base)
+        config, stats = policy[0].config, training_data.statistics_of(arguments.base, rename=rename)
     else:
         policy = (
-            training_run.begin_from(arguments.base)
+            training_run.begin_from(arguments.base, rename=rename)
             if arguments.base
             else training_run.begin_policy(arguments.out, arguments.size, arguments.seed)
         )
         config, stats = policy.config, training_data.statistics(dataset)
     began = time.monotonic()
     with quiet_lerobot():
-        frames = training_data.read_frames(dataset, config, stats, workers=arguments.workers)
+        frames = training_data.read_frames(
+            dataset, config, stats, cameras=cameras.seen, cut_task=arguments.cut_task, workers=arguments.workers
+        )
     if main:
+        for item in [] if arguments.keep_members else training_data.hardly_moving(dataset):
+            console.print(f"[yellow]warning[/yellow]: {item}")
         cube = "with" if frames.cube is not None else "without"
         console.print(
             f"{len(frames)} frames of {len(frames.episodes)} episodes, {cube} the cube's pose, read in "
@@ -170,6 +182,7 @@ def run(arguments: argparse.Namespace) -> int:
                 accelerator,
                 report=report,
                 card=card,
+                rename=cameras.rename,
                 save_every=arguments.save_every,
                 log_every=arguments.log_every,
                 compiled=arguments.compile,

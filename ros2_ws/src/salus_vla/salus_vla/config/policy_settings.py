@@ -13,7 +13,7 @@ from typing import Final
 
 from salus_vla.config.parameters import checked_parameters, parameter, parameter_names, parameter_texts
 from salus_vla.config.params_file import node_parameters
-from salus_vla.config.paths import DEFAULT_PREDICTOR
+from salus_vla.config.paths import DEFAULT_MANIFOLD, DEFAULT_PREDICTOR
 from salus_vla.config.policy_options import DEFAULT_MODEL, DTYPES, MODES, POLICIES
 from salus_vla.contract.errors import ConfigError
 
@@ -44,6 +44,12 @@ class PolicySettings:
     allow_identical_experts: bool = parameter(
         False, "accept members with the same action expert", name="model.allow_identical_experts"
     )
+    cameras: tuple[str, ...] = parameter(
+        (), "what the policy calls this robot's cameras: front=camera1, ...", name="model.cameras"
+    )
+    cut_task: bool = parameter(
+        False, "accept an instruction of which the policy reads only the beginning", name="model.cut_task"
+    )
     threads: int = parameter(1, "CPU threads of torch", name="model.threads", bounds=(1, 256))
     blend_s: float = parameter(
         0.2, "shortest time over which a new chunk takes over [s]", name="plan.blend_s", bounds=(0.0, 2.0)
@@ -65,6 +71,10 @@ class PolicySettings:
     intervention_model: str = parameter(
         DEFAULT_PREDICTOR, "folder of what interventions are chosen with, or builtin", name="intervention.model"
     )
+    intervention_manifold: str = parameter(
+        DEFAULT_MANIFOLD, "folder of the manifold that plans are compared with, builtin or none",
+        name="intervention.manifold",
+    )  # fmt: skip
 
     def to_json(self) -> str:
         """By ROS name, for run.json."""

@@ -48,6 +48,8 @@ def build_controller(
         dtype=settings.dtype,
         noise_samples=settings.noise_samples,
         allow_identical_experts=settings.allow_identical_experts,
+        cut_task=settings.cut_task,
+        cameras=settings.cameras,
     )
     if teacher:
         policy = TakeoverPolicy(policy, make_policy(teacher, scene=scene), make_conditions(when))

@@ -157,6 +157,10 @@ class TakeoverPolicy:
             self._reason = held[0] if held else ""
         return (self._teacher if self._reason else self._learner).predict(observation, decision)
 
+    def read_task(self, task: str) -> dict[str, str]:
+        """Of both."""
+        return {**self._teacher.read_task(task), **self._learner.read_task(task)}
+
     def provenance(self) -> dict[str, str]:
         """The learner's, and who takes over when."""
         names = "|".join(condition.name for condition in self._conditions)

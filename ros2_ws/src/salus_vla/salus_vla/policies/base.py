@@ -21,6 +21,9 @@ class Policy(Protocol):
     def predict(self, observation: Observation, decision: int) -> PolicyOutput:
         """Chunks for an observation; `decision` counts from 0 in the episode."""
 
+    def read_task(self, task: str) -> dict[str, str]:
+        """What the policy makes of an instruction, for the provenance; raises ModelError where it cannot read it."""
+
     def provenance(self) -> dict[str, str]:
         """Provenance: hashes, sizes, device, versions."""
 

@@ -23,6 +23,10 @@ class HoldPolicy:
         """Forgets the pose held so far."""
         self._target = None
 
+    def read_task(self, task: str) -> dict[str, str]:
+        """It reads none."""
+        return {}
+
     def predict(self, observation: Observation, decision: int) -> PolicyOutput:
         """One member, one sample: the state of the first observation, repeated."""
         if self._target is None:

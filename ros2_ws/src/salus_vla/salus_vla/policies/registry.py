@@ -28,6 +28,8 @@ def make_policy(
     dtype: str = DEFAULTS.dtype,
     noise_samples: int = DEFAULTS.noise_samples,
     allow_identical_experts: bool = DEFAULTS.allow_identical_experts,
+    cut_task: bool = DEFAULTS.cut_task,
+    cameras: Sequence[str] = DEFAULTS.cameras,
 ) -> ReferencedPolicy:
     """Makes a policy.
 
@@ -41,6 +43,8 @@ def make_policy(
         dtype: what it computes in, one of `DTYPES`, see `choose_dtype`.
         noise_samples: flow-matching noise samples per member.
         allow_identical_experts: see `load_ensemble`.
+        cut_task: accept an instruction of which only the beginning is read.
+        cameras: what the ensemble calls this robot's cameras, `front=camera1` and so on.
 
     Raises:
         ModelError: unknown name, the ensemble cannot be loaded, or the expert has no scene.
@@ -68,6 +72,8 @@ def make_policy(
         dtype=dtype,
         noise_samples=noise_samples,
         allow_identical_experts=allow_identical_experts,
+        cut_task=cut_task,
+        cameras=cameras,
         model_folder=model_folder(members),
     )
 

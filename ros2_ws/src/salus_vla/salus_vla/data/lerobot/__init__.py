@@ -8,4 +8,5 @@ statistics.py       mean, spread and quantiles in LeRobot's form
 dataset_writer.py   the files
 dataset_export.py   from runs to a folder
 dataset_info.py     what is in a folder
+robot_fit.py        whether a folder is a data set of this robot
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from salus_vla.contract.errors import DatasetError
 from salus_vla.contract.outcomes import Outcome
+from salus_vla.data.copies import refuse_copy
 from salus_vla.data.lerobot.prepare import LeftOut, Options, Prepared
 from salus_vla.data.lerobot.prepare_pool import prepare_all
 from salus_vla.data.lerobot.sources import Sources, find_sources
@@ -55,6 +57,7 @@ def export(
     options: Options = Options(),  # noqa: B008  # frozen
     outcomes: Collection[Outcome] = (Outcome.SUCCESS,),
     weights: Sequence[float] = (),
+    check_task: Callable[[str], object] = lambda task: None,
     workers: int | None = 1,
     on_episode: OnEpisode | None = None,
 ) -> Exported:
@@ -67,6 +70,7 @@ def export(
         options: what is stored of an episode.
         outcomes: of the episodes to take.
         weights: of the frames of each run when they are learned from; 1 for all when empty.
+        check_task: gets each instruction once, and raises SalusError for one that no policy could read whole.
         workers: processes that read and encode; 1 does it in this one, None takes as many as pay off.
         on_episode: called after each episode with the number of those done and of all.
 
@@ -80,6 +84,8 @@ def export(
         names = ", ".join(outcome.name for outcome in outcomes)
         reasons = ", ".join(f"{count} with {reason}" for reason, count in sources.left_out.items()) or "none at all"
         raise DatasetError(f"no episode with outcome {names} in {', '.join(map(str, runs))}: {reasons}")
+    for task in sorted({episode.summary.task for episode in sources.episodes}):
+        check_task(task)
     if workers is None:
         workers = max(1, min(os.cpu_count() or 1, len(sources.episodes) // _EPISODES_PER_WORKER))
     with _writing(out):
@@ -116,6 +122,7 @@ def _export(
     writer: DatasetWriter | None = None
     first: Prepared | None = None
     incomplete: list[LeftOut] = []
+    seen: dict[bytes, Path] = {}
     try:
         for done, episode in enumerate(prepare_all(sources.episodes, options, workers), 1):
             if isinstance(episode, LeftOut):
@@ -123,6 +130,8 @@ def _export(
             else:
                 first = first or episode
                 _check_agreement(first, episode)
+                # A bag and a rollout, or two bags, of one seed and policy have the same frames in other bytes.
+                refuse_copy(seen, _content(episode), episode.source)
                 with _writing(out):
                     writer = writer or _new_writer(partial, repo_id, episode, options)
                     writer.add(episode, sources.weights[done - 1])
@@ -168,6 +177,13 @@ def _new_writer(partial: Path, repo_id: str, episode: Prepared, options: Options
             ground_truth=options.ground_truth,
             states=sizes,
         )
+
+
+def _content(episode: Prepared) -> bytes:
+    content = hashlib.sha256(f"{episode.source.seed}".encode())
+    content.update(episode.state.tobytes())
+    content.update(episode.action.tobytes())
+    return content.digest()
 
 
 def _check_agreement(first: Prepared, other: Prepared) -> None:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, NonNegativeInt, PositiveInt, ValidationError
 
+from salus_vla.contract import ARM_JOINTS
 from salus_vla.contract.errors import DatasetError
 
 # Columns of SALUS in meta/episodes, a row per episode: how it ended, the seed of scene and noise, the randomisation
@@ -33,6 +34,7 @@ CUBE_KEY = "ground_truth.red_cube"
 EXPERT_STATE_KEY, PREFIX_PARTS_KEY = "policy.expert_state", "policy.prefix_parts"
 POSE_NAMES = ("x", "y", "z", "qx", "qy", "qz", "qw")
 GRIPPER_WIDTH = "gripper_width"
+VECTOR_NAMES = (*ARM_JOINTS, GRIPPER_WIDTH)  # of state and action
 ROBOT_TYPE = "panda"
 
 INFO_FILE = Path("meta/info.json")

@@ -27,14 +27,12 @@ from lerobot.datasets.io_utils import write_stats
 from lerobot.datasets.utils import update_chunk_file_indices
 from numpy.typing import NDArray
 
-from salus_vla.contract import ARM_JOINTS
 from salus_vla.data.lerobot.dataset_images import FPS
-from salus_vla.data.lerobot.dataset_info import CUBE_KEY, EPISODE_COLUMNS, GRIPPER_WIDTH, POSE_NAMES, ROBOT_TYPE
+from salus_vla.data.lerobot.dataset_info import CUBE_KEY, EPISODE_COLUMNS, POSE_NAMES, ROBOT_TYPE, VECTOR_NAMES
 from salus_vla.data.lerobot.prepare import Prepared
 from salus_vla.data.lerobot.statistics import column_statistics, image_statistics
 from salus_vla.policies.smolvla.features import ACTION_KEY, STATE_DIM, STATE_KEY, image_key
 
-_NAMES = [*ARM_JOINTS, GRIPPER_WIDTH]
 _MIB = 2**20
 
 
@@ -61,7 +59,7 @@ class DatasetWriter:
             ground_truth: whether episodes come with the cube's pose.
             states: hidden states that episodes come with, and their sizes.
         """
-        vector = {"dtype": "float32", "shape": (STATE_DIM,), "names": list(_NAMES)}
+        vector = {"dtype": "float32", "shape": (STATE_DIM,), "names": list(VECTOR_NAMES)}
         features: dict[str, Any] = {STATE_KEY: dict(vector), ACTION_KEY: dict(vector)}
         if ground_truth:
             features[CUBE_KEY] = {"dtype": "float32", "shape": (len(POSE_NAMES),), "names": list(POSE_NAMES)}

@@ -11,6 +11,7 @@ import numpy as np
 
 from salus_vla.contract.errors import DatasetError
 from salus_vla.contract.outcomes import Outcome
+from salus_vla.data.copies import check_no_copies
 from salus_vla.data.episodes import open_run
 from salus_vla.data.recording import Episode
 
@@ -39,7 +40,7 @@ def find_sources(runs: Sequence[Path], outcomes: Collection[Outcome], weights: S
         weights: of the frames of each run; 1 for all when empty.
 
     Raises:
-        DatasetError: RUNNING or ABORTED is wanted, a run is given twice, or the weights do not fit the runs.
+        DatasetError: RUNNING or ABORTED is wanted, a run is given twice or with a copy, or the weights do not fit.
         RecordingError: a folder is not a run, or a file of it cannot be read.
     """
     refused = [outcome.name for outcome in (Outcome.RUNNING, Outcome.ABORTED) if outcome in outcomes]
@@ -66,4 +67,5 @@ def find_sources(runs: Sequence[Path], outcomes: Collection[Outcome], weights: S
                 weighted.append(weight)
             else:
                 left_out[f"outcome {outcome.name}"] += 1
+    check_no_copies(chosen)
     return Sources(tuple(chosen), tuple(weighted), left_out)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import salus_vla
 from salus_vla.config.scene import load_scene
-from salus_vla.contract import CAMERAS
+from salus_vla.contract import CAMERAS, DEFAULT_TASK
 from salus_vla.contract.bodies import CUBE
 from salus_vla.contract.types import ACTION_DIM, FloatArray, Observation, SimStep
 from salus_vla.control.build_controller import build_controller
@@ -37,7 +37,7 @@ class EpisodeMaker:
         """Builds everything; for the ensemble this takes seconds.
 
         Raises:
-            SalusError: the scene, its profile, the simulator or the policy is not available.
+            SalusError: scene, profile, simulator or policy are not available, or the instruction is too long.
         """
         self._settings = settings
         self._scene = load_scene()
@@ -45,13 +45,15 @@ class EpisodeMaker:
             settings.policy_settings, self._scene, teacher=settings.takeover, when=settings.conditions
         )
         self._takeover = policy if isinstance(policy, TakeoverPolicy) else None
+        self._task_facts = policy.read_task(settings.task)
         self._images_needed = settings.images or policy.needs_images
         self._simulator = Simulator(self._scene, profile=settings.profile)
 
     def provenance(self) -> dict[str, str]:
         """What decides about the episodes besides the settings: workers that differ in it must not make one run."""
         scene = hashlib.sha256(self._scene.model_dump_json().encode()).hexdigest()[:16]
-        policy = {f"policy.{key}": value for key, value in self._controller.policy.provenance().items()}
+        facts = {**self._controller.policy.provenance(), **self._task_facts}
+        policy = {f"policy.{key}": value for key, value in facts.items()}
         versions = {
             "salus": salus_vla.__version__,
             "version.mujoco": mujoco.__version__,
@@ -159,10 +161,16 @@ def prepare_machine(settings: RolloutSettings) -> None:
     """Does once what each worker of this machine would do otherwise: an untrained model, the choice of OpenGL.
 
     Raises:
-        SalusError: there is no such model, or nothing can be drawn here.
+        SalusError: there is no such model, it cannot read the instruction, or nothing can be drawn here.
     """
     if settings.policy == ENSEMBLE:
-        expand_members((settings.model,))
+        members = expand_members((settings.model,))
+        if (
+            settings.task != DEFAULT_TASK and members
+        ):  # said before there is a folder; every policy can read the usual one
+            from salus_vla.policies.smolvla.loading.instruction import InstructionReader  # transformers: seconds
+
+            InstructionReader.of_member(members[0], cut=settings.cut_task).check(settings.task)
     if settings.images or settings.policy == ENSEMBLE:
         gl_backend()  # in the environment from now on
 

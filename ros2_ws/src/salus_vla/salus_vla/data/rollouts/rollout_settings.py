@@ -26,6 +26,8 @@ class RolloutSettings:
         device: of the ensemble.
         task: instruction given to the policy.
         profile: randomisation profile of the scene.
+        cameras: what the ensemble calls this robot's cameras, as `--cameras`.
+        cut_task: whether an instruction is accepted of which the policy reads only the beginning.
         disturb: whether the commands are disturbed on purpose (see `control.disturbance`).
         images: whether images are stored.
         max_decisions: decisions before TIMEOUT; 0 for the scene's number.
@@ -40,6 +42,8 @@ class RolloutSettings:
     device: str = "cpu"
     task: str = DEFAULT_TASK
     profile: str = DEFAULT_PROFILE
+    cameras: str = ""
+    cut_task: bool = False
     disturb: bool = False
     images: bool = True
     max_decisions: int = 0
@@ -63,6 +67,8 @@ class RolloutSettings:
             device=self.device,
             disturb=self.disturb,
             intervention=self.intervention,
+            cameras=(self.cameras,) if self.cameras else (),
+            cut_task=self.cut_task,
         )
         object.__setattr__(self, BASE, settings)
 
@@ -75,6 +81,8 @@ class RolloutSettings:
             "device": base.device,
             "disturb": base.disturb,
             "intervention": base.intervention,
+            "cameras": ",".join(base.cameras),
+            "cut_task": base.cut_task,
         }
         return cls(**{**shown, **given}, base=base)
 
@@ -118,7 +126,7 @@ class RolloutSettings:
 
 
 # Settings that runs from before they existed do not have, and what was the case then.
-_ADDED: dict[str, str] = {"takeover": "", "when": "", "intervention": "off"}
+_ADDED: dict[str, str] = {"cameras": "", "cut_task": "false", "takeover": "", "when": "", "intervention": "off"}
 
 _PARSERS: dict[str, Callable[[str], str | bool | int]] = {
     "str": str,

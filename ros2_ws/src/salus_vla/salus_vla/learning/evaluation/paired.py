@@ -12,23 +12,32 @@ from salus_vla.contract.errors import ConfigError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray
 from salus_vla.data.episodes import Run
-from salus_vla.data.recording import Summary
+from salus_vla.data.recording import Episode, Summary
 from salus_vla.learning.evaluation.evaluated_episodes import APART
+from salus_vla.learning.evaluation.hand_overs import stuck_for_s
 from salus_vla.learning.evaluation.outcome_rates import PHYSICAL_FAILURES
 
 ALL = "all profiles"
+IN_TIME_S = 5.0  # after the last progress
 _RESAMPLES = 10_000
 _LIMITS = (2.5, 97.5)  # percentiles of a 95 % interval
 
 
 @dataclass(frozen=True)
 class Pair:
-    """The same seed and profile with both policies."""
+    """The same seed and profile with both policies.
+
+    Attributes:
+        profile, seed: that they have in common.
+        base, other: how they went.
+        stuck_s: for how long the other one had made no progress when it was handed over [s]; NaN if it was not.
+    """
 
     profile: str
     seed: int
     base: Summary
     other: Summary
+    stuck_s: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,23 @@ class Change:
 
 
 @dataclass(frozen=True)
+class HandOvers:
+    """Which episodes were handed over.
+
+    Attributes:
+        stuck: pairs of which the base ended in MISS or TIMEOUT.
+        stuck_handed_over: those of them that were handed over, and in time: within `IN_TIME_S` of the last progress.
+        successes: pairs of which the base succeeded, and those of them that were handed over.
+    """
+
+    stuck: int
+    stuck_handed_over: int
+    stuck_in_time: int
+    successes: int
+    successes_handed_over: int
+
+
+@dataclass(frozen=True)
 class PairedRow:
     """The pairs of a profile, or of all.
 
@@ -60,6 +86,7 @@ class PairedRow:
         apart: seeds of both that do not count: aborted, or taken over in one of them.
         success, timeout, physical, handed_over: how often the episode ended so. One that was handed over to a person is
             neither a success nor a failure.
+        hand_overs: which of them were.
         time_ratio: mean time of the pairs that both deliver, other over base, and its 95 % bootstrap interval; None
             without such a pair.
     """
@@ -71,6 +98,7 @@ class PairedRow:
     timeout: Change
     physical: Change
     handed_over: Change
+    hand_overs: HandOvers
     time_ratio: tuple[float, float, float] | None
 
 
@@ -107,11 +135,11 @@ def pairs_of(base: Run, other: Run) -> tuple[list[Pair], int]:
             f"{base.path} has profile {base.profile!r}, {other.path} {other.profile!r}: "
             "a pair differs in the policy only"
         )
-    first, second = ({episode.seed: episode.summary for episode in run.counted} for run in (base, other))
+    first, second = ({episode.seed: episode for episode in run.counted} for run in (base, other))
     common = sorted(first.keys() & second.keys())
     if not common:
         raise ConfigError(f"{base.path} and {other.path} have no seed in common")
-    pairs = [Pair(base.profile, seed, first[seed], second[seed]) for seed in common]
+    pairs = [_pair(base.profile, seed, first[seed], second[seed]) for seed in common]
     complete = [pair for pair in pairs if _counts(pair.base) and _counts(pair.other)]
     return complete, len(pairs) - len(complete)
 
@@ -121,6 +149,12 @@ def mcnemar(only_first: int, only_second: int) -> float:
     total = only_first + only_second
     tail = sum(comb(total, count) for count in range(min(only_first, only_second) + 1))
     return min(1.0, 2.0 * tail / 2**total)
+
+
+def _pair(profile: str, seed: int, base: Episode, other: Episode) -> Pair:
+    handed_over = other.summary.outcome is Outcome.HANDED_OVER
+    stuck_s = stuck_for_s(other.open()) if handed_over else float("nan")
+    return Pair(profile, seed, base.summary, other.summary, stuck_s)
 
 
 def _counts(summary: Summary) -> bool:
@@ -137,6 +171,7 @@ def _row(profile: str, pairs: Sequence[Pair], apart: int) -> PairedRow:
         timeout=_change(pairs, lambda outcome: outcome is Outcome.TIMEOUT),
         physical=_change(pairs, lambda outcome: outcome in PHYSICAL_FAILURES),
         handed_over=_change(pairs, lambda outcome: outcome is Outcome.HANDED_OVER),
+        hand_overs=_hand_overs(pairs),
         time_ratio=_time_ratio(pairs),
     )
 
@@ -154,6 +189,19 @@ def _change(pairs: Sequence[Pair], is_so: Callable[[Outcome], bool]) -> Change:
         only_other,
         mcnemar(only_base, only_other),
         _bootstrap(difference[:, None], lambda sample: sample[..., 0].mean(axis=-1)) if len(pairs) else (0.0, 0.0, 0.0),
+    )
+
+
+def _hand_overs(pairs: Sequence[Pair]) -> HandOvers:
+    stuck = [pair for pair in pairs if pair.base.outcome in (Outcome.MISS, Outcome.TIMEOUT)]
+    successes = [pair for pair in pairs if pair.base.outcome is Outcome.SUCCESS]
+    handed = [pair for pair in stuck if pair.other.outcome is Outcome.HANDED_OVER]
+    return HandOvers(
+        len(stuck),
+        len(handed),
+        sum(pair.stuck_s <= IN_TIME_S for pair in handed),
+        len(successes),
+        sum(pair.other.outcome is Outcome.HANDED_OVER for pair in successes),
     )
 
 

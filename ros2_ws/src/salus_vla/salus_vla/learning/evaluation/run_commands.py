@@ -17,12 +17,14 @@ _USUAL = {
     "model": DEFAULT_MODEL,
     "device": "cpu",
     "task": DEFAULT_TASK,
+    "cameras": "",
+    "cut_task": "false",
     "disturb": "false",
     "images": "true",
     "pacing": "lockstep",
     "max_decisions": "0",
 }
-_FLAGS = {"disturb": "--disturb", "images": "--no-images"}
+_FLAGS = {"cut_task": "--cut-task", "disturb": "--disturb", "images": "--no-images"}
 
 
 def command_of(run: Run) -> str:
@@ -33,7 +35,7 @@ def command_of(run: Run) -> str:
     for name, usual in _USUAL.items():
         value = run.arguments.get(name, usual)
         # Only the ensemble has a model.
-        if value == usual or (name in ("model", "device") and run.policy != "ensemble"):
+        if value == usual or (name in ("model", "device", "cameras") and run.policy != "ensemble"):
             continue
         parts += [_FLAGS[name]] if name in _FLAGS else ["--" + name.replace("_", "-"), value]
     if run.made_by == ROLLOUT:
@@ -48,7 +50,16 @@ def _other_parameters(run: Run) -> str:
     if text is None:
         return ""
     given, usual = parameter_texts(PolicySettings.from_json(text, f"{run.path}: run.json")), parameter_texts(DEFAULTS)
-    named = ("policy", "model.members", "model.device", "model.devices", "model.mode", "disturb")
+    named = (
+        "policy",
+        "model.members",
+        "model.device",
+        "model.devices",
+        "model.mode",
+        "model.cameras",
+        "model.cut_task",
+        "disturb",
+    )
     other = [f"{name}={value}" for name, value in given.items() if name not in named and value != usual[name]]
     return f"  # with a --params-file that sets {' '.join(other)}" if other else ""
 

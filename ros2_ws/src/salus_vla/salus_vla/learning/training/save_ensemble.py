@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoConfig
@@ -29,7 +30,7 @@ from salus_vla.policies.registry import expand_members
 from salus_vla.policies.smolvla.init.model_init import VLM_FOLDER, member_names, save_member
 from salus_vla.policies.smolvla.loading.checkpoint import load_member, quiet_lerobot
 from salus_vla.policies.smolvla.loading.compatibility import vlm_differences
-from salus_vla.policies.smolvla.loading.member_files import VLM_PREFIX, WEIGHTS, member_folder
+from salus_vla.policies.smolvla.loading.member_files import NO_RENAME, VLM_PREFIX, WEIGHTS, member_folder
 from salus_vla.policies.smolvla.loading.weights import not_finite
 
 _COPIED = (".json", ".txt", ".model", ".jinja")  # configuration and tokenizer; an index of weights is left out
@@ -41,6 +42,8 @@ def save_ensemble(
     stats: dict[str, dict[str, Tensor]],
     vlm_folder: Path | None,
     metadata: Mapping[str, object],
+    *,
+    rename: Mapping[str, str] = NO_RENAME,
 ) -> None:
     """Writes a model folder, the same bytes for the same arguments.
 
@@ -50,6 +53,7 @@ def save_ensemble(
         stats: `mean` and `std` of `observation.state` and `action`, with which the members were trained.
         vlm_folder: has the configuration and the tokenizer of the VLM; None takes the policies' own.
         metadata: goes into the manifest, beside `members` and `trained`.
+        rename: `rename_map` of their pre-processors.
 
     Raises:
         ModelError: no policies, different VLMs, values that are not finite, a VLM folder that does not fit the
@@ -69,21 +73,22 @@ def save_ensemble(
     try:
         _write_vlm(partial / VLM_FOLDER, policies[0], vlm_folder, vlm)
         for policy, expert, name in zip(policies, experts, member_names(len(policies)), strict=True):
-            _write_member(partial / name, policy, stats, expert)
+            _write_member(partial / name, policy, stats, expert, rename)
         (partial / MANIFEST).write_text(manifest, encoding="utf-8")
         partial.chmod(0o755)  # mkdtemp made it private
         _put(partial, folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # a full disk is the second
         raise ModelError(f"{folder} cannot be written: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def load_trained(name: str) -> SmolVLAPolicy:
+def load_trained(name: str, *, rename: Mapping[str, str] = NO_RENAME) -> SmolVLAPolicy:
     """A policy on the CPU, in the precision that LeRobot gives it, trainable as LeRobot's constructor leaves it.
 
     Args:
         name: a member's folder, a model folder (its first member) or a Hub name.
+        rename: see `read_member_files`.
 
     Raises:
         ModelError: it is none of these, or it cannot be loaded.
@@ -91,7 +96,7 @@ def load_trained(name: str) -> SmolVLAPolicy:
     members = expand_members([name])
     if not members:
         raise ModelError(f"'{name}' names no policy; expected a member's folder, a model folder or a Hub name")
-    policy = load_member(members[0], member_folder(members[0]), "cpu")
+    policy = load_member(members[0], member_folder(members[0]), "cpu", rename=rename)
     for parameter in policy.parameters():  # loading is for inference
         parameter.requires_grad = True
     policy.model.vlm_with_expert.set_requires_grad()
@@ -189,7 +194,11 @@ def _check_fits(vlm_folder: Path, policy: SmolVLAPolicy) -> None:
 
 
 def _write_member(
-    folder: Path, policy: SmolVLAPolicy, stats: dict[str, dict[str, Tensor]], weights: dict[str, Tensor]
+    folder: Path,
+    policy: SmolVLAPolicy,
+    stats: dict[str, dict[str, Tensor]],
+    weights: dict[str, Tensor],
+    rename: Mapping[str, str],
 ) -> None:
     # The same modules with a configuration of their own: the training's device is nobody else's business.
     shell = copy.copy(policy)
@@ -199,7 +208,7 @@ def _write_member(
     shell.config.pretrained_path = None
     shell.config.push_to_hub = False
     on_cpu = {key: {name: value.detach().cpu() for name, value in group.items()} for key, group in stats.items()}
-    save_member(shell, on_cpu, folder, weights)
+    save_member(shell, on_cpu, folder, weights, rename=rename)
 
 
 def _put(partial: Path, folder: Path) -> None:

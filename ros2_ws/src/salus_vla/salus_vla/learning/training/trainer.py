@@ -223,8 +223,12 @@ class Trainer:
                 state = moments.get(value, {})
                 tensors |= {f"{key}.{name}": state[key] for key in ("exp_avg", "exp_avg_sq") if key in state}
             write_state(self._folder / STATE_FILE, tensors, self.step, self._settings)
-        with (self._folder / METRICS_FILE).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(line)) + "\n")
+        path = self._folder / METRICS_FILE
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(line)) + "\n")
+        except OSError as error:
+            raise TrainingError(f"{path}: cannot be written ({error.strerror})") from error
 
     def _resume(self) -> None:
         path = self._folder / STATE_FILE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,12 @@ from salus_vla.learning.training.trainer import Metrics, Trainer
 from salus_vla.learning.training.training_data import Statistics
 from salus_vla.learning.training.training_settings import TrainSettings
 from salus_vla.policies.registry import expand_members
+from salus_vla.policies.smolvla.cameras import CameraNames
 from salus_vla.policies.smolvla.init.model_init import VLM_FOLDER, policy_config
 from salus_vla.policies.smolvla.init.vlm_folder import write_vlm_folder
 from salus_vla.policies.smolvla.init.vlm_sizes import SIZES
 from salus_vla.policies.smolvla.loading.checkpoint import quiet_lerobot
-from salus_vla.policies.smolvla.loading.member_files import read_member_files
+from salus_vla.policies.smolvla.loading.member_files import NO_RENAME, member_folder, read_member_files
 from salus_vla.policies.smolvla.loading.weights import content_hash
 
 SETTINGS_FILE = "train.json"
@@ -67,16 +68,26 @@ def begin_policy(out: Path, size: str, seed: int) -> SmolVLAPolicy:
         return SmolVLAPolicy(config).float()
 
 
-def begin_from(name: str) -> SmolVLAPolicy:
+def begin_from(name: str, *, rename: Mapping[str, str] = NO_RENAME) -> SmolVLAPolicy:
     """A policy that was trained before: a member's folder, the folder of a model, or a Hub name; in fp32 on the CPU.
 
     Raises:
         ModelError: it cannot be loaded.
     """
-    return load_trained(name).float()
+    return load_trained(name, rename=rename).float()
 
 
-def origin(name: str) -> str:
+def camera_names(name: str, *, rename: Mapping[str, str] = NO_RENAME) -> CameraNames:
+    """Which image of a model that is trained on each camera of this robot is.
+
+    Raises:
+        ModelError: its files are broken, or cameras remain without an image.
+    """
+    member = expand_members([name])[0]
+    return read_member_files(member, member_folder(member), "cpu", rename=rename).cameras
+
+
+def origin(name: str, *, rename: Mapping[str, str] = NO_RENAME) -> str:
     """What a model's card says of the policy that its training began with: a folder is told by its weights.
 
     Raises:
@@ -85,18 +96,18 @@ def origin(name: str) -> str:
     members = [Path(member) for member in expand_members([name])]
     if name.startswith("builtin:") or not all(member.is_dir() for member in members):
         return name
-    files = [read_member_files(str(member), member, "cpu") for member in members]
+    files = [read_member_files(str(member), member, "cpu", rename=rename) for member in members]
     return f"members {', '.join(content_hash(load_file(item.weights.path)) for item in files)}"
 
 
-def begin_members(name: str) -> list[SmolVLAPolicy]:
+def begin_members(name: str, *, rename: Mapping[str, str] = NO_RENAME) -> list[SmolVLAPolicy]:
     """Every member of a model, in fp32 on the CPU, on one VLM: each goes on from its own weights.
 
     Raises:
         ModelError: one cannot be loaded.
         TrainingError: the model has one member only, or members with different VLMs.
     """
-    members = [load_trained(member).float() for member in expand_members([name])]
+    members = [load_trained(member, rename=rename).float() for member in expand_members([name])]
     if len(members) < 2:
         raise TrainingError(f"--keep-members: {name} has no members to keep, expected a model folder")
     first = members[0].model.vlm_with_expert
@@ -119,6 +130,7 @@ def run_stage(
     *,
     report: Callable[[Metrics], None],
     card: dict[str, object],
+    rename: Mapping[str, str] = NO_RENAME,
     save_every: int,
     log_every: int,
     compiled: bool = False,
@@ -135,6 +147,7 @@ def run_stage(
         accelerator: device, precision and processes.
         report: gets each line of the metrics.
         card: what the model's manifest tells about its making.
+        rename: `rename_map` of the pre-processors that are kept.
         save_every: steps between checkpoints.
         log_every: steps between lines.
         compiled: see `Trainer`.
@@ -170,7 +183,12 @@ def run_stage(
         }
         vlm = place.out / VLM_FOLDER  # only of a training that began with new weights
         save_ensemble(
-            place.model(settings.stage), stage.policies(), stats, vlm if vlm.is_dir() else None, settings_of_run
+            place.model(settings.stage),
+            stage.policies(),
+            stats,
+            vlm if vlm.is_dir() else None,
+            settings_of_run,
+            rename=rename,
         )
     accelerator.wait_for_everyone()
     return True

@@ -31,7 +31,8 @@ def write_state(path: Path, tensors: Mapping[str, Tensor], step: int, settings: 
     try:
         save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, partial, metadata)
         os.replace(partial, path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # a full disk is the second
+        partial.unlink(missing_ok=True)
         raise TrainingError(f"{path}: cannot be written ({error})") from error
 
 

@@ -54,6 +54,10 @@ class ScriptedPolicy:
     def start_episode(self, seed: int) -> None:
         """Nothing is remembered from one decision to the next."""
 
+    def read_task(self, task: str) -> dict[str, str]:
+        """It reads none."""
+        return {}
+
     def predict(self, observation: Observation, decision: int) -> PolicyOutput:
         """One member, one sample, chunks of shape (1, 1, 16, 8).
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import ModelError
 from salus_vla.contract.types import ACTION_DIM
 
@@ -20,26 +19,15 @@ def image_key(camera: str) -> str:
 
 
 def check_features(config: Any, where: str) -> None:
-    """Compares a SmolVLA configuration's features with this robot's.
+    """Compares state and action of a SmolVLA configuration with this robot's; of the cameras see `match_cameras`.
 
     Args:
         config: a `SmolVLAConfig`.
         where: the file to name in the message.
 
     Raises:
-        ModelError: cameras, state or action differ; the message has file, key, the value found and the one expected.
+        ModelError: state or action differ; the message has file, key, the value found and the one expected.
     """
-    if config.empty_cameras:
-        raise ModelError(
-            f"{where}: empty_cameras is {config.empty_cameras}, expected 0: this robot has all its cameras"
-        )
-    expected = {image_key(camera) for camera in CAMERAS}
-    found = set(config.image_features)
-    if found != expected:
-        raise ModelError(
-            f"{where}: input_features has the cameras {sorted(found)}, this robot has {sorted(expected)}; "
-            "a policy must be trained with these names"
-        )
     _check_shape(where, f"input_features['{STATE_KEY}']", config.robot_state_feature, STATE_DIM)
     _check_shape(where, f"output_features['{ACTION_KEY}']", config.action_feature, ACTION_DIM)
 

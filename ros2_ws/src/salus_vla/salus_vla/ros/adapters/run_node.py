@@ -84,7 +84,8 @@ def run_node(
 def _say_failed(role: str, error: SalusError) -> None:
     """Tells the graph why this node ends; nobody else would know, and it would be missed only later."""
     try:
-        node = rclpy.create_node(f"{role}_failed")
+        # A remapped name is that of the node that failed, which has /rosout still.
+        node = rclpy.create_node(f"{role}_failed", enable_rosout=False)
         publisher = node.create_publisher(Status, STATUS_TOPIC.name, qos_profile(STATUS_TOPIC.qos))
         publisher.publish(Status(role=role, state=Status.FAILED, reason=Status.REASON_NOT_STARTED, detail=str(error)))
         until = time.monotonic() + TELLS_WITHIN_S

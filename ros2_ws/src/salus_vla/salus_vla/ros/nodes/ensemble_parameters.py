@@ -19,6 +19,7 @@ class EnsembleParameters(PolicySettings):
         "lockstep: a camera set's frame is answered after its decision; realtime: at once, from the plan",
         choices=(LOCKSTEP, REALTIME),
     )
+    task: str = parameter("", "instruction to check when the policy is loaded; empty leaves that to the first decision")
     camera_age_s: float = parameter(
         0.2, "age of a camera's newest image from which the arm holds, ROS time [s]",
         name="watch.camera_age_s", bounds=(0.02, 10.0),

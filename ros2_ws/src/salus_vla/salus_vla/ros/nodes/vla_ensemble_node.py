@@ -66,7 +66,7 @@ class VlaEnsembleNode:
         """Loads the policy and connects.
 
         Raises:
-            SalusError: the scene file is wrong, or the policy cannot be loaded.
+            SalusError: the scene file is wrong, or the policy cannot be loaded or read the instruction.
         """
         self._parameters = p = self._declared.read()
         self._status.set_parameters(p)
@@ -81,6 +81,8 @@ class VlaEnsembleNode:
             self._status.add_facts(told)
         for fault in faults:
             self.node.get_logger().error(f"nobody intervenes, the plan is followed: {fault}")
+        if p.task:  # refused before anything moves
+            self._status.add_facts(policy.read_task(p.task))
         entities = ENTITIES if policy.needs_poses else ()
         self._commander = Commander(self.node, self._parameters, scene, controller, self._status, entities)
         self._status.say(Status.HOLDING, Status.REASON_INACTIVE, "the policy is loaded and waits to be activated")

@@ -15,6 +15,7 @@ import torch
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import ModelError
 from salus_vla.contract.types import FloatArray, Observation, PolicyOutput
+from salus_vla.policies.smolvla.cameras import parse_cameras
 from salus_vla.policies.smolvla.inference.acceleration import candidates
 from salus_vla.policies.smolvla.inference.engine_group import EngineGroup
 from salus_vla.policies.smolvla.inference.ensemble_engine import EnsembleEngine
@@ -45,6 +46,8 @@ class EnsemblePolicy:
         dtype: str = "auto",
         noise_samples: int = 2,
         allow_identical_experts: bool = False,
+        cut_task: bool = False,
+        cameras: Sequence[str] = (),
         model_folder: Path | None = None,
     ) -> None:
         """Loads the members, and the reference for `activation_novelty` if `model_folder` has one.
@@ -57,6 +60,9 @@ class EnsemblePolicy:
             dtype: one of `DTYPES`, see `choose_dtype`.
             noise_samples: flow-matching noise samples per member.
             allow_identical_experts: see `load_placed`.
+            cut_task: accept an instruction of which only the beginning is read.
+            cameras: what the policy calls this robot's cameras, see `parse_cameras`; empty for what its pre-processor
+                says.
             model_folder: where the reference is, if it is known.
 
         Raises:
@@ -69,12 +75,18 @@ class EnsemblePolicy:
         places = [parse_device(name, "model.devices") for name in devices] or [parse_device(device)]
         for place in places:
             candidates(mode, place)  # a mode that cannot be is said before the members are read
-        loaded = load_placed(members, places, dtype=dtype, allow_identical_experts=allow_identical_experts)
+        loaded = load_placed(
+            members,
+            places,
+            dtype=dtype,
+            allow_identical_experts=allow_identical_experts,
+            rename=parse_cameras(cameras),
+        )
         load_s = time.perf_counter() - began
         first = loaded[0]
         # The ensembles themselves are not kept: the engines took over the experts.
         self._engines = EngineGroup([EnsembleEngine(part, mode=mode, samples=noise_samples) for part in loaded])
-        self._inputs = ObservationInputs(first, self._engines)
+        self._inputs = ObservationInputs(first, self._engines, cut_task=cut_task)
         self._postprocessor = first.postprocessor
         self._samples = noise_samples
         self._facts = _facts_of(loaded, noise_samples) | {"load_s": f"{load_s:.2f}"} | self._engines.provenance()
@@ -90,7 +102,7 @@ class EnsemblePolicy:
         """Chunks of all members for one observation.
 
         Raises:
-            ModelError: the observation lacks a camera, or an image is not uint8 RGB.
+            ModelError: the observation lacks a camera, an image is not uint8 RGB, or the instruction is too long.
         """
         images, language, batch = self._inputs.embed(observation)
         output = self._engines.decide(images, language, batch, self._noise(decision))
@@ -105,6 +117,15 @@ class EnsemblePolicy:
             prefix_parts=self._in_contract_order(output.prefix_parts.float().cpu().numpy().astype(np.float64)),
             expert_state=output.expert_state.float().cpu().numpy().astype(np.float64),
         )
+
+    def read_task(self, task: str) -> dict[str, str]:
+        """Number of its tokens, and how many the members read.
+
+        Raises:
+            ModelError: the instruction is longer than that.
+        """
+        reader = self._inputs.instructions
+        return {"task_tokens": str(reader.check(task)), "task_tokens_read": str(reader.most)}
 
     def provenance(self) -> dict[str, str]:
         """Names and hashes of the members, device, sizes and versions."""
@@ -147,6 +168,8 @@ def _facts_of(loaded: Sequence[LoadedEnsemble], noise_samples: int) -> dict[str,
         "lerobot": lerobot.__version__,
         "python": platform.python_version(),
     }
+    if told := loaded[0].cameras.told:
+        facts["cameras"] = told
     for k, (name, digest) in enumerate(zip(names, hashes, strict=True)):
         facts[f"member_{k}"] = name
         facts[f"member_{k}_hash"] = digest

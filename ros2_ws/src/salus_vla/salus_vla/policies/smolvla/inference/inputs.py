@@ -15,6 +15,7 @@ from salus_vla.policies.smolvla.features import STATE_KEY, image_key
 from salus_vla.policies.smolvla.inference.engine_group import EngineGroup
 from salus_vla.policies.smolvla.inference.ensemble_engine import Embedded
 from salus_vla.policies.smolvla.loading.checkpoint import LoadedEnsemble
+from salus_vla.policies.smolvla.loading.instruction import InstructionReader
 from salus_vla.policies.smolvla.loading.processors import without_language
 
 _TOKENS, _TOKEN_MASK = "observation.language.tokens", "observation.language.attention_mask"
@@ -28,14 +29,16 @@ class ObservationInputs:
     images are compared by their pixels, because a simulator or a driver may write new ones into the same array.
 
     Attributes:
-        cameras: names of the cameras that the policy sees, in its order.
+        cameras: names of the robot's cameras that the policy sees, in its order.
+        instructions: what of them is read.
     """
 
-    def __init__(self, ensemble: LoadedEnsemble, engines: EngineGroup) -> None:
-        """Takes the pipeline and the cameras of the first ensemble; `engines` embed."""
+    def __init__(self, ensemble: LoadedEnsemble, engines: EngineGroup, *, cut_task: bool = False) -> None:
+        """Takes the pipeline and the cameras of the first ensemble; `engines` embed; see `InstructionReader`."""
         self._preprocessor = ensemble.preprocessor
+        self.instructions = InstructionReader.of(self._preprocessor, cut=cut_task)
         self._known_task = without_language(self._preprocessor)
-        self.cameras = tuple(key.removeprefix(image_key("")) for key in ensemble.config.image_features)
+        self.cameras = ensemble.cameras.seen
         self._device = ensemble.device
         self._engines = engines
         self._language: dict[str, list[Embedded]] = {}
@@ -46,7 +49,7 @@ class ObservationInputs:
         """Embedded images and language for each engine, and the batch with the normalised state.
 
         Raises:
-            ModelError: the observation lacks a camera, or an image is not uint8 RGB.
+            ModelError: the observation lacks a camera, an image is not uint8 RGB, or the instruction is too long.
         """
         pixels = {camera: self._checked(observation, camera) for camera in self.cameras}
         batch: dict[str, Any] = {STATE_KEY: torch.from_numpy(observation.state).float(), "task": observation.task}
@@ -56,6 +59,8 @@ class ObservationInputs:
         if not known:
             batch |= {image_key(camera): self._as_float(image) for camera, image in pixels.items()}
         language = self._language.get(observation.task)
+        if language is None:
+            self.instructions.check(observation.task)
         batch = (self._preprocessor if language is None else self._known_task)(batch)
         if language is None:
             if len(self._language) >= _TASKS:

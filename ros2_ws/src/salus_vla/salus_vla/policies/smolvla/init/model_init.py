@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from lerobot.configs import FeatureType, PolicyFeature
 from lerobot.policies.smolvla.configuration_smolvla import SmolVLAConfig
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy, VLAFlowMatching
 from lerobot.policies.smolvla.processor_smolvla import make_smolvla_pre_post_processors
+from safetensors import SafetensorError
 
 from salus_vla.config.policy_options import MANIFEST
 from salus_vla.config.scene import Scene, load_scene
@@ -29,6 +30,7 @@ from salus_vla.policies.smolvla.features import ACTION_KEY, STATE_DIM, STATE_KEY
 from salus_vla.policies.smolvla.init.vlm_folder import write_vlm_folder
 from salus_vla.policies.smolvla.init.vlm_sizes import SIZES
 from salus_vla.policies.smolvla.loading.checkpoint import quiet_lerobot
+from salus_vla.policies.smolvla.loading.member_files import NO_RENAME
 
 VLM_FOLDER = "vlm"
 
@@ -68,7 +70,7 @@ def init_model(folder: Path, *, size: str, members: int, seed: int, scene: Scene
         _build(partial, size, members, seed, scene or load_scene())
         partial.chmod(0o755)  # mkdtemp made it private
         partial.rename(folder)  # replaces an empty folder; fails where another process was faster
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # a full disk is the second
         raise ModelError(f"{folder} cannot be written: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -145,6 +147,8 @@ def save_member(
     stats: dict[str, dict[str, torch.Tensor]],
     folder: Path,
     weights: dict[str, torch.Tensor] | None = None,
+    *,
+    rename: Mapping[str, str] = NO_RENAME,
 ) -> None:
     """Writes a member: LeRobot's checkpoint with its pre- and post-processor, the VLM's folder beside it.
 
@@ -153,9 +157,11 @@ def save_member(
         stats: `mean` and `std` of state and action, with which it is normalised.
         folder: of the member; the VLM's folder is its sibling `VLM_FOLDER`.
         weights: what to store; all of the policy's by default.
+        rename: `rename_map` of its pre-processor, from this robot's keys to the policy's.
     """
     policy.save_pretrained(folder, state_dict=weights)
     preprocessor, postprocessor = make_smolvla_pre_post_processors(policy.config, stats)
+    preprocessor.steps[0].rename_map = dict(rename)
     preprocessor.save_pretrained(folder)
     postprocessor.save_pretrained(folder)
     # The VLM's folder is stored relative to the member, so that the whole model can be moved.

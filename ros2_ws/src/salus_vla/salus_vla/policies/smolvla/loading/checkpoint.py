@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,10 +23,17 @@ from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from torch import Tensor
 
 from salus_vla.contract.errors import ModelError
+from salus_vla.policies.smolvla.cameras import UNCHANGED, CameraNames
 from salus_vla.policies.smolvla.loading.compatibility import MemberSettings, check_different, check_same_model
 from salus_vla.policies.smolvla.loading.devices import choose_dtype, explain_out_of_memory, parse_device, place_members
 from salus_vla.policies.smolvla.loading.lerobot_logging import quiet_lerobot
-from salus_vla.policies.smolvla.loading.member_files import VLM_PREFIX, MemberFiles, member_folder, read_member_files
+from salus_vla.policies.smolvla.loading.member_files import (
+    NO_RENAME,
+    VLM_PREFIX,
+    MemberFiles,
+    member_folder,
+    read_member_files,
+)
 from salus_vla.policies.smolvla.loading.meta_init import empty_policy, move_buffers, place_parameters
 from salus_vla.policies.smolvla.loading.processors import (
     Pipelines,
@@ -56,6 +63,7 @@ class LoadedEnsemble:
         vlm_hashes: the same for each VLM.
         preprocessor, postprocessor: LeRobot's pipelines; the statistics are the same for all members.
         device: where they are.
+        cameras: which of its images each camera of this robot is.
         dtype: `stored` or `fp32`, see `choose_dtype`.
     """
 
@@ -68,6 +76,7 @@ class LoadedEnsemble:
     preprocessor: Any
     postprocessor: Any
     device: torch.device
+    cameras: CameraNames = UNCHANGED
     dtype: str = "stored"
 
     @property
@@ -89,6 +98,7 @@ def load_placed(
     *,
     dtype: str = "stored",
     allow_identical_experts: bool = False,
+    rename: Mapping[str, str] = NO_RENAME,
 ) -> list[LoadedEnsemble]:
     """Loads and checks all members, spread over devices.
 
@@ -98,6 +108,7 @@ def load_placed(
         dtype: one of `DTYPES`, see `choose_dtype`.
         allow_identical_experts: accept members with the same action expert (a lesson: five copies of one checkpoint
             look like an ensemble and know nothing).
+        rename: see `read_member_files`.
 
     Returns:
         One ensemble for each device, members in their order. Pre- and post-processors are on the first device.
@@ -109,7 +120,7 @@ def load_placed(
         raise ModelError("model.members is empty: give at least one folder or Hub name")
     placed = place_members(len(members), len(devices))
     dtypes = [choose_dtype(dtype, device) for device in devices]
-    files = [read_member_files(name, member_folder(name), str(devices[0])) for name in members]
+    files = [read_member_files(name, member_folder(name), str(devices[0]), rename=rename) for name in members]
     skeleton = _skeleton(files[0])
     settings = [_settings(member, skeleton, files[0]) for member in files]
     pipelines = _pipelines(files, settings, str(devices[0]))
@@ -129,19 +140,20 @@ def load_placed(
     return groups
 
 
-def load_member(name: str, folder: Path, device: str) -> SmolVLAPolicy:
+def load_member(name: str, folder: Path, device: str, *, rename: Mapping[str, str] = NO_RENAME) -> SmolVLAPolicy:
     """Loads one member as a complete LeRobot policy.
 
     Args:
         name: the member as the user named it.
         folder: where its files are.
         device: for example `cpu` or `cuda:0`.
+        rename: see `read_member_files`.
 
     Raises:
         ModelError: a file is missing or broken, or the policy does not fit this robot.
     """
     place = parse_device(device)
-    files = read_member_files(name, folder, device)
+    files = read_member_files(name, folder, device, rename=rename)
     policy = _skeleton(files)
     settings = _settings(files, policy, files)
     targets = {key: settings.empty(key, (), place) for key in settings.precision}
@@ -182,11 +194,15 @@ def _settings(member: MemberFiles, skeleton: SmolVLAPolicy, first: MemberFiles) 
 
 def _pipelines(files: Sequence[MemberFiles], settings: Sequence[MemberSettings], device: str) -> Pipelines:
     """The first member's pre- and post-processor, which do the same as every other member's."""
-    first = load_processors(files[0].folder, files[0].config.vlm_model_name, device)
+    first = load_processors(files[0].folder, files[0].config.vlm_model_name, device, rename=files[0].cameras.rename)
     for member in files[1:]:
         same = member.config.vlm_model_name == files[0].config.vlm_model_name
         other = load_processors(
-            member.folder, member.config.vlm_model_name, device, tokenizer=tokenizer_of(first) if same else None
+            member.folder,
+            member.config.vlm_model_name,
+            device,
+            tokenizer=tokenizer_of(first) if same else None,
+            rename=member.cameras.rename,
         )
         check_same_processors(first, files[0].folder, other, member.folder)
     return first
@@ -251,6 +267,7 @@ def _load_group(
         preprocessor=pipelines[0],
         postprocessor=pipelines[1],
         device=device,
+        cameras=files[0].cameras,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lerobot.configs.policies import PreTrainedConfig
@@ -14,12 +15,14 @@ from torch import Tensor
 from transformers import AutoConfig
 
 from salus_vla.contract.errors import ModelError
+from salus_vla.policies.smolvla.cameras import CameraNames, match_cameras
 from salus_vla.policies.smolvla.features import check_features
 from salus_vla.policies.smolvla.loading.lerobot_logging import quiet_lerobot
-from salus_vla.policies.smolvla.loading.processors import POSTPROCESSOR, PREPROCESSOR
+from salus_vla.policies.smolvla.loading.processors import POSTPROCESSOR, PREPROCESSOR, stored_rename_map
 from salus_vla.policies.smolvla.loading.weights import StoredTensor, WeightFile
 
 WEIGHTS = "model.safetensors"
+NO_RENAME: Mapping[str, str] = MappingProxyType({})
 VLM_PREFIX = "model.vlm_with_expert.vlm."
 
 
@@ -35,6 +38,7 @@ class MemberFiles:
         weights: the header of its weights.
         vlm_weights: where its VLM is: in `weights`, or for members that keep one together in the VLM's folder, under
             the names that it has in the policy.
+        cameras: which of its images each camera of this robot is.
     """
 
     name: str
@@ -43,6 +47,7 @@ class MemberFiles:
     mixed_precision: bool
     weights: WeightFile
     vlm_weights: WeightFile
+    cameras: CameraNames
 
     @cached_property
     def tensors(self) -> dict[str, StoredTensor]:
@@ -125,13 +130,14 @@ def member_folder(name: str) -> Path:
         ) from error
 
 
-def read_member_files(name: str, folder: Path, device: str) -> MemberFiles:
+def read_member_files(name: str, folder: Path, device: str, *, rename: Mapping[str, str] = NO_RENAME) -> MemberFiles:
     """Reads what a member's folder says.
 
     Args:
         name: the member as the user named it.
         folder: where its files are.
         device: written into its configuration.
+        rename: of the cameras, instead of the stored `rename_map`; empty keeps that.
 
     Raises:
         ModelError: a file is missing or broken, or the policy does not fit this robot.
@@ -149,6 +155,8 @@ def read_member_files(name: str, folder: Path, device: str) -> MemberFiles:
     if not isinstance(config, SmolVLAConfig):
         raise ModelError(f"{config_file}: type is '{config.type}', expected 'smolvla'")
     check_features(config, str(config_file))
+    config.validate_features()  # adds the empty cameras, as the constructor does
+    cameras = match_cameras(config, stored_rename_map(folder), rename, str(config_file))
     mixed_precision = config.load_vlm_weights
     config.device = device
     config.load_vlm_weights = False  # the constructor must not read them: they go straight to their final place
@@ -158,7 +166,7 @@ def read_member_files(name: str, folder: Path, device: str) -> MemberFiles:
     vlm_weights = weights
     if mixed_precision and not any(key.startswith(VLM_PREFIX) for key in weights.tensors):
         vlm_weights = _vlm_file(Path(config.vlm_model_name), weights.path, config_file)
-    return MemberFiles(name, folder, config, mixed_precision, weights, vlm_weights)
+    return MemberFiles(name, folder, config, mixed_precision, weights, vlm_weights, cameras)
 
 
 def resolve_vlm(name: str, folder: Path) -> str:

@@ -7,9 +7,10 @@ no statistics for it. Here only the steps of SmolVLA are accepted, and missing s
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from lerobot.configs import FeatureType, NormalizationMode
@@ -22,10 +23,11 @@ from salus_vla.policies.smolvla.features import ACTION_KEY, STATE_DIM, STATE_KEY
 PREPROCESSOR = "policy_preprocessor.json"
 POSTPROCESSOR = "policy_postprocessor.json"
 
+_RENAME = "rename_observations_processor"
 _NORMALIZER, _UNNORMALIZER = "normalizer_processor", "unnormalizer_processor"
 _STEPS = {
     PREPROCESSOR: (
-        "rename_observations_processor",
+        _RENAME,
         "to_batch_processor",
         "smolvla_new_line_processor",
         "tokenizer_processor",
@@ -41,7 +43,9 @@ _FREE = ("tokenizer_name", "features", "device")
 Pipelines = tuple[Any, Any]
 
 
-def load_processors(folder: Path, vlm: str, device: str, *, tokenizer: Any = None) -> Pipelines:
+def load_processors(
+    folder: Path, vlm: str, device: str, *, tokenizer: Any = None, rename: Mapping[str, str] | None = None
+) -> Pipelines:
     """Loads a member's pre- and post-processor.
 
     Args:
@@ -49,9 +53,10 @@ def load_processors(folder: Path, vlm: str, device: str, *, tokenizer: Any = Non
         vlm: folder or Hub name of the VLM, which has the tokenizer.
         device: where the pre-processor puts the batch.
         tokenizer: of this VLM, if it is loaded already; reading one takes a good part of a second.
+        rename: replaces the stored `rename_map`.
 
     Raises:
-        ModelError: a file is broken, a step is not SmolVLA's, or statistics are missing or wrong.
+        ModelError: a file is broken, a step is not SmolVLA's, or statistics are missing, wrong or not the same in both.
     """
     for file in (PREPROCESSOR, POSTPROCESSOR):
         _check_steps(folder / file)
@@ -59,6 +64,8 @@ def load_processors(folder: Path, vlm: str, device: str, *, tokenizer: Any = Non
         "tokenizer_processor": {"tokenizer_name": vlm},
         "device_processor": {"device": device},
     }
+    if rename is not None:
+        overrides[_RENAME] = {"rename_map": dict(rename)}
     if tokenizer is not None:
         overrides["tokenizer_processor"]["tokenizer"] = tokenizer
     try:
@@ -68,6 +75,7 @@ def load_processors(folder: Path, vlm: str, device: str, *, tokenizer: Any = Non
         raise ModelError(f"{folder / PREPROCESSOR}, {POSTPROCESSOR}: {type(error).__name__}: {error}") from error
     _check_normalizer(pre, _NORMALIZER, STATE_KEY, FeatureType.STATE, folder / PREPROCESSOR)
     _check_normalizer(post, _UNNORMALIZER, ACTION_KEY, FeatureType.ACTION, folder / POSTPROCESSOR)
+    _check_agree(pre, post, folder)
     return pre, post
 
 
@@ -105,13 +113,33 @@ def _check_steps(path: Path) -> None:
             raise ModelError(f"{path.parent / state} is missing, 'state_file' in {path} names it")
 
 
+def stored_rename_map(folder: Path) -> dict[str, str]:
+    """How a member's own pre-processor renames what it observes: LeRobot's `rename_map`.
+
+    Raises:
+        ModelError: the file is broken, or the map is not one of texts.
+    """
+    path = folder / PREPROCESSOR
+    _check_steps(path)
+    steps = json.loads(path.read_text(encoding="utf-8"))["steps"]
+    found = (steps[_index(_RENAME)].get("config") or {}).get("rename_map", {})
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ModelError(f"{path}: rename_map of {_RENAME} is {found!r:.80}, expected an object of texts")
+    return found
+
+
 def _index(step: str) -> int:
     return _STEPS[PREPROCESSOR].index(step)
 
 
 def tokenizer_of(pipelines: Pipelines) -> Any:
     """The tokenizer of loaded pipelines."""
-    return pipelines[0].steps[_index("tokenizer_processor")].input_tokenizer
+    return tokenizer_step_of(pipelines[0]).input_tokenizer
+
+
+def tokenizer_step_of(preprocessor: Any) -> Any:
+    """The step of a loaded pre-processor that makes tokens of the instruction."""
+    return preprocessor.steps[_index("tokenizer_processor")]
 
 
 def normalisation(pipeline: Any) -> dict[str, dict[str, Tensor]]:
@@ -139,6 +167,33 @@ def _check_normalizer(pipeline: Any, name: str, key: str, kind: FeatureType, pat
         raise ModelError(f"{path}: norm_map VISUAL is {step.norm_map[FeatureType.VISUAL].value}, expected IDENTITY")
     mode = step.norm_map.get(kind, NormalizationMode.IDENTITY)
     check_statistics(_statistics(step), key, STATE_DIM, mode.value, str(path))
+
+
+def _check_agree(pre: Any, post: Any, folder: Path) -> None:
+    """Raises ModelError where a member's pipelines normalise differently: actions would not be those learned."""
+    one = pre.steps[_STEPS[PREPROCESSOR].index(_NORMALIZER)]
+    two = post.steps[_STEPS[POSTPROCESSOR].index(_UNNORMALIZER)]
+    for kind in (FeatureType.STATE, FeatureType.ACTION):
+        left, right = one.norm_map.get(kind), two.norm_map.get(kind)
+        if left is not None and right is not None and left is not right:
+            _refuse(folder, f"norm_map {kind.value}", left.value, right.value)
+    first, second = _statistics(one), _statistics(two)
+    for key in (STATE_KEY, ACTION_KEY):
+        for name in sorted(first.get(key, {}).keys() & second.get(key, {}).keys()):
+            here, there = (found[key][name].double().flatten() for found in (first, second))
+            if here.shape != there.shape or not torch.allclose(here, there, rtol=1e-5, atol=1e-8, equal_nan=True):
+                _refuse(folder, f"'{key}.{name}'", _rounded(here), _rounded(there))
+
+
+def _refuse(folder: Path, what: str, left: object, right: object) -> NoReturn:
+    raise ModelError(
+        f"{folder}: {what} is {left} in {PREPROCESSOR} and {right} in {POSTPROCESSOR}: "
+        "the two files are not of one training"
+    )
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [float(f"{value:.4g}") for value in values.tolist()]
 
 
 def _statistics(step: Any) -> dict[str, dict[str, Tensor]]:

@@ -1,0 +1,99 @@
+"""Effects of motions: what was put in comes out, grasps are told apart, and too few draws are an error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from salus_vla.contract.errors import TrainingError
+from salus_vla.contract.types import FloatArray
+from salus_vla.learning.intervention.fit_effects import SHORTEST, GraspRows, fit_effects, grasp_rows
+from salus_vla.safety.intervention.candidates import CHOICES, PLAN
+from salus_vla.safety.intervention.effects import SITUATION
+
+CAREFUL = "careful_0.35"
+FELT = SITUATION.index("effort_since_grasp.panda_joint2")
+
+
+def drawn(grasps: int = 300, seed: int = 0) -> GraspRows:
+    """Grasps of which heavy ones fail at a share of .8 with the plan and .2 with care; light ones .1 with both."""
+    random = np.random.default_rng(seed)
+    heavy = random.uniform(size=grasps) < 0.5
+    careful = random.uniform(size=grasps) < 0.5
+    likely = np.where(heavy, np.where(careful, 0.2, 0.8), 0.1)
+    fails = random.uniform(size=grasps) < likely
+    rows = np.repeat(np.arange(grasps), 5)
+    situation = np.zeros((len(rows), len(SITUATION)))
+    situation[:, 0] = 1.0
+    situation[:, FELT] = np.where(heavy[rows], 2.0, 0.0)
+    motion = np.where(careful, CHOICES.index(CAREFUL), CHOICES.index(PLAN))
+    return GraspRows(situation, motion[rows], rows, fails[rows], rows, np.full(len(rows), "eval"))
+
+
+def failure(weights: FloatArray, felt: float) -> FloatArray:
+    state = np.zeros(len(SITUATION))
+    state[0], state[FELT] = 1.0, felt
+    found: FloatArray = (1.0 / (1.0 + np.exp(-(weights @ state)))).mean(axis=0)
+    return found
+
+
+def test_the_effect_that_was_put_in_comes_out_where_it_is() -> None:
+    names, weights = fit_effects(drawn())
+    assert names == (PLAN, CAREFUL)
+    heavy, light = failure(weights, 2.0), failure(weights, 0.0)
+    assert heavy[0] - heavy[1] > 0.3
+    assert abs(light[0] - light[1]) < 0.15
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    assert np.array_equal(fit_effects(drawn(), 3)[1], fit_effects(drawn(), 3)[1])
+    assert not np.array_equal(fit_effects(drawn(), 3)[1], fit_effects(drawn(), 4)[1])
+
+
+def test_a_long_grasp_weighs_no_more_than_a_short_one() -> None:
+    rows = drawn(4)
+    assert rows.weights.sum() == pytest.approx(4.0)
+
+
+def test_too_few_draws_say_how_many_there_were() -> None:
+    with pytest.raises(TrainingError, match=r"plan \d+, careful_0.35 \d+; expected at least"):
+        fit_effects(drawn(10))
+
+
+def test_grasps_that_all_end_alike_teach_nothing() -> None:
+    rows = drawn()
+    alike = GraspRows(rows.situation, rows.motion, rows.grasp, np.ones(len(rows.grasp), bool), rows.seed, rows.profile)
+    with pytest.raises(TrainingError, match="end alike"):
+        fit_effects(alike)
+
+
+def courses(*episodes: tuple[list[tuple[str, int]], bool]) -> GraspRows:
+    """Episodes as stretches of motions, `-` where none was drawn; and whether they fail."""
+    names, episode, fails = [], [], []
+    for number, (stretches, failed) in enumerate(episodes):
+        for name, length in stretches:
+            names += [name] * length
+            episode += [number] * length
+            fails += [failed] * length
+    motions = np.array([PLAN if name == "-" else name for name in names])
+    probability = np.array([1.0 if name == "-" else 0.25 for name in names])
+    index = np.array(episode)
+    situation = np.tile(np.arange(len(names), dtype=float)[:, None], (1, len(SITUATION)))
+    return grasp_rows(situation, motions, probability, index, np.array(fails), index + 100, np.full(len(names), "eval"))
+
+
+def test_a_grasp_ends_where_no_motion_is_drawn_and_with_its_episode() -> None:
+    rows = courses(([("-", 3), (PLAN, 6), ("-", 2), (CAREFUL, 7)], True), ([(CAREFUL, 5), ("-", 1)], False))
+    assert [int(np.sum(rows.grasp == grasp)) for grasp in np.unique(rows.grasp)] == [6, 7, 5]
+    assert rows.seed.tolist() == [100] * 13 + [101] * 5
+
+
+def test_a_closing_that_is_over_at_once_is_no_grasp() -> None:
+    rows = courses(([(PLAN, 20), ("-", 1), (CAREFUL, SHORTEST - 1), ("-", 2)], False))
+    assert set(rows.motion.tolist()) == {CHOICES.index(PLAN)}
+    assert not rows.fails.any()
+
+
+def test_a_grasp_after_which_a_success_went_on_for_long_was_lost() -> None:
+    rows = courses(([(PLAN, 8), ("-", 15), (CAREFUL, 20), ("-", 3)], False))
+    assert rows.fails.tolist() == [True] * 8 + [False] * 20
