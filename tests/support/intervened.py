@@ -27,7 +27,7 @@ def told(
 ) -> ToldMotion:
     """What was told of a decision."""
     words = {PLAN: "nothing held", HAND_OVER: STUCK}.get(chosen, "best") if reason is None else reason
-    return ToldMotion(stamp_ns, decision, failure, chosen, words, acted=acted)
+    return ToldMotion(stamp_ns, decision, failure, chosen, words, acted=acted, manifold_distance=0.75)
 
 
 def episode_of(chosen: Sequence[str], start_ns: int = 0, period_ns: int = 100_000_000) -> list[ToldMotion]:
@@ -48,6 +48,7 @@ def intervention(said: ToldMotion, **changes: Any) -> bytes:
         "reason": said.reason,
         "probability": said.probability,
         "acted": said.acted,
+        "manifold_distance": said.manifold_distance,
         "model": "beefbeefbeef",
     }
     return cdr(INTERVENTION, make(INTERVENTION.type, **(fields | changes)))

@@ -30,11 +30,16 @@ class MotionCounts:
     advised: int = 0
 
     @property
+    def by_motion(self) -> list[tuple[str, int]]:
+        """Names and decisions in the order of `CHOICES`."""
+        names = [name for name in CHOICES if name in self.decisions]
+        names += sorted(set(self.decisions) - set(CHOICES))
+        return [("hand over" if name == HAND_OVER else name, self.decisions[name]) for name in names]
+
+    @property
     def in_words(self) -> str:
-        """`plan 27, careful_0.35 18`, in the order of `CHOICES`."""
-        known = [name for name in CHOICES if name in self.decisions]
-        names = [*known, *sorted(set(self.decisions) - set(CHOICES))]
-        return ", ".join(f"{'hand over' if name == HAND_OVER else name} {self.decisions[name]}" for name in names)
+        """`plan 27, careful_0.35 18`."""
+        return ", ".join(f"{name} {number}" for name, number in self.by_motion)
 
 
 def motion_counts(found: Interventions, outcome: Outcome) -> MotionCounts:

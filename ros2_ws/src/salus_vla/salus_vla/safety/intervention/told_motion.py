@@ -25,6 +25,7 @@ class ToldMotion:
         reason: why, in words; empty where that was not recorded.
         probability: that it was drawn with; 1 where it was not drawn.
         acted: whether the arm follows it.
+        manifold_distance: of the plan from successful episodes, in levels; NaN where not known.
     """
 
     stamp_ns: int
@@ -34,6 +35,7 @@ class ToldMotion:
     reason: str = ""
     probability: float = 1.0
     acted: bool = True
+    manifold_distance: float = nan
 
     @classmethod
     def of(cls, message: Any) -> Self:
@@ -53,6 +55,7 @@ class ToldMotion:
             reason=str(message.reason),
             probability=float(message.probability),
             acted=bool(message.acted),
+            manifold_distance=float(getattr(message, "manifold_distance", nan)),  # not in the first bags with it
         )
 
     @property
