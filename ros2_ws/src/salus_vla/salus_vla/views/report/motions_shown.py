@@ -55,6 +55,7 @@ def episode_motions(found: Interventions | None, times_s: FloatArray, end_s: flo
         "chosen": list(found.chosen),
         "parts": parts,
         "risks": risks,
+        "distances": [_rounded(item.manifold_distance) for item in found.told],
         "motions": [_named(name) for name in _in_order({*found.chosen, *found.failure})],
         "acted": all(part["acted"] for part in parts),
     }

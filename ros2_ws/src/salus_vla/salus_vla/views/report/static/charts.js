@@ -199,7 +199,7 @@ function timeChart(options) {
   return { element, show, redraw: () => element.drawnWidth && draw(element.drawnWidth) };
 }
 const OUTCOMES = ["SUCCESS", "COLLISION", "DROP", "MISS", "TIMEOUT"];
-const KINDS = [...OUTCOMES, "HANDED_OVER", "INTERVENTION", "ALARM"];
+const KINDS = [...OUTCOMES, "HANDED_OVER", "ALARM"];
 const eventClass = (event) =>
   KINDS.includes(event.kind) ? event.kind : event.kind === "MISS_TRY" ? "MISS" : "other";
 
@@ -211,7 +211,7 @@ const eventClass = (event) =>
 function spreadChart(options) {
   const rows = options.rows.filter((row) => row.values.some(known));
   const step = 30,
-    left = 78;
+    left = 86;
   const height = TOP + Math.max(1, rows.length) * step + BOTTOM;
   const picture = svg("svg", { role: "img", height });
   const element = html(

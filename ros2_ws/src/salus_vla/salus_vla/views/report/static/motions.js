@@ -1,7 +1,7 @@
 "use strict";
 // Interventions: which motion was in force, on the time axis of an episode, and how often, in the page of a run.
 
-const motionKey = (motion) => html("span", { class: `key motion ${motion.style}` }, motion.name);
+const motionKey = (motion) => html("span", { class: `key motion ${motion.style}` }, html("span", {}, motion.name));
 
 /**
  * A band over the time of the episode, in the colour of the motion in force.
@@ -21,7 +21,7 @@ function motionBand(options) {
 
   function draw(width) {
     x = (time) => LEFT + (time / (options.end || 1)) * (width - LEFT - RIGHT);
-    const parts = options.parts.map((part) =>
+    const bands = options.parts.map((part) =>
       svg(
         "rect",
         {
@@ -34,8 +34,9 @@ function motionBand(options) {
         svg("title", {}, `${part.words} from ${seconds(part.from)}`),
       ),
     );
-    parts.push(...timeAxis(options.end, width, height, x));
-    for (const event of options.events) parts.push(eventLine(event, x, height));
+    const parts = [...timeAxis(options.end, width, height, x), ...bands];
+    for (const event of options.events)
+      if (event.kind !== "INTERVENTION") parts.push(eventLine(event, x, height)); // which the band itself shows
     cursor = svg("line", { class: "cursor", y1: TOP, y2: height - BOTTOM });
     picture.replaceChildren(...parts, cursor);
     picture.setAttribute("viewBox", `0 0 ${width} ${height}`);
@@ -60,7 +61,9 @@ function interventions(found, chart, band) {
   const risks = found.risks.filter((risk) => risk.values.some(known));
   const parts = [
     note(
-      "Which motion was in force, and the probability of failure with each one that was weighed." +
+      (risks.length
+        ? "Which motion was in force, and the probability of failure with each one that was weighed."
+        : "Which motion was in force. No risks were weighed: it was drawn at random, or is always the same.") +
         (found.acted ? "" : " Advised only: the arm followed the plan."),
     ),
     band,
@@ -78,7 +81,18 @@ function interventions(found, chart, band) {
       },
     });
     parts.push(made.element);
-  } else parts.push(note("No risks were weighed: motions were drawn at random, or were always the same."));
+  }
+  if (found.distances.some(known)) {
+    const made = chart({
+      title: "distance of the plan from successful episodes; above 1 it is outside",
+      lines: [
+        { times: found.times, values: found.distances.map(() => 1), name: "threshold" },
+        { times: found.times, values: found.distances, name: "probability" },
+      ],
+      say: (time) => number(found.distances[indexAt(found.times, time)]),
+    });
+    parts.push(made.element);
+  }
   return section("Interventions", ...parts);
 }
 
