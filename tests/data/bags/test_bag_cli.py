@@ -186,15 +186,15 @@ def test_info_says_the_motions_of_a_bag_and_of_a_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "160")
-    run = intervened_run(tmp_path, [PLAN] * 4, [PLAN, "careful", "careful", HAND_OVER])
+    run = intervened_run(tmp_path, [PLAN] * 4, [PLAN, "careful", HAND_OVER, HAND_OVER])
     assert salus("bag", "info", str(run / "episode_000001")) == 0
     lines = [" ".join(line.split()) for line in output(capsys).splitlines()]
-    assert "motions plan 1 (33%), careful 2 (67%)" in lines
+    assert "motions plan 1 (50%), careful 1 (50%)" in lines
     assert "at 0.10 s INTERVENTION: careful: best, failure 25%, with the plan 50%" in lines
-    assert f"at 0.30 s HANDED_OVER: {STUCK}" in lines
+    assert f"at 0.20 s HANDED_OVER: {STUCK}" in lines
     assert salus("bag", "info", str(run)) == 0
     lines = output(capsys).splitlines()
-    assert "motions: plan 5 (71%), careful 2 (29%); other than the plan in 1 of 2 episodes" in lines
+    assert "motions: plan 4 (80%), careful 1 (20%); other than the plan in 1 of 2 episodes" in lines
     assert "handed over, counted apart: 1 of 2 episodes" in lines
 
 

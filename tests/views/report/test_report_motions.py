@@ -55,6 +55,8 @@ def test_decisions_are_counted_by_motion_and_what_is_handed_over_apart() -> None
     assert counts(PLAN, outcome=Outcome.HANDED_OVER).handed_over == 1
     assert counts(PLAN, "careful", acted=False).advised == 1
     assert counts(PLAN, acted=False).advised == counts(PLAN).intervened == 0
+    found = Interventions(tuple(episode_of([PLAN, "careful"])))
+    assert motion_counts(found, Outcome.SUCCESS, 1).in_words == "plan 1"  # the other is on the terminal observation
     whole = add_up([one, two, counts(PLAN)])
     assert whole == MotionCounts({PLAN: 3, "careful": 2}, episodes=3, intervened=2, handed_over=1)
 

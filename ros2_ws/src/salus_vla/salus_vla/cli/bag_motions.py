@@ -18,8 +18,11 @@ def motions_of_bag(bag: BagInfo) -> list[tuple[str, str]]:
     found = interventions_of(bag.path)
     if found is None:
         return []
-    name = bag.record.episode.outcome if bag.record is not None else ""
-    return [("motions", _words(motion_counts(found, Outcome.__members__.get(name, Outcome.RUNNING))))]
+    if bag.record is None:  # of `ros2 bag record`: nobody says how the episode ended
+        return [("motions", _words(motion_counts(found, Outcome.RUNNING)))]
+    episode = bag.record.episode
+    outcome = Outcome.__members__.get(episode.outcome, Outcome.RUNNING)
+    return [("motions", _words(motion_counts(found, outcome, episode.decisions)))]
 
 
 def motions_in_run(run: RunInfo) -> list[str]:
@@ -32,7 +35,7 @@ def motions_in_run(run: RunInfo) -> list[str]:
     for entry in counted_entries(run):
         bag = run.path / entry.path
         if bag.is_dir() and (found := interventions_of(bag)) is not None:
-            counts.append(motion_counts(found, Outcome[entry.outcome]))
+            counts.append(motion_counts(found, Outcome[entry.outcome], entry.decisions))
     if not counts:
         return []
     whole = add_up(counts)

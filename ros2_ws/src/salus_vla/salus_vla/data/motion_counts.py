@@ -42,11 +42,13 @@ class MotionCounts:
         return ", ".join(f"{name} {number}" for name, number in self.by_motion)
 
 
-def motion_counts(found: Interventions, outcome: Outcome) -> MotionCounts:
-    """Of an episode that ended like this."""
-    others = [item for item in found.told if item.intervenes]
+def motion_counts(found: Interventions, outcome: Outcome, decisions: int | None = None) -> MotionCounts:
+    """Of an episode that ended like this, after so many decisions; of all that were told where that is not known."""
+    # Nothing that follows from the decision on the terminal observation belongs to the episode.
+    told = [item for item in found.told if decisions is None or item.decision < decisions]
+    others = [item for item in told if item.intervenes]
     handed = outcome is Outcome.HANDED_OVER or any(item.hands_over for item in others)
-    counts = Counter(item.chosen for item in found.told if not item.hands_over)
+    counts = Counter(item.chosen for item in told if not item.hands_over)
     return MotionCounts(
         decisions=dict(counts),
         intervened=int(bool(others) or handed),

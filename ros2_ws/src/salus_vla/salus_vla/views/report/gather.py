@@ -89,7 +89,7 @@ def summary_of(recorded: Recorded) -> Summary:
         foreseen=recorded.foreseen,
         motions=None
         if recorded.interventions is None
-        else motion_counts(recorded.interventions, Outcome[facts.outcome]),
+        else motion_counts(recorded.interventions, Outcome[facts.outcome], facts.decisions),
     )
 
 
