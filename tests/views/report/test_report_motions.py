@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 from reported import unwritten, unwritten_run
 from test_report_in_browser import opened
 
-from intervened import told
+from intervened import episode_of, told
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.episodes import open_run
 from salus_vla.data.motion_counts import MotionCounts, add_up, motion_counts
