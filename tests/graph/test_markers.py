@@ -12,7 +12,7 @@ from ament_index_python.packages import get_package_prefix
 from sensor_msgs.msg import JointState
 from visualization_msgs.msg import Marker, MarkerArray
 
-from salus_msgs.msg import Episode, FailurePrediction, SafetySignals
+from salus_msgs.msg import Episode, FailurePrediction, Intervention, SafetySignals
 from salus_vla import contract
 from salus_vla.contract import JOINTS, Topic
 from salus_vla.contract.foreseen_risk import PREDICTED
@@ -34,7 +34,8 @@ class Talker(GraphClient):
     def __init__(self) -> None:
         super().__init__("talker")
         self.heard: list[MarkerArray] = []
-        told = (contract.JOINT_STATES, contract.SAFETY_SIGNALS, contract.EPISODE, contract.FAILURE_PREDICTION)
+        told = (contract.JOINT_STATES, contract.SAFETY_SIGNALS, contract.EPISODE)
+        told += (contract.FAILURE_PREDICTION, contract.INTERVENTION)
         self._publishers = {topic: self.publisher(topic) for topic in told}
 
     def say(self, topic: Topic, message: Any) -> None:
@@ -84,6 +85,8 @@ def test_markers_show_the_way_of_the_gripper_by_risk_and_the_outcome() -> None:
                 contract.FAILURE_PREDICTION, FailurePrediction(header=header(STEP_NS), decision=1, **said, **limits)
             )
             talker.wait(lambda: words in talker.newest()[TEXT].text, words)
+            talker.say(contract.INTERVENTION, Intervention(decision=1, chosen="careful", reason="best", acted=True))
+            talker.wait(lambda: "careful: best" in talker.newest()[TEXT].text, "the intervention")
             talker.say(
                 contract.EPISODE,
                 Episode(header=stamp, kind=Episode.ENDED, seed=7, episode=3, outcome=Episode.DROP, decisions=3),
@@ -100,6 +103,7 @@ def test_markers_show_the_way_of_the_gripper_by_risk_and_the_outcome() -> None:
         "episode 3, seed 7: DROP after 3 decisions",
         "risk of failure 25%, alarm above 50%",
         "ALARM: the hand closes on nothing",
+        "careful: best",
     ]
     line = markers[TRAIL]
     assert (line.type, line.action, line.header.frame_id) == (Marker.LINE_STRIP, Marker.ADD, contract.WORLD_FRAME)

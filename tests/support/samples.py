@@ -17,6 +17,7 @@ from salus_vla.contract import (
     CONTACT,
     EPISODE,
     FAILURE_PREDICTION,
+    INTERVENTION,
     JOINT_STATES,
     JOINTS,
     SAFETY_SIGNALS,
@@ -39,7 +40,7 @@ FRAME_NS = 20_000_000
 @functools.cache
 def message_types() -> MessageTypes:
     types = MessageTypes([*default_folders(), REPOSITORY / "ros2_ws" / "src"])
-    for topic in (*SAMPLED, FAILURE_PREDICTION):
+    for topic in (*SAMPLED, FAILURE_PREDICTION, INTERVENTION):
         types.get(topic.type)
     return types
 

@@ -10,11 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from intervened import STUCK, told
 from predicted import risk
 from salus_vla.contract import JOINT_STATES
 from salus_vla.contract.message_readers import EpisodeEvent, EventKind
+from salus_vla.contract.outcomes import Outcome
+from salus_vla.safety.intervention.candidates import HAND_OVER
 from salus_vla.views.graph_monitor import GraphMonitor
 from salus_vla.views.terminal import render, sparkline
+from salus_vla.views.terminal_styles import OUTCOME_STYLES
 
 STARTED = EpisodeEvent(EventKind.STARTED, 10**9, "run1", 4, 17, "lift", "ensemble", "RUNNING", "", None, 0, "")
 
@@ -101,11 +105,33 @@ def test_an_alarm_is_said_in_words_and_the_first_one_stays(monitor: GraphMonitor
     assert "alarm" not in shown(monitor)
 
 
+def test_the_motion_in_force_has_its_reason_and_its_risk_beside_the_plans(monitor: GraphMonitor) -> None:
+    assert "motion" not in shown(monitor)
+    monitor.intervention(told(6))
+    assert "motion: plan (nothing held), failure 50%" in shown(monitor)
+    monitor.intervention(told(7, "careful"))
+    assert "motion: careful (best), failure 25%, with the plan 50%" in shown(monitor)
+    assert "interventions:" not in shown(monitor)
+    monitor.intervention(told(8))
+    assert "interventions: careful from decision 7" in shown(monitor)  # it is over, and stays said
+    monitor.intervention(told(9, "careful", acted=False))
+    assert "motion: advised careful (best)" in shown(monitor)
+    monitor.intervention(told(10, HAND_OVER))
+    assert f"HANDED OVER: {STUCK}" in shown(monitor)
+    monitor.episode(STARTED)
+    assert "HANDED OVER" not in shown(monitor)
+
+
+def test_every_outcome_has_a_style() -> None:
+    assert OUTCOME_STYLES.keys() == Outcome.__members__.keys() - {"RUNNING"}
+
+
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_nothing_is_wider_than_the_terminal(monitor: GraphMonitor, width: int) -> None:
     for number in range(200):
         monitor.decision(number, 20.0, [float(number)] * 12)
         monitor.prediction(risk(number, 0.9, "failure"))
+        monitor.intervention(told(number, "careful_0.35"))
     assert max(map(len, shown(monitor, width=width).splitlines())) <= width
 
 

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from intervened import STUCK, told
 from predicted import risk
 from salus_vla.contract.foreseen_risk import PREDICTED
 from salus_vla.contract.message_readers import EpisodeEvent, EventKind
+from salus_vla.safety.intervention.candidates import HAND_OVER
 from salus_vla.signals.safety_signals import NAMES
 from salus_vla.views.graph_monitor import GraphMonitor
 from salus_vla.views.trail import (
@@ -141,3 +143,14 @@ def test_the_text_names_the_episode_the_signal_and_whoever_does_not_run() -> Non
         "episode 4, seed 17: DROP after 31 decisions",
         "max_joint_disagreement not known",
     ]
+
+
+def test_the_text_says_the_intervention_and_that_the_arm_was_handed_over() -> None:
+    monitor = GraphMonitor(0.0)
+    monitor.episode(STARTED)
+    monitor.intervention(told(3))
+    assert status_text(monitor.snapshot(0.0), SIGNAL, "rad").splitlines()[1:] == []
+    monitor.intervention(told(4, "careful_0.35"))
+    assert status_text(monitor.snapshot(0.0), SIGNAL, "rad").splitlines()[1:] == ["careful_0.35: best"]
+    monitor.intervention(told(5, HAND_OVER))
+    assert status_text(monitor.snapshot(0.0), SIGNAL, "rad").splitlines()[1:] == [f"HANDED OVER: {STUCK}"]

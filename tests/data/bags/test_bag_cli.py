@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from episodes import TOPICS, observations, record, recording
+from intervened import STUCK, intervention, told
 from predicted import prediction
 from salus_vla.cli.bag import add_parser
-from salus_vla.contract import CLOCK, EPISODE, FAILURE_PREDICTION, JOINT_STATES
+from salus_vla.contract import CLOCK, EPISODE, FAILURE_PREDICTION, INTERVENTION, JOINT_STATES
 from salus_vla.contract.errors import RecordingError
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder
 from salus_vla.data.bags.open_episode import EpisodeEnd, EpisodeMeta
@@ -19,6 +21,7 @@ from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.run_folder import RunFolder
 from salus_vla.data.bags.run_info import read_bag, read_run
 from salus_vla.learning.evaluation.intervals import wilson
+from salus_vla.safety.intervention.candidates import HAND_OVER, PLAN
 from samples import FRAME_NS, clock, episode, joints, message_types
 
 START = 1_000_000_000
@@ -177,6 +180,40 @@ def test_a_bag_that_cannot_be_read_does_not_hide_the_episodes(
     text = output(capsys)
     assert "2 episodes" in text
     assert f"alarms are not known: {run / 'episode_000001'}: " in text
+
+
+def test_info_says_the_motions_of_a_bag_and_of_a_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    run = intervened_run(tmp_path, [PLAN] * 4, [PLAN, "careful", HAND_OVER, HAND_OVER])
+    assert salus("bag", "info", str(run / "episode_000001")) == 0
+    lines = [" ".join(line.split()) for line in output(capsys).splitlines()]
+    assert "motions plan 1 (50%), careful 1 (50%)" in lines
+    assert "at 0.10 s INTERVENTION: careful: best, failure 25%, with the plan 50%" in lines
+    assert f"at 0.20 s HANDED_OVER: {STUCK}" in lines
+    assert salus("bag", "info", str(run)) == 0
+    lines = output(capsys).splitlines()
+    assert "motions: plan 4 (80%), careful 1 (20%); other than the plan in 1 of 2 episodes" in lines
+    assert "handed over, counted apart: 1 of 2 episodes" in lines
+
+
+def test_info_of_a_bag_without_interventions_is_silent_about_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = foreseen_run(tmp_path, "")
+    assert salus("bag", "info", str(run)) == salus("bag", "info", str(run / "episode_000000")) == 0
+    assert "motions" not in output(capsys)
+
+
+def intervened_run(out: Path, *episodes: Sequence[str]) -> Path:
+    """Episodes of three decisions and the terminal one in which these motions were in force."""
+    with recording(out, topics=(*TOPICS, INTERVENTION)) as recorder:
+        for number, chosen in enumerate(episodes):
+            seen = observations(4)
+            said = [told(index, name, stamp_ns=seen[index].stamp_ns) for index, name in enumerate(chosen)]
+            record(recorder, number, seen, more=[(INTERVENTION, intervention(item)) for item in said])
+    return out / "run1"
 
 
 def foreseen_run(out: Path, *alarms: str) -> Path:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from salus_vla.cli.narrow_table import Column, narrow_table
 from salus_vla.cli.options import check_is_folder, check_is_no_run, named
-from salus_vla.contract import EPISODE, FAILURE_PREDICTION
+from salus_vla.contract import EPISODE, FAILURE_PREDICTION, INTERVENTION
 from salus_vla.contract.errors import RecordingError
 from salus_vla.data.bags.recover_bag import Recovered, recover
 from salus_vla.data.bags.run_info import BagInfo, RunInfo, bags_of, is_run, read_bag, read_run
@@ -162,6 +162,7 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
         facts.append(("duration", f"{bag.duration_s:.2f} s"))
     facts.append(("messages", str(bag.messages)))
     facts += _risk(bag)
+    facts += _motions(bag)
     for event in _events(bag):
         facts.append((f"at {event.stamp_ns * 1e-9:.2f} s", f"{event.kind}: {event.text}"))
     _print_facts(console, None, facts)
@@ -191,6 +192,15 @@ def _risk(bag: BagInfo) -> list[tuple[str, str]]:
     from salus_vla.cli.bag_alarms import facts_of_bag  # rosbags: a third of a second
 
     return facts_of_bag(bag)
+
+
+def _motions(bag: BagInfo) -> list[tuple[str, str]]:
+    """Decisions by motion."""
+    if not any(topic.name == INTERVENTION.name and topic.count for topic in bag.topics):
+        return []
+    from salus_vla.cli.bag_motions import motions_of_bag  # rosbags: a third of a second
+
+    return motions_of_bag(bag)
 
 
 def _events(bag: BagInfo) -> list[RecordedEvent]:
@@ -235,7 +245,7 @@ def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> Non
     ]
     columns = [*_EPISODE_COLUMNS[:-1], *([_ALARM_COLUMN] if foreseen else []), _EPISODE_COLUMNS[-1]]
     console.print(narrow_table(columns, rows, console.width, title))
-    for line in alarms:
+    for line in [*alarms, *_motion_lines(run)]:
         console.print(escape(line), soft_wrap=True, highlight=False)
     for bag in run.interrupted:
         console.print(f"interrupted: {escape(str(bag))}", soft_wrap=True)
@@ -254,6 +264,16 @@ def _foreseen(run: RunInfo) -> tuple[dict[str, ForeseenEpisode], list[str]]:
     except RecordingError as error:  # the list of episodes is worth having
         return {}, [f"alarms are not known: {error}"]
     return found, summary_lines(run, found)
+
+
+def _motion_lines(run: RunInfo) -> list[str]:
+    """Motions of the run; a bag that cannot be read is one of the lines."""
+    from salus_vla.cli.bag_motions import motions_in_run
+
+    try:
+        return motions_in_run(run)
+    except RecordingError as error:
+        return [f"interventions are not known: {error}"]
 
 
 def _alarm_kind(found: ForeseenEpisode | None) -> str:

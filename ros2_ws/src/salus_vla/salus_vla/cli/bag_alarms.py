@@ -41,7 +41,7 @@ def foreseen_in_run(run: RunInfo) -> dict[str, ForeseenEpisode]:
         RecordingError: a bag cannot be read; names it.
     """
     found = {}
-    for entry in _counted(run):
+    for entry in counted_entries(run):
         bag = run.path / entry.path
         if bag.is_dir() and (predictions := predictions_of(bag)) is not None:
             found[entry.path] = _foreseen(entry, predictions)
@@ -52,7 +52,9 @@ def summary_lines(run: RunInfo, foreseen: Mapping[str, ForeseenEpisode]) -> list
     """Alarms against outcomes in a few lines; empty of a run in which nothing was foreseen."""
     if not foreseen:
         return []
-    unforeseen = sum(entry.path not in foreseen and Outcome[entry.outcome] not in APART for entry in _counted(run))
+    unforeseen = sum(
+        entry.path not in foreseen and Outcome[entry.outcome] not in APART for entry in counted_entries(run)
+    )
     found = alarm_outcomes(list(foreseen.values()), unforeseen)
     lines = []
     if found.successes.total or found.failures.total:
@@ -80,7 +82,7 @@ def summary_lines(run: RunInfo, foreseen: Mapping[str, ForeseenEpisode]) -> list
     return lines
 
 
-def _counted(run: RunInfo) -> Iterator[EpisodeEntry]:
+def counted_entries(run: RunInfo) -> Iterator[EpisodeEntry]:
     """Without what was recovered of an episode that was made again, and without outcomes that are none of ours."""
     whole = {entry.number for entry in run.record.episodes if not entry.recovered}
     for entry in run.record.episodes:

@@ -20,6 +20,7 @@ from salus_vla.data.recording import Episode
 from salus_vla.data.rollouts import rollout_store
 from salus_vla.data.rollouts.recorded_rollout import RolloutEpisode
 from salus_vla.data.rollouts.rollout_folder import WORKER
+from salus_vla.safety.intervention.modes import ADVISE
 
 ROLLOUT: Final = "salus rollout"
 COLLECT: Final = "salus collect"
@@ -103,8 +104,9 @@ def open_run(path: Path) -> Run:
 def _open_rollouts(path: Path) -> Run:
     stored = rollout_store.read_run(path)
     record = stored.record
+    advised = record.arguments.get("intervention") == ADVISE
     episodes = tuple(
-        RolloutEpisode(file, record.run_id, file.stem, number, seed, counted=True)
+        RolloutEpisode(file, record.run_id, file.stem, number, seed, counted=True, advised=advised)
         for number, (seed, file) in enumerate(stored.by_seed.items())
     )
     return _run(path, record, ROLLOUT, record.arguments.get("policy", ""), episodes)

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +18,7 @@ from salus_vla.contract.foreseen_risk import PREDICTED, ForeseenRisk
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray, Observation
 from salus_vla.data.bags.audit import AuditReport
+from salus_vla.safety.intervention.told_motion import ToldMotion
 from salus_vla.signals.safety_signals import NAMES
 
 
@@ -143,18 +145,42 @@ class Interventions:
     """What was done about foreseen failures, in the order of the observations.
 
     Attributes:
-        stamps_ns: of the observations, ascending, (D,) [ns].
-        chosen: name in `candidates.CHOICES` of what was followed, or would have been, D.
-        probability: that it was drawn with, (D,); 1 where it was not drawn.
-        failure: probability of failure with each motion that was weighed, by name, (D,) each; NaN where it was not.
-        acted: whether the arm followed it, (D,).
+        told: of each decision, D.
     """
 
-    stamps_ns: NDArray[np.int64]
-    chosen: tuple[str, ...]
-    probability: FloatArray
-    failure: Mapping[str, FloatArray]
-    acted: NDArray[np.bool_]
+    told: tuple[ToldMotion, ...]
+
+    @classmethod
+    def of(cls, told: Iterable[ToldMotion]) -> Self | None:
+        """Puts what was told of an episode in order; None of nothing."""
+        found = tuple(sorted(told, key=lambda item: item.stamp_ns))
+        return cls(found) if found else None
+
+    @cached_property
+    def stamps_ns(self) -> NDArray[np.int64]:
+        """Of the observations, ascending, (D,) [ns]."""
+        return np.array([item.stamp_ns for item in self.told], dtype=np.int64)
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Name in `candidates.CHOICES` of what was followed, or would have been, D."""
+        return tuple(item.chosen for item in self.told)
+
+    @cached_property
+    def probability(self) -> FloatArray:
+        """That it was drawn with, (D,); 1 where it was not drawn."""
+        return np.array([item.probability for item in self.told])
+
+    @cached_property
+    def failure(self) -> Mapping[str, FloatArray]:
+        """Probability of failure with each motion that was weighed, by name, (D,) each; NaN where it was not."""
+        names = dict.fromkeys(name for item in self.told for name in item.failure)
+        return {name: np.array([item.failure.get(name, np.nan) for item in self.told]) for name in names}
+
+    @cached_property
+    def acted(self) -> NDArray[np.bool_]:
+        """Whether the arm followed it, (D,)."""
+        return np.array([item.acted for item in self.told], dtype=np.bool_)
 
 
 @dataclass(frozen=True, eq=False)

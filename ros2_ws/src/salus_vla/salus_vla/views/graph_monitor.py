@@ -11,6 +11,7 @@ from salus_vla.contract import CLOCK, TOPICS, Source, Topic
 from salus_vla.contract.foreseen_risk import ForeseenRisk
 from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.health.meters import SLOW
+from salus_vla.safety.intervention.told_motion import EpisodeMotions, ToldMotion
 from salus_vla.signals.safety_signals import NAMES
 
 WINDOW_S = 3.0  # wall time over which rates are measured
@@ -78,6 +79,9 @@ class Snapshot:
         risk: of the newest prediction of this episode; None without one.
         risks: newest probabilities that the episode does not succeed, oldest first.
         first_alarm: of this episode; None without one.
+        motion: what was chosen at the newest decision of this episode; None where nobody can intervene.
+        interventions: of this episode, in words; empty without.
+        handed_over: why the arm was left to a person in this episode; empty if it was not.
     """
 
     heard: bool
@@ -94,6 +98,9 @@ class Snapshot:
     risk: ForeseenRisk | None = None
     risks: tuple[float, ...] = ()
     first_alarm: ForeseenRisk | None = None
+    motion: ToldMotion | None = None
+    interventions: str = ""
+    handed_over: str = ""
 
 
 @dataclass
@@ -120,6 +127,7 @@ class GraphMonitor:
         self._risk: ForeseenRisk | None = None
         self._risks: deque[float] = deque(maxlen=HISTORY)
         self._first_alarm: ForeseenRisk | None = None
+        self._motions = EpisodeMotions()
 
     @property
     def heard(self) -> bool:
@@ -153,6 +161,7 @@ class GraphMonitor:
                 values.clear()
             self._decision = self._risk = self._first_alarm = None
             self._risks.clear()
+            self._motions.reset()
         elif event.kind is EventKind.ENDED:
             self._outcomes[event.outcome] += 1
         self._episode = event
@@ -170,6 +179,10 @@ class GraphMonitor:
         if risk.alarm and self._first_alarm is None:
             self._first_alarm = risk
 
+    def intervention(self, told: ToldMotion) -> None:
+        """Notes a message on /salus/intervention."""
+        self._motions.take(told)
+
     def snapshot(self, wall_s: float) -> Snapshot:
         """What is known at this time."""
         start_s = wall_s - WINDOW_S
@@ -177,6 +190,7 @@ class GraphMonitor:
             self._clock.popleft()
         lines = tuple(self._line(topic, wall_s, start_s) for topic in TOPICS)
         newest = max((heard.last_s for heard in self._topics.values() if heard.last_s is not None), default=None)
+        handed = self._motions.handed_over
         return Snapshot(
             heard=newest is not None,
             silent_s=wall_s - (self._began_s if newest is None else newest),
@@ -190,6 +204,9 @@ class GraphMonitor:
             inference_ms=self._inference_ms,
             signals={name: tuple(values) for name, values in self._signals.items()},
             risk=self._risk,
+            motion=self._motions.newest,
+            interventions=self._motions.in_words,
+            handed_over="" if handed is None else handed.reason or "to a person",
             risks=tuple(self._risks),
             first_alarm=self._first_alarm,
         )

@@ -57,7 +57,13 @@ def render(snapshot: Snapshot, domain: str, width: int) -> RenderableType:
     if not snapshot.heard or snapshot.silent_s > _NOTHING_S:
         parts.append(Text(nothing_heard(domain, snapshot.silent_s), "bold red"))
     if snapshot.heard:
-        parts += [_episode(snapshot), *_risk(snapshot, width), _recording(snapshot.roles), _roles(snapshot.roles)]
+        parts += [
+            _episode(snapshot),
+            *_risk(snapshot, width),
+            *_motion(snapshot),
+            _recording(snapshot.roles),
+            _roles(snapshot.roles),
+        ]
         parts += [_signals(snapshot, width), _topics(snapshot.topics)]
     return Group(*parts)
 
@@ -108,6 +114,23 @@ def _risk(snapshot: Snapshot, width: int) -> list[Text]:
         lines.append(Text.assemble(("alarm: ", "bold"), (risk.detail or risk.alarm, "bold red")))
     if first is not None and first is not risk:
         lines.append(Text(f"first alarm: decision {first.decision}, {first.detail or first.alarm}", "red"))
+    return lines
+
+
+def _motion(snapshot: Snapshot) -> list[Text]:
+    """The motion in force, why, and its risk beside the plan's; nothing where nobody can intervene."""
+    told = snapshot.motion
+    if told is None:
+        return []
+    if snapshot.handed_over:
+        return [Text.assemble(("HANDED OVER: ", "bold bright_magenta"), (snapshot.handed_over, "bright_magenta"))]
+    style = "yellow" if told.intervenes and told.acted else ""
+    line = Text.assemble(("motion: ", "bold"), (told.name, style))
+    lines = [line.append(f" ({told.reason})" if told.reason else "")]
+    if told.risks_in_words:
+        line.append(f", {told.risks_in_words}")
+    if snapshot.interventions and not told.intervenes:
+        lines.append(Text(f"interventions: {snapshot.interventions}", "yellow"))
     return lines
 
 

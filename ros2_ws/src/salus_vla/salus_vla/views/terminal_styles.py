@@ -7,4 +7,5 @@ OUTCOME_STYLES = {
     "MISS": "yellow",
     "TIMEOUT": "cyan",
     "ABORTED": "magenta",
+    "HANDED_OVER": "bright_magenta",
 }

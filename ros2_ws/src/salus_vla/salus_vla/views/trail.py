@@ -126,6 +126,10 @@ def status_text(snapshot: Snapshot, signal: str, unit: str) -> str:
             lines.append(f"first alarm at decision {first.decision}: {first.detail or first.alarm}")
     elif values:
         lines.append(f"{signal} " + (f"{values[-1]:.4g} {unit}" if math.isfinite(values[-1]) else "not known"))
+    if snapshot.handed_over:
+        lines.append(f"HANDED OVER: {snapshot.handed_over}")
+    elif snapshot.motion is not None and snapshot.motion.intervenes:
+        lines.append(": ".join(filter(None, (snapshot.motion.name, snapshot.motion.reason))))
     for line in sorted(snapshot.roles, key=lambda line: line.role):
         if line.reason or line.state in ("STARTING", "FAILED"):
             lines.append(": ".join(filter(None, (f"{line.role} {line.state}", line.reason, line.detail))))

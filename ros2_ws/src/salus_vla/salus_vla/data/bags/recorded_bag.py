@@ -20,7 +20,6 @@ from salus_vla.contract import (
     ENTITIES,
     EPISODE,
     FAILURE_PREDICTION,
-    INTERVENTION,
     JOINT_COMMAND,
     JOINT_STATES,
     JOINTS,
@@ -43,9 +42,10 @@ from salus_vla.contract.message_readers import (
     to_pose,
 )
 from salus_vla.contract.outcomes import Outcome
+from salus_vla.contract.reasons import HANDED_OVER
 from salus_vla.contract.types import FloatArray, Observation
 from salus_vla.data.bags.audit import AuditReport
-from salus_vla.data.bags.bag_predictions import predictions_of
+from salus_vla.data.bags.bag_predictions import interventions_of, predictions_of
 from salus_vla.data.bags.held_track import held_track
 from salus_vla.data.bags.recorded_observations import (
     HALF_FRAME_NS,
@@ -57,6 +57,7 @@ from salus_vla.data.bags.recorded_observations import (
     read_observations,
 )
 from salus_vla.data.bags.run_records import AUDIT_FILE, EpisodeEntry, EpisodeRecord, read_record
+from salus_vla.data.intervention_events import intervention_events
 from salus_vla.data.recording import (
     Decisions,
     Episode,
@@ -81,8 +82,8 @@ _TOPICS = {
     Part.IMAGES: _IMAGES,
     Part.GROUND_TRUTH: (_CUBE,),
 }
-# Holds that belong to the course of every episode.
-_USUAL = ("no_episode", "no_decision_yet", "run_complete")
+# Holds that belong to the course of every episode, and the one that an event of the task tells.
+_USUAL = ("no_episode", "no_decision_yet", "run_complete", HANDED_OVER)
 
 
 @dataclass(frozen=True)
@@ -244,26 +245,10 @@ class BagRecording(Recording):
 
     def interventions(self) -> Interventions | None:
         """From /salus/intervention; None in a bag without."""
-
-        def row(message: Any) -> tuple[int, str, float, bool, dict[str, float]]:
-            failure = dict(zip(message.candidates, map(float, message.failure), strict=False))
-            return stamp_of(message), str(message.chosen), float(message.probability), bool(message.acted), failure
-
-        rows = self._rows(INTERVENTION, row)
-        if not rows:
-            return None
-        stamps, chosen, drawn, acted, failures = zip(*rows, strict=True)
-        names = sorted({name for failure in failures for name in failure})
-        return Interventions(
-            np.array(stamps, dtype=np.int64),
-            tuple(chosen),
-            np.array(drawn),
-            {name: np.array([failure.get(name, np.nan) for failure in failures]) for name in names},
-            np.array(acted, dtype=np.bool_),
-        )
+        return interventions_of(self._path)
 
     def events(self) -> tuple[RecordedEvent, ...]:
-        """Of the task, grasps, alarms, and nodes that held or failed while the episode went on."""
+        """Of the task, grasps, alarms, interventions, and nodes that held or failed while the episode went on."""
         with opened_bag(self._path) as reader:
             found = [
                 *task_events(reader, self._path),
@@ -271,6 +256,8 @@ class BagRecording(Recording):
                 *self._stops(reader),
                 *self._alarms(reader),
             ]
+        start_ns, outcome = self.summary.start_ns - HALF_FRAME_NS, self.summary.outcome
+        found += intervention_events(self.interventions(), start_ns=start_ns, ended_by=outcome)
         return tuple(sorted(found, key=lambda event: event.stamp_ns))
 
     def _alarms(self, reader: AnyReader) -> Iterator[RecordedEvent]:
@@ -344,15 +331,26 @@ def _unless_missing(values: FloatArray) -> FloatArray | None:
 
 
 def events_since_start(bag: Path) -> list[RecordedEvent]:
-    """What happened in the task, with stamps since the start of the episode [ns]; empty without `/salus/episode`.
+    """What happened in the task and what was done about it, with stamps since the start of the episode [ns].
+
+    Empty without `/salus/episode`.
 
     Raises:
         RecordingError: the bag cannot be read.
     """
     with opened_bag(bag) as reader:
         starts = [stamp_of(item) for item in _messages(reader, EPISODE, bag) if item.kind == EventKind.STARTED]
-        found = task_events(reader, bag)
-        return [replace(event, stamp_ns=event.stamp_ns - starts[0]) for event in found] if starts else []
+        found = list(task_events(reader, bag))
+    if not starts:
+        return []
+    handed = any(event.kind == Outcome.HANDED_OVER.name for event in found)
+    found += intervention_events(
+        interventions_of(bag),
+        start_ns=starts[0] - HALF_FRAME_NS,
+        ended_by=Outcome.HANDED_OVER if handed else Outcome.RUNNING,
+    )
+    found.sort(key=lambda event: event.stamp_ns)
+    return [replace(event, stamp_ns=event.stamp_ns - starts[0]) for event in found]
 
 
 def task_events(reader: AnyReader, path: Path) -> Iterator[RecordedEvent]:

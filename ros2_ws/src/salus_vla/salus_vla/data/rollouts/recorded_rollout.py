@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.errors import RecordingError
 from salus_vla.contract.types import Observation
+from salus_vla.data.intervention_events import intervention_events
 from salus_vla.data.recording import (
     Decisions,
     Episode,
@@ -26,10 +28,18 @@ from salus_vla.data.recording import (
 )
 from salus_vla.data.rollouts.rollout_store import EpisodeSummary, StoredEpisode, read_episode, read_summary
 from salus_vla.safety.intervention.candidates import CHOICES, MOTIONS
+from salus_vla.safety.intervention.told_motion import ToldMotion
 
 
+@dataclass(frozen=True)
 class RolloutEpisode(Episode):
-    """A file of `salus rollout`; `seed` is the one in its name."""
+    """A file of `salus rollout`; `seed` is the one in its name.
+
+    Attributes:
+        advised: whether the arm followed the plan whatever was chosen, which its run knows.
+    """
+
+    advised: bool = False
 
     @cached_property
     def summary(self) -> Summary:
@@ -41,15 +51,15 @@ class RolloutEpisode(Episode):
         stored = read_episode(self.path)
         if stored.seed != self.seed:
             raise RecordingError(f"{self.path}: is the episode of seed {stored.seed}, its name says {self.seed}")
-        return RolloutRecording(self.path, stored)
+        return RolloutRecording(self.path, stored, advised=self.advised)
 
 
 class RolloutRecording(Recording):
     """The arrays of a stored episode; stamps count from its first observation."""
 
-    def __init__(self, path: Path, stored: StoredEpisode) -> None:
-        """Takes what was read."""
-        self._path, self._stored = path, stored
+    def __init__(self, path: Path, stored: StoredEpisode, *, advised: bool = False) -> None:
+        """Takes what was read; `advised` as of `RolloutEpisode`."""
+        self._path, self._stored, self._advised = path, stored, advised
         self.summary = _summary(stored, int(stored.stamps_ns[-1]))
 
     def require(self, *parts: Part) -> None:
@@ -101,15 +111,20 @@ class RolloutRecording(Recording):
         stored = self._stored
         if stored.chosen is None or stored.chosen_probability is None or stored.motion_failure is None:
             return None
-        told = np.flatnonzero(stored.chosen < len(CHOICES))
-        return Interventions(
-            stamps_ns=stored.stamps_ns[told],
-            chosen=tuple(CHOICES[index] for index in stored.chosen[told]),
-            probability=stored.chosen_probability[told].astype(np.float64),
-            failure={
-                name: stored.motion_failure[told, column].astype(np.float64) for column, name in enumerate(MOTIONS)
-            },
-            acted=np.ones(len(told), dtype=np.bool_),
+        return Interventions.of(
+            ToldMotion(
+                stamp_ns=int(stored.stamps_ns[row]),
+                decision=int(row),
+                failure={
+                    name: float(value)
+                    for name, value in zip(MOTIONS, stored.motion_failure[row], strict=True)
+                    if np.isfinite(value)
+                },
+                chosen=CHOICES[stored.chosen[row]],
+                probability=float(stored.chosen_probability[row]),
+                acted=not self._advised,
+            )
+            for row in np.flatnonzero(stored.chosen < len(CHOICES))
         )
 
     def observations(self) -> Iterator[tuple[int, Observation]]:
@@ -122,7 +137,7 @@ class RolloutRecording(Recording):
             yield number, Observation(stamp_ns, images, stored.joint_position[number], stored.task)
 
     def events(self) -> tuple[RecordedEvent, ...]:
-        """Faults of grasps, tries that failed, the takeover, and what ended it."""
+        """Faults of grasps, tries that failed, the takeover, interventions, and what ended it."""
         stored = self._stored
         found = [RecordedEvent(event.stamp_ns, event.kind, event.text) for event in stored.events]
         if stored.taken_over_ns is not None:
@@ -130,6 +145,7 @@ class RolloutRecording(Recording):
             found.append(RecordedEvent(stored.taken_over_ns, "TAKEOVER", words))
         if stored.event_stamp_ns is not None:
             found.append(RecordedEvent(stored.event_stamp_ns, stored.outcome.name, stored.event))
+        found += intervention_events(self.interventions(), start_ns=0, ended_by=stored.outcome)
         return tuple(sorted(found, key=lambda event: event.stamp_ns))
 
     def audit(self) -> None:

@@ -7,20 +7,30 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
-from salus_msgs.msg import Episode, FailurePrediction, SafetySignals, Status
+from salus_msgs.msg import Episode, FailurePrediction, Intervention, SafetySignals, Status
 from salus_vla import contract
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.clients.connection import Connection
+from salus_vla.safety.intervention.told_motion import EpisodeMotions, ToldMotion
 from salus_vla.views.terminal_styles import OUTCOME_STYLES
 
+_HEARD = (
+    (contract.EPISODE, Episode),
+    (contract.SAFETY_SIGNALS, SafetySignals),
+    (contract.FAILURE_PREDICTION, FailurePrediction),
+    (contract.INTERVENTION, Intervention),
+    (contract.STATUS_TOPIC, Status),
+)
 _DEPTH = 10  # of our queues: several nodes say their status at once
 
 
@@ -45,6 +55,7 @@ class RunProgress:
         self._state = "starting the graph"
         self._risk: FailurePrediction | None = None  # the newest of the episode
         self._alarm = ""  # the first of the episode, in words
+        self._motions = EpisodeMotions()
         self._first = self._newest = self._began = time.monotonic()
         self._finished_here = 0
         self._bar = Progress(
@@ -56,14 +67,11 @@ class RunProgress:
         """Shows the run until the graph's process has ended."""
         os.environ.update(self._environment)  # Fast DDS and rclpy read it when the context is made
         with Connection("salus_collect") as connection:
-            for topic, kind, take in (
-                (contract.EPISODE, Episode, self._on_episode),
-                (contract.SAFETY_SIGNALS, SafetySignals, self._on_signals),
-                (contract.FAILURE_PREDICTION, FailurePrediction, self._on_prediction),
-                (contract.STATUS_TOPIC, Status, self._on_status),
-            ):
+            for topic, kind in _HEARD:
                 depth = max(topic.qos.depth, _DEPTH)
-                connection.node.create_subscription(kind, topic.name, take, qos_profile(topic.qos, depth=depth))
+                connection.node.create_subscription(
+                    kind, topic.name, partial(self.take, topic), qos_profile(topic.qos, depth=depth)
+                )
             with Live(self, console=self._console, refresh_per_second=4, transient=not self._console.is_terminal):
                 while graph.poll() is None:
                     connection.spin(0.1)
@@ -80,14 +88,31 @@ class RunProgress:
             line.append(f"  decision {self._in_episode}")
         if self._risk is not None:
             line.append(f"  risk {self._risk.failure:.0%}", style="bold red" if self._risk.alarm else "")
+        motion = self._motions.newest
+        if motion is not None and motion.intervenes:
+            line.append(f"  {motion.name}", style="yellow")
         rate = self._rate()
         if rate > 0.0:
             line.append(f"  {rate:.1f} decisions/s ({rate / contract.DECISION_HZ:.1f} x real time)")
         for name, count in self._outcomes.items():
             line.append(f"  {name} {count}", style=OUTCOME_STYLES[name])
-        if self._alarm:
-            return Group(self._bar, line, Text(f"  alarm, {self._alarm}", style="red"))
-        return Group(self._bar, line)
+        remarks = [Text(f"  alarm, {self._alarm}", style="red")] if self._alarm else []
+        if self._motions.in_words:
+            remarks.append(Text(f"  {self._motions.in_words}", style="yellow"))
+        return Group(self._bar, line, *remarks)
+
+    def take(self, topic: contract.Topic, message: Any) -> None:
+        """Takes a message of one of the topics that are heard."""
+        if topic is contract.EPISODE:
+            self._on_episode(message)
+        elif topic is contract.SAFETY_SIGNALS:
+            self._on_signals(message)
+        elif topic is contract.FAILURE_PREDICTION:
+            self._on_prediction(message)
+        elif topic is contract.INTERVENTION:
+            self._motions.take(ToldMotion.of(message))
+        elif topic is contract.STATUS_TOPIC:
+            self._on_status(message)
 
     def _on_episode(self, message: Episode) -> None:
         if message.kind == Episode.STARTED:
@@ -97,6 +122,7 @@ class RunProgress:
             self._state = f"episode {message.episode}, seed {message.seed}"
             self._in_episode = 0
             self._risk, self._alarm = None, ""
+            self._motions.reset()
         elif message.kind == Episode.ENDED:
             name = Outcome(message.outcome).name
             self._outcomes[name] += 1
@@ -106,7 +132,8 @@ class RunProgress:
                 self._console.print(
                     f"episode {message.episode}: {name} after {message.decisions} decisions, "
                     f"{self._rate():.1f} decisions/s; {self._done} of {self._episodes} done"
-                    + (f"; alarm, {self._alarm}" if self._alarm else ""),
+                    + (f"; alarm, {self._alarm}" if self._alarm else "")
+                    + (f"; {self._motions.in_words}" if self._motions.in_words else ""),
                     soft_wrap=True,
                 )
 

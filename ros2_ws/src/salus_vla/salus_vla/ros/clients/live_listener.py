@@ -6,18 +6,30 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
-from salus_vla.contract import CLOCK, EPISODE, FAILURE_PREDICTION, SAFETY_SIGNALS, STATUS_TOPIC, TOPICS, Topic
+from salus_msgs.msg import Status
+from salus_vla.contract import (
+    CLOCK,
+    EPISODE,
+    FAILURE_PREDICTION,
+    INTERVENTION,
+    SAFETY_SIGNALS,
+    STATUS_TOPIC,
+    TOPICS,
+    Topic,
+)
+from salus_vla.contract.errors import MessageError
 from salus_vla.contract.foreseen_risk import ForeseenRisk
 from salus_vla.contract.message_readers import EpisodeEvent
 from salus_vla.ros.adapters.messages import to_ns
 from salus_vla.ros.adapters.qos_profiles import interface_class
 from salus_vla.ros.adapters.subscribe import subscribe
 from salus_vla.ros.clients.connection import Connection
+from salus_vla.safety.intervention.told_motion import ToldMotion
 from salus_vla.signals.safety_signals import NAMES
 from salus_vla.views.graph_monitor import GraphMonitor
 
 # What the terminal shows the content of; of all others it only needs to know that they came.
-SHOWN = (CLOCK.name, EPISODE.name, FAILURE_PREDICTION.name, SAFETY_SIGNALS.name, STATUS_TOPIC.name)
+SHOWN = (CLOCK.name, EPISODE.name, FAILURE_PREDICTION.name, INTERVENTION.name, SAFETY_SIGNALS.name, STATUS_TOPIC.name)
 
 
 class LiveListener(Connection):
@@ -57,6 +69,11 @@ def note(monitor: GraphMonitor, topic: Topic, message: Any) -> None:
         monitor.decision(message.decision, message.inference_ms, [getattr(message, name) for name in NAMES])
     elif topic.name == FAILURE_PREDICTION.name:
         monitor.prediction(ForeseenRisk.of(message))
+    elif topic.name == INTERVENTION.name:
+        try:
+            monitor.intervention(ToldMotion.of(message))
+        except MessageError as error:
+            monitor.status(topic.name, Status.FAILED, "malformed", str(error))
     elif topic.name == STATUS_TOPIC.name:
         monitor.status(message.role, message.state, message.reason, message.detail)
     elif topic.name == EPISODE.name:

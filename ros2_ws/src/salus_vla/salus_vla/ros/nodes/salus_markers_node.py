@@ -15,7 +15,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
 
-from salus_msgs.msg import Episode, FailurePrediction, SafetySignals, Status
+from salus_msgs.msg import Episode, FailurePrediction, Intervention, SafetySignals, Status
 from salus_vla import contract
 from salus_vla.config.parameters import parameter
 from salus_vla.config.scene import load_scene
@@ -82,6 +82,7 @@ class SalusMarkersNode:
         subscribe(self.node, contract.EPISODE, self._on_episode, keep_all=True)
         subscribe(self.node, contract.SAFETY_SIGNALS, self._on_signals, keep_all=True)
         subscribe(self.node, contract.FAILURE_PREDICTION, self._on_prediction, keep_all=True)
+        subscribe(self.node, contract.INTERVENTION, self._on_intervention, keep_all=True)
         subscribe(self.node, contract.STATUS_TOPIC, self._on_status, keep_all=True)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -117,6 +118,10 @@ class SalusMarkersNode:
     def _on_prediction(self, message: FailurePrediction) -> None:
         note(self._monitor, contract.FAILURE_PREDICTION, message)
         self._trail.foreseen(messages.to_ns(message.header.stamp), predicted_risk(ForeseenRisk.of(message)))
+        self._draw()
+
+    def _on_intervention(self, message: Intervention) -> None:
+        note(self._monitor, contract.INTERVENTION, message)
         self._draw()
 
     def _on_status(self, message: Status) -> None:

@@ -10,13 +10,16 @@ import numpy as np
 
 from salus_vla.contract import ARM_DOF, CAMERAS, JOINTS
 from salus_vla.contract.foreseen_risk import PREDICTED
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray
 from salus_vla.data.episodes import Run
+from salus_vla.data.motion_counts import MotionCounts, motion_counts
 from salus_vla.gate.gate_limits import joint_limits
 from salus_vla.learning.evaluation.alarm_outcomes import ForeseenEpisode
 from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode
 from salus_vla.signals.safety_signals import SIGNALS
 from salus_vla.views.report.image_strip import MIME, make_sheet, make_thumbnail
+from salus_vla.views.report.motions_shown import episode_motions
 from salus_vla.views.report.recorded import Facts, Joints, Recorded
 
 RISKS = {
@@ -46,6 +49,7 @@ class Summary:
         thumbnail: what the first camera saw last, WebP; empty without images.
         provenance: of its bag.
         foreseen: what the failure predictor said; None where nothing was foreseen.
+        motions: how often each was in force; None where nobody could intervene.
     """
 
     facts: Facts
@@ -58,6 +62,7 @@ class Summary:
     thumbnail: bytes
     provenance: dict[str, str]
     foreseen: ForeseenEpisode | None = None
+    motions: MotionCounts | None = None
 
 
 def page_name(name: str) -> str:
@@ -82,6 +87,9 @@ def summary_of(recorded: Recorded) -> Summary:
         thumbnail=make_thumbnail(recorded.pictures[cameras[0]][-1]) if cameras else b"",
         provenance=dict(recorded.provenance),
         foreseen=recorded.foreseen,
+        motions=None
+        if recorded.interventions is None
+        else motion_counts(recorded.interventions, Outcome[facts.outcome], facts.decisions),
     )
 
 
@@ -105,6 +113,7 @@ def episode_page(run: Run, recorded: Recorded, before: str | None, after: str | 
             signal_facts(index) | {"values": numbers(decisions.signals[:, index])} for index in range(len(SIGNALS))
         ],
         "risk": _risk(recorded),
+        "interventions": episode_motions(recorded.interventions, recorded.intervention_times_s, facts.duration_s),
         "decisions": {
             "times": numbers(recorded.decision_times_s, decimals=3),
             "numbers": decisions.numbers.tolist(),

@@ -28,7 +28,7 @@ def render(script: str, title: str, data: Json) -> bytes:
         data: what the page shows; numbers must be finite.
     """
     style = _static("page.css") + _static("charts.css")
-    scripts = [_static("dom.js"), _static("charts.js"), _static(script)]
+    scripts = [_static("dom.js"), _static("charts.js"), _static("motions.js"), _static(script)]
     text = Template(_static("page.html")).substitute(
         title=escape(title),
         policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; "

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from salus_vla.contract import CAMERAS
 from salus_vla.contract.types import FloatArray, ImageArray
 from salus_vla.data.bags.audit import AuditReport
-from salus_vla.data.recording import Decisions, Episode, JointTrack, Predictions
+from salus_vla.data.recording import Decisions, Episode, Interventions, JointTrack, Predictions
 from salus_vla.learning.evaluation.alarm_outcomes import ForeseenEpisode, foreseen_of
 from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode, evaluated_of
 
@@ -89,6 +89,8 @@ class Recorded:
         predictions: what was foreseen; None where nothing was.
         prediction_times_s: of their observations, [s].
         foreseen: whether that was an alarm; None where nothing was foreseen.
+        interventions: what was done about it; None where nobody could intervene.
+        intervention_times_s: of their observations, [s].
         decision_times_s: of their observations, (D,) [s].
         measured, commanded: the joints.
         evaluated: as the evaluation counts it.
@@ -112,6 +114,8 @@ class Recorded:
     predictions: Predictions | None = None
     prediction_times_s: FloatArray = field(default_factory=lambda: np.zeros(0))
     foreseen: ForeseenEpisode | None = None
+    interventions: Interventions | None = None
+    intervention_times_s: FloatArray = field(default_factory=lambda: np.zeros(0))
 
 
 def recorded_of(episode: Episode) -> Recorded:
@@ -135,7 +139,7 @@ def recorded_of(episode: Episode) -> Recorded:
         for camera in CAMERAS:
             if camera in observation.images:
                 images.setdefault(camera, []).append(observation.images[camera])
-    decisions, predictions = recording.decisions(), recording.predictions()
+    decisions, predictions, interventions = recording.decisions(), recording.predictions(), recording.interventions()
     facts = Facts(
         name=episode.name,
         number=episode.number,
@@ -162,6 +166,8 @@ def recorded_of(episode: Episode) -> Recorded:
         predictions=predictions,
         prediction_times_s=seconds(() if predictions is None else predictions.stamps_ns, start_ns),
         foreseen=foreseen_of(summary, predictions),
+        interventions=interventions,
+        intervention_times_s=seconds(() if interventions is None else interventions.stamps_ns, start_ns),
         decision_times_s=seconds(decisions.stamps_ns, start_ns),
         measured=joints(recording.measured()),
         commanded=joints(recording.commanded()),

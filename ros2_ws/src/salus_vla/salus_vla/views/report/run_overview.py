@@ -33,6 +33,7 @@ from salus_vla.views.report.gather import (
     rounded,
     signal_facts,
 )
+from salus_vla.views.report.motions_shown import run_motions
 
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _PHYSICAL_FAILURES = "physical failures"
@@ -61,6 +62,7 @@ def run_page(run: Run, summaries: Sequence[Summary]) -> Json:
         "outcomes": [*shares, {"name": _PHYSICAL_FAILURES} | asdict(outcomes.physical_failures)],
         "apart": outcomes.apart,
         "alarms": _alarms(counted),
+        "interventions": run_motions([item.motions for item in counted if item.motions is not None]),
         "interrupted": list(run.interrupted),
         "episodes": [_row(item, row) for item, row in zip(summaries, averages, strict=True)],
         "signals": _distributions(summaries, averages),
@@ -84,6 +86,7 @@ def _row(item: Summary, averages: FloatArray) -> Json:
         "event_s": rounded(facts.event_s),
         "alarm_s": rounded(alarm.time_s) if alarm else None,
         "alarm": alarm.kind if alarm else "",
+        "interventions": item.motions.in_words if item.motions else "",
         "duration_s": rounded(facts.duration_s),
     }
 

@@ -78,10 +78,44 @@ function indexAt(times, time) {
   return low - 1;
 }
 
+/** Lines at round times with their numbers below, and the frame around them. */
+function timeAxis(end, width, height, x) {
+  const marks = ticks(0, end || 1, Math.max(2, Math.floor(width / 90)));
+  const parts = marks.flatMap((time, at) => [
+    svg("line", { class: "grid", x1: x(time), x2: x(time), y1: TOP, y2: height - BOTTOM }),
+    svg(
+      "text",
+      { x: x(time), y: height - 5, "text-anchor": "middle" },
+      minus(String(time)) + (at === marks.length - 1 ? " s" : ""),
+    ),
+  ]);
+  const inside = { width: Math.max(0, width - LEFT - RIGHT), height: height - TOP - BOTTOM };
+  return [...parts, svg("rect", { class: "frame", x: LEFT, y: TOP, ...inside })];
+}
+
+const eventLine = (event, x, height) =>
+  svg(
+    "line",
+    { class: `event ${eventClass(event)}`, x1: x(event.time_s), x2: x(event.time_s), y1: TOP, y2: height - BOTTOM },
+    svg("title", {}, `${event.kind} at ${seconds(event.time_s)}`),
+  );
+
+/** A click or a drag in the picture goes to its time. */
+function seekable(picture, options) {
+  function seek(event) {
+    if (event.type === "pointermove" && !event.buttons) return;
+    const box = picture.getBoundingClientRect();
+    const share = (event.clientX - box.left - LEFT) / (box.width - LEFT - RIGHT);
+    options.seek(Math.min(1, Math.max(0, share)) * options.end);
+  }
+  picture.addEventListener("pointerdown", seek);
+  picture.addEventListener("pointermove", seek);
+}
+
 /**
  * A chart over the time of the episode.
  * options: title, unit, lines [{times, values, name}], limits [lower, upper], whole (show the limits' whole range),
- *          end [s], events, seek(time), label, taken_over [s or null]: from then on another policy acted.
+ *          end [s], events, seek(time), say(time): the words at the cursor, label, taken_over [s or null]: from then on another policy acted.
  * Gives its element and show(time), which moves the cursor and says the values there.
  */
 function timeChart(options) {
@@ -118,26 +152,7 @@ function timeChart(options) {
         svg("text", { x: LEFT - 6, y: y(value) + 3.5, "text-anchor": "end" }, number(value)),
       );
     }
-    const marks = ticks(0, options.end || 1, Math.max(2, Math.floor(width / 90)));
-    marks.forEach((time, at) =>
-      parts.push(
-        svg("line", { class: "grid", x1: x(time), x2: x(time), y1: TOP, y2: height - BOTTOM }),
-        svg(
-          "text",
-          { x: x(time), y: height - 5, "text-anchor": "middle" },
-          minus(String(time)) + (at === marks.length - 1 ? " s" : ""),
-        ),
-      ),
-    );
-    parts.push(
-      svg("rect", {
-        class: "frame",
-        x: LEFT,
-        y: TOP,
-        width: Math.max(0, width - LEFT - RIGHT),
-        height: height - TOP - BOTTOM,
-      }),
-    );
+    parts.push(...timeAxis(options.end, width, height, x));
     if (known(options.taken_over))
       parts.push(
         svg(
@@ -156,21 +171,7 @@ function timeChart(options) {
       if (limit >= low && limit <= high)
         parts.push(svg("line", { class: "limit", x1: LEFT, x2: width - RIGHT, y1: y(limit), y2: y(limit) }));
     }
-    for (const event of options.events) {
-      parts.push(
-        svg(
-          "line",
-          {
-            class: `event ${eventClass(event)}`,
-            x1: x(event.time_s),
-            x2: x(event.time_s),
-            y1: TOP,
-            y2: height - BOTTOM,
-          },
-          svg("title", {}, `${event.kind} at ${seconds(event.time_s)}`),
-        ),
-      );
-    }
+    for (const event of options.events) parts.push(eventLine(event, x, height));
     for (const line of options.lines) parts.push(...curve(line.times, line.values, x, y, line.name));
     if (!has)
       parts.push(svg("text", { x: width / 2 + LEFT / 2, y: height / 2, "text-anchor": "middle" }, options.absent));
@@ -182,20 +183,14 @@ function timeChart(options) {
   function show(time) {
     now = time;
     const values = options.lines.map((line) => line.values[indexAt(line.times, time)]);
-    says.textContent = has ? values.map(number).join(" / ") : "";
+    const words = () => (options.say ? options.say(time) : values.map(number).join(" / "));
+    says.textContent = has ? words() : "";
     if (cursor) {
       cursor.setAttribute("x1", x(time));
       cursor.setAttribute("x2", x(time));
     }
   }
-  function seek(event) {
-    if (event.type === "pointermove" && !event.buttons) return;
-    const box = picture.getBoundingClientRect();
-    const share = (event.clientX - box.left - LEFT) / (box.width - LEFT - RIGHT);
-    options.seek(Math.min(1, Math.max(0, share)) * options.end);
-  }
-  picture.addEventListener("pointerdown", seek);
-  picture.addEventListener("pointermove", seek);
+  seekable(picture, options);
   const range = extent(options.lines.map((line) => line.values));
   const spoken =
     range && has ? `over time, about ${number(range[0])} to ${number(range[1])} ${options.unit}` : options.absent;
@@ -204,8 +199,9 @@ function timeChart(options) {
   return { element, show, redraw: () => element.drawnWidth && draw(element.drawnWidth) };
 }
 const OUTCOMES = ["SUCCESS", "COLLISION", "DROP", "MISS", "TIMEOUT"];
+const KINDS = [...OUTCOMES, "HANDED_OVER", "ALARM"];
 const eventClass = (event) =>
-  OUTCOMES.includes(event.kind) || event.kind === "ALARM" ? event.kind : event.kind === "MISS_TRY" ? "MISS" : "other";
+  KINDS.includes(event.kind) ? event.kind : event.kind === "MISS_TRY" ? "MISS" : "other";
 
 /**
  * Values of the episodes in rows by outcome: dots, and a box from the first to the third quartile with the median.
@@ -215,7 +211,7 @@ const eventClass = (event) =>
 function spreadChart(options) {
   const rows = options.rows.filter((row) => row.values.some(known));
   const step = 30,
-    left = 78;
+    left = 86;
   const height = TOP + Math.max(1, rows.length) * step + BOTTOM;
   const picture = svg("svg", { role: "img", height });
   const element = html(

@@ -236,6 +236,13 @@ function risk() {
   );
 }
 
+function motions() {
+  if (!data.interventions) return "";
+  const band = motionBand({ end, events, seek, parts: data.interventions.parts });
+  listeners.push(band.show);
+  return interventions(data.interventions, chart, band.element);
+}
+
 function jointCharts() {
   if (!joints.measured_times.length && !joints.commanded_times.length)
     return section("Joints", note("No joint positions were recorded."));
@@ -348,6 +355,7 @@ page.append(
       {},
       pictures.cameras.length ? filmStrip() : "",
       risk(),
+      motions(),
       signals(),
       jointCharts(),
       latency(),

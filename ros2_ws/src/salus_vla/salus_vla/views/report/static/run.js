@@ -2,7 +2,7 @@
 // The page of a run.
 
 const episodes = data.episodes;
-const present = [...OUTCOMES, "ABORTED", "RUNNING"].filter((name) =>
+const present = [...OUTCOMES, "HANDED_OVER", "ABORTED", "RUNNING"].filter((name) =>
   episodes.some((episode) => episode.outcome === name),
 );
 const shown = new Set(present);
@@ -184,6 +184,7 @@ const COLUMNS = [
   column("alarm_s", "first alarm", (episode) =>
     known(episode.alarm_s) ? `${episode.alarm}, ${seconds(episode.alarm_s)}` : "–",
   ),
+  column("interventions", "interventions", (episode) => episode.interventions || "–", { number: false }),
   column("decisions", "decisions", plain("decisions")),
   column("duration_s", "sim time [s]", (episode) => fixed(episode.duration_s, 1)),
   column("wall_s", "wall time [s]", (episode) => fixed(episode.wall_s, 1)),
@@ -422,6 +423,7 @@ page.append(
     : "",
   outcomes(),
   alarms(),
+  motionShares(data.interventions),
   section("Episodes", filters(), list.box),
   distributions(),
   margins(),
