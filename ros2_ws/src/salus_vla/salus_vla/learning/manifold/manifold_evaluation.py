@@ -121,9 +121,8 @@ def evaluate_manifold(
     def judge(name: str, kind: str, setting: str, score: Score | None, of_rows: FloatArray | None = None) -> Judged:
         found, less = {}, {}
         for question, cases in test.items():
-            if not len(cases.rows):
-                values = np.zeros(0)
-            else:
+            values: FloatArray = np.zeros(0)
+            if len(cases.rows):
                 values = score(samples.inputs[cases.rows]) if score is not None else _at(of_rows, cases)
             drawn = areas[question].all(values)
             found[question], less[question] = Areas.interval(drawn), Areas.interval(own[question] - drawn)

@@ -61,7 +61,7 @@ class ManifoldSamples:
     def whole(self) -> NDArray[np.bool_]:
         """Decisions of which everything is known, (N,)."""
         used = np.isfinite(self.inputs).any(axis=0)  # a basis may have fewer directions
-        found: NDArray[np.bool_] = np.isfinite(self.inputs[:, used]).all(axis=1)
+        found = np.asarray(np.isfinite(self.inputs[:, used]).all(axis=1))
         return found
 
     def rows(self, *parts: Part) -> NDArray[np.bool_]:
