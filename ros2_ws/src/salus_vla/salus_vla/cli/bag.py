@@ -17,12 +17,13 @@ from salus_vla.data.bags.recover_bag import Recovered, recover
 from salus_vla.data.bags.run_info import BagInfo, RunInfo, bags_of, is_run, read_bag, read_run
 from salus_vla.data.recording import RecordedEvent
 
+SURPLUS = "{} messages more than were due: somebody else published beside this graph"
 _INFO = """\
 Shows what is in a bag (topics, types, counts, rates, gaps, duration, outcome, events, seed, provenance) or in a run
 (its episodes, what was interrupted, provenance). Works for bags of `ros2 bag record` too; those have no audit.
 
 Rates (Hz, and what is due) are messages per second of sim time. A gap is an interval longer than 1.5 periods of the
-topic's rate.
+topic's rate. A count in red is above what one publisher sends at that rate.
 """
 _RECOVER = """\
 Makes a normal bag of one that was interrupted (power cut, kill -9, full disk): every message that reached the disk
@@ -151,6 +152,8 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
             ("duration", f"{episode.duration_s:.2f} s of sim time"),
             ("gaps", str(episode.gaps)),
         ]
+        if episode.surplus:
+            facts.append(("surplus", SURPLUS.format(episode.surplus)))
     else:
         facts.append(("duration", f"{bag.duration_s:.2f} s"))
     facts.append(("messages", str(bag.messages)))
@@ -166,7 +169,7 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
         table.add_row(
             escape(topic.name),
             escape(topic.type.replace("/msg/", "/")),
-            str(topic.count),
+            f"[red]{topic.count}[/red]" if topic.surplus else str(topic.count),
             _number(topic.rate_hz),
             _number(topic.expected_hz),
             f"[red]{topic.gaps}[/red]" if topic.gaps else _number(topic.gaps),
@@ -207,6 +210,9 @@ def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> Non
             escape(entry.path),
         )
     console.print(table)
+    for entry in episodes:
+        if entry.surplus:
+            console.print(f"[red]{escape(entry.path)}: {SURPLUS.format(entry.surplus)}[/red]", soft_wrap=True)
     for bag in run.interrupted:
         console.print(f"interrupted: {escape(str(bag))}", soft_wrap=True)
     if provenance:

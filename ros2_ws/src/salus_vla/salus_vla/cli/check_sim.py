@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from salus_vla.cli.graph_process import LAUNCH_FILE, TAIL, end_graph, output_lines, start_graph
-from salus_vla.cli.launch import find_launch_file, launch_command
+from salus_vla.cli.graph_process import TAIL, end_graph, output_lines, start_graph
+from salus_vla.cli.launch import LAUNCH_FILE, find_launch_file, launch_command
 from salus_vla.cli.options import number_above
 from salus_vla.config.scene import load_scene
 from salus_vla.contract.errors import SimulatorError

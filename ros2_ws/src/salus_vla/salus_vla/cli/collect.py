@@ -20,8 +20,8 @@ from pathlib import Path
 from rich.console import Console
 
 from salus_vla.cli.bag import print_run
-from salus_vla.cli.graph_process import LAUNCH_FILE, TAIL, end_graph, output_lines, start_graph
-from salus_vla.cli.launch import find_launch_file, launch_command
+from salus_vla.cli.graph_process import TAIL, end_graph, output_lines, start_graph
+from salus_vla.cli.launch import LAUNCH_FILE, find_launch_file, launch_command
 from salus_vla.cli.options import add_episode_options, add_run_options, check_run_id, some_text
 from salus_vla.config.params_file import check_params_file
 from salus_vla.config.paths import DEFAULT_PREDICTOR, NO_PREDICTOR

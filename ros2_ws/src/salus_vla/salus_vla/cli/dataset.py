@@ -98,6 +98,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="take episodes with these outcomes, with commas between them (default: SUCCESS)",
     )
     export.add_argument(
+        "--surplus",
+        action="store_true",
+        help="take episodes with more messages than one graph publishes, too: something else published beside it",
+    )
+    export.add_argument(
         "--only",
         metavar="POLICY",
         choices=("expert",),
@@ -161,6 +166,7 @@ def run_export(arguments: argparse.Namespace) -> int:
             ),
             outcomes=arguments.outcomes,
             weights=arguments.weights,
+            surplus=arguments.surplus,
             workers=arguments.workers,
             on_episode=lambda done, total: progress.update(bar, completed=done, total=total),
         )

@@ -113,7 +113,7 @@ def _play(arguments: argparse.Namespace) -> int:
         topics=arguments.topics,
         commands=arguments.commands,
     )
-    with private_graph(os.environ):
+    with private_graph(os.environ, joins=True):
         console.print(f"[dim]to look at the topics: export ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}[/dim]")
         from salus_vla.ros.clients.bag_player import check_alone, play
 

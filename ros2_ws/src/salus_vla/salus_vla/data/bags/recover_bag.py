@@ -123,6 +123,7 @@ def _recover_episode(run: RunFolder, bag: Path, content: _Content) -> Recovered:
         path=target.name,
         messages=report.messages,
         gaps=report.gaps,
+        surplus=report.surplus,
         recovered=True,
     )
     record = EpisodeRecord(run.run_id, entry, content.provenance, report, recovered_from=bag.parent.name)

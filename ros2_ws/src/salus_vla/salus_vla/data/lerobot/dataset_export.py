@@ -55,6 +55,7 @@ def export(
     options: Options = Options(),  # noqa: B008  # frozen
     outcomes: Collection[Outcome] = (Outcome.SUCCESS,),
     weights: Sequence[float] = (),
+    surplus: bool = False,
     workers: int | None = 1,
     on_episode: OnEpisode | None = None,
 ) -> Exported:
@@ -67,6 +68,7 @@ def export(
         options: what is stored of an episode.
         outcomes: of the episodes to take.
         weights: of the frames of each run when they are learned from; 1 for all when empty.
+        surplus: take episodes with more messages than one graph publishes, too.
         workers: processes that read and encode; 1 does it in this one, None takes as many as pay off.
         on_episode: called after each episode with the number of those done and of all.
 
@@ -75,7 +77,7 @@ def export(
         RecordingError: a run, bag or rollout cannot be read.
     """
     _check(out, options, workers)
-    sources = find_sources(runs, outcomes, weights)
+    sources = find_sources(runs, outcomes, weights, surplus=surplus)
     if not sources.episodes:
         names = ", ".join(outcome.name for outcome in outcomes)
         reasons = ", ".join(f"{count} with {reason}" for reason, count in sources.left_out.items()) or "none at all"
