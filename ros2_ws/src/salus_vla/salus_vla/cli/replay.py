@@ -80,7 +80,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=0.0,
         help=f"wait longer than the {DISCOVERY_S:g} s in which subscribers find the topics (default: 0)",
     )
-    add("--builtin", action="store_true", help="use the built-in player even where `ros2 bag` is installed")
+    add(
+        "--builtin",
+        action="store_true",
+        help="use the built-in player even where `ros2 bag` is installed (with --start-offset it always is)",
+    )
     add("--recompute", action="store_true", help="decide on the recorded observations again and compare")
     add("--model", metavar="MODEL", help="for --recompute: as in `salus collect` (default: the recorded one)")
     parser.set_defaults(run=run)
@@ -120,7 +124,8 @@ def _play(arguments: argparse.Namespace) -> int:
         if schedule.left_out:
             words = f"{' and '.join(schedule.left_out)} would command an arm and are left out; --commands plays them"
             console.print(words, markup=False, soft_wrap=True)
-        ros2 = None if arguments.builtin else find_rosbag2()
+        # rosbag2's player loses what was latched before the offset.
+        ros2 = None if arguments.builtin or arguments.start_offset > 0.0 else find_rosbag2()
         if ros2 is not None:
             check_alone(schedule.topics)
             sys.stdout.flush()
