@@ -28,6 +28,7 @@ from salus_vla.cli import (
     view,
     watch,
 )
+from salus_vla.cli.lasting_stream import drop
 from salus_vla.contract.errors import SalusError
 
 _COMMANDS = (
@@ -72,7 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"argument {word!r}: expected text in UTF-8")
     arguments = parser.parse_args(words)
     try:
-        return int(arguments.run(arguments))
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()  # here, where a failure is one line
+        return code
     except SalusError as error:
         print(f"salus: error: {error}", file=sys.stderr)
         return 1
@@ -82,10 +85,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:
+        # A name that is too long or a disk that fails may show at any look at a path, and in what is printed.
+        where = "output" if error.filename is None else error.filename
+        print(f"salus: error: {where}: {error.strerror or error}", file=sys.stderr)
         if error.filename is None:
+            drop(sys.stdout)
+        return 1
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":  # it has no name of a file; its module takes a second to import
             raise
-        # A name that is too long or a disk that fails may show at any look at a path.
-        print(f"salus: error: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"salus: error: weights cannot be written or read: {error}", file=sys.stderr)
         return 1
 
 

@@ -15,21 +15,17 @@ from typing import Final, Self
 
 import rclpy
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from salus_vla.processes import ending_signals
+
 _STEP_S: Final = 3.0  # wall time for a step, such as a model that loads; then it is interrupted
 _CLOSES_S: Final = 5.0  # wall time after which a third signal ends a node that still closes
 _LONGEST_S: Final = 60.0  # wall time for closing after a signal; then the process ends as it is
 _POLL_S: Final = 0.1
 
 
-def taken() -> tuple[signal.Signals, ...]:
-    """The signals that end a process: not SIGHUP where `nohup` had it ignored."""
-    return tuple(n for n in SIGNALS if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN)
-
-
 def leave() -> None:
     """Nothing of the process is left to do: no signal may end it in another way."""
-    for number in taken():
+    for number in ending_signals():
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -51,7 +47,7 @@ class Ending:
 
     def __enter__(self) -> Self:
         """Takes the signals over."""
-        self._before = {number: signal.signal(number, self._on_signal) for number in taken()}
+        self._before = {number: signal.signal(number, self._on_signal) for number in ending_signals()}
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         # Python runs a handler only between two steps of the main thread, which may wait in rcl: a byte comes at once.

@@ -20,8 +20,10 @@ from rclpy.signals import SignalHandlerOptions
 from salus_msgs.msg import Status
 from salus_vla.contract import DISCOVERY_S, STATUS_TOPIC
 from salus_vla.contract.errors import SalusError
-from salus_vla.ros.adapters.ending import Ending, leave, taken
+from salus_vla.processes import ending_signals
+from salus_vla.ros.adapters.ending import Ending, leave
 from salus_vla.ros.adapters.qos_profiles import qos_profile
+from salus_vla.ros.environment.preflight import prepare
 
 ENDS_WITHIN_S = 15.0  # wall time in which a process that could not start is gone, whatever the middleware does
 TELLS_WITHIN_S = DISCOVERY_S + 1.0  # wall time for the episode node to hear why a node does not start
@@ -62,6 +64,11 @@ def run_node(
 
 
 def _run(make: Callable[[], RunnableNode], args: list[str] | None, role: str, ends_itself: bool) -> int:
+    try:
+        prepare(os.environ)
+    except SalusError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node: RunnableNode | None = None
     with Ending(last=args is None) if not ends_itself else nullcontext() as ending:
@@ -89,7 +96,7 @@ def _run(make: Callable[[], RunnableNode], args: list[str] | None, role: str, en
             if ending is not None:
                 ending.closes()
             else:
-                for number in taken():  # it ends already; a second one must not end it otherwise
+                for number in ending_signals():  # it ends already; a second one must not end it otherwise
                     signal.signal(number, signal.SIG_IGN)
             if node is not None:
                 node.close()

@@ -56,12 +56,16 @@ def _check_middleware(environment: Mapping[str, str]) -> None:
     wanted = environment.get(_MIDDLEWARE)
     index = Path("share/ament_index/resource_index/rmw_typesupport")
     folders = [Path(prefix) / index for prefix in environment.get(_PREFIXES, "").split(os.pathsep) if prefix]
-    found = sorted({entry.name for folder in folders if folder.is_dir() for entry in folder.iterdir()})
+    names = {entry.name for folder in folders if folder.is_dir() for entry in folder.iterdir()}
+    found = sorted(names - {"rmw_implementation"})  # that loads one of the others
     if wanted and found and wanted not in found:
         raise ConfigError(f"{_MIDDLEWARE}={wanted}: is not installed; installed are {', '.join(found)}")
 
 
 def _can_be_written(folder: Path) -> bool:
-    """Whether a folder, which need not be there yet, can be written."""
-    existing = next((place for place in (folder, *folder.parents) if place.exists()), Path("/"))
-    return existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)
+    """Whether a folder, which is made where it is missing as ROS does it, can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)

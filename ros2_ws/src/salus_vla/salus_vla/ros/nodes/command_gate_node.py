@@ -23,8 +23,8 @@ from salus_vla.contract import FRAME_HZ, JOINTS, LOCKSTEP, REALTIME
 from salus_vla.contract.errors import MessageError
 from salus_vla.gate.gate import Gate, OwnCommand, Refused, State
 from salus_vla.health.meters import DiagnosticPart, LatencyMeter, Level, RateMeter
+from salus_vla.processes import ending_signals
 from salus_vla.ros.adapters import messages
-from salus_vla.ros.adapters.ending import taken
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
 from salus_vla.ros.adapters.publisher_watch import PublisherWatch
 from salus_vla.ros.adapters.qos_profiles import qos_profile
@@ -102,7 +102,7 @@ class CommandGateNode:
 
     def run(self) -> None:
         """Spins until a signal; a moving arm is braked before the gate leaves it."""
-        for number in taken():
+        for number in ending_signals():
             signal.signal(number, lambda *_: self._leave())
         while self.node.context.ok() and not self._may_leave():
             self._executor.spin_once(timeout_sec=_TICK_S)
