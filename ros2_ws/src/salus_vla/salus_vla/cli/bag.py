@@ -13,6 +13,7 @@ from rich.table import Table
 
 from salus_vla.cli.options import check_is_folder, check_is_no_run, named
 from salus_vla.contract import EPISODE
+from salus_vla.contract.errors import RecordingError
 from salus_vla.data.bags.recover_bag import Recovered, recover
 from salus_vla.data.bags.run_info import BagInfo, RunInfo, bags_of, is_run, read_bag, read_run
 from salus_vla.data.recording import RecordedEvent
@@ -155,7 +156,7 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
         if episode.surplus:
             facts.append(("surplus", SURPLUS.format(episode.surplus)))
     else:
-        facts.append(("duration", f"{bag.duration_s:.2f} s"))
+        facts += [*_said(bag), ("duration", f"{bag.duration_s:.2f} s")]
     facts.append(("messages", str(bag.messages)))
     for event in _events(bag):
         facts.append((f"at {event.stamp_ns * 1e-9:.2f} s", f"{event.kind}: {event.text}"))
@@ -177,6 +178,19 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
         )
     console.print(table)
     _print_facts(console, "Provenance", sorted(bag.custom_data.items()))
+
+
+def _said(bag: BagInfo) -> list[tuple[str, str]]:
+    """What /salus/episode says of the episode in a bag without an audit: another recorder's, or a converted one."""
+    if not any(topic.name == EPISODE.name and topic.count for topic in bag.topics):
+        return []
+    from salus_vla.data.bags.recorded_observations import read_episode
+
+    try:
+        found = read_episode(bag.path)
+    except RecordingError as error:  # of several episodes, for example; everything else is shown
+        return [("episode", str(error).removeprefix(f"{bag.path}: "))]
+    return [("outcome", found.outcome.name), ("seed", str(found.seed)), ("task", found.task)]
 
 
 def _events(bag: BagInfo) -> list[RecordedEvent]:

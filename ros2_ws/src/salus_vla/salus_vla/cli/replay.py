@@ -20,7 +20,7 @@ from salus_vla.cli.options import check_is_folder, check_is_no_run, number_above
 from salus_vla.config.parameters import PARAMETER_FORMAT
 from salus_vla.contract import DISCOVERY_S
 from salus_vla.contract.errors import RecordingError
-from salus_vla.data.bags.run_info import bags_of, read_bag
+from salus_vla.data.bags.run_info import bags_of
 from salus_vla.data.replay.comparison import Comparison, compare
 from salus_vla.data.replay.schedule import COMMANDS, PlayedTopic, Schedule
 from salus_vla.ros.environment.domains import private_graph
@@ -39,7 +39,7 @@ exit codes: 0 played, or every decision is the same bit for bit; 1 an error, or 
 """
 # What differs between two loads of the same policy (where it lies does not matter, its hashes do), or is chosen here.
 _HELP_S = 20.0  # wall time for ros2 to say whether it has a player
-_NOT_COMPARED = re.compile(r"load_s|member_\d+|param\.(autostart|pacing|model\.(members|devices))")
+_NOT_COMPARED = re.compile(r"pid|host|load_s|member_\d+|param\.(autostart|pacing|model\.(members|devices))")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -172,15 +172,15 @@ def _recompute(path: Path, model: str | None) -> int:
     console = Console()
     different = 0
     for bag in bags_of(path):
-        from salus_vla.data.replay.recorded_inputs import read_story
-        from salus_vla.ros.clients.recompute import FACTS, decide_again
+        from salus_vla.data.replay.recorded_inputs import FACTS, policy_facts, read_story
+        from salus_vla.ros.clients.recompute import decide_again
 
         recorded = read_story(bag).decisions
         with console.status(f"{escape(str(bag))}: loading the policy") as status:
             words = f"{escape(str(bag))}: decision {{}} of {len(recorded)}"
             repeated = decide_again(bag, model, lambda count, words=words: status.update(words.format(count)))  # type: ignore[misc]
         result = compare(recorded, repeated.decisions)
-        provenance = read_bag(bag).custom_data
+        provenance = policy_facts(bag)
         before = {key.removeprefix(FACTS): value for key, value in provenance.items() if key.startswith(FACTS)}
         _print_result(console, bag, result, changed_facts(before, repeated.facts))
         different += not result.equal
