@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -88,6 +89,7 @@ def test_a_recorder_that_was_killed_loses_no_more_than_documented(tmp_path: Path
     assert recovered.entry is not None
     assert (recovered.entry.outcome, recovered.entry.number, recovered.entry.seed) == ("ABORTED", 42, 7)
     assert recovered.entry.gaps == 0
+    assert recovered.entry.decisions == math.ceil(round(recovered.entry.duration_s / 0.1, 6))  # as one that is aborted
 
 
 def test_a_recovered_bag_is_a_normal_bag_of_the_run(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from salus_vla.cli.narrow_table import Column, narrow_table
 from salus_vla.cli.options import check_is_folder, check_is_no_run, named
-from salus_vla.contract import EPISODE, FAILURE_PREDICTION
+from salus_vla.contract import EPISODE, FAILURE_PREDICTION, Topic
 from salus_vla.contract.errors import RecordingError
 from salus_vla.data.bags.recover_bag import Recovered, recover
 from salus_vla.data.bags.run_info import BagInfo, RunInfo, bags_of, is_run, read_bag, read_run
@@ -23,13 +23,14 @@ from salus_vla.data.recording import RecordedEvent
 if TYPE_CHECKING:
     from salus_vla.learning.evaluation.alarm_outcomes import ForeseenEpisode
 
+SURPLUS = "{} messages more than were due: somebody else published beside this graph"
 _INFO = """\
 Shows what is in a bag (topics, types, counts, rates, gaps, duration, outcome, largest risk, first alarm, events, seed,
 provenance) or in a run (its episodes, alarms against outcomes, what was interrupted, provenance). Works for bags of
 `ros2 bag record` too; those have no audit.
 
 Rates (Hz, and what is due) are messages per second of sim time. A gap is an interval longer than 1.5 periods of the
-topic's rate.
+topic's rate. A count in red is above what one publisher sends at that rate.
 """
 _RECOVER = """\
 Makes a normal bag of one that was interrupted (power cut, kill -9, full disk): every message that reached the disk
@@ -158,8 +159,10 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
             ("duration", f"{episode.duration_s:.2f} s of sim time"),
             ("gaps", str(episode.gaps)),
         ]
+        if episode.surplus:
+            facts.append(("surplus", SURPLUS.format(episode.surplus)))
     else:
-        facts.append(("duration", f"{bag.duration_s:.2f} s"))
+        facts += [*_said(bag), ("duration", f"{bag.duration_s:.2f} s")]
     facts.append(("messages", str(bag.messages)))
     facts += _risk(bag)
     for event in _events(bag):
@@ -174,7 +177,7 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
         table.add_row(
             escape(topic.name),
             escape(topic.type.replace("/msg/", "/")),
-            str(topic.count),
+            f"[red]{topic.count}[/red]" if topic.surplus else str(topic.count),
             _number(topic.rate_hz),
             _number(topic.expected_hz),
             f"[red]{topic.gaps}[/red]" if topic.gaps else _number(topic.gaps),
@@ -186,11 +189,28 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
 
 def _risk(bag: BagInfo) -> list[tuple[str, str]]:
     """What a failure predictor foresaw."""
-    if not any(topic.name == FAILURE_PREDICTION.name and topic.count for topic in bag.topics):
+    if not _holds(bag, FAILURE_PREDICTION):
         return []
     from salus_vla.cli.bag_alarms import facts_of_bag  # rosbags: a third of a second
 
     return facts_of_bag(bag)
+
+
+def _said(bag: BagInfo) -> list[tuple[str, str]]:
+    """What /salus/episode says of the episode in a bag without an audit: another recorder's, or a converted one."""
+    if not _holds(bag, EPISODE):
+        return []
+    from salus_vla.data.bags.recorded_observations import read_episode
+
+    try:
+        found = read_episode(bag.path)
+    except RecordingError as error:  # of several episodes, for example; everything else is shown
+        return [("episode", str(error).removeprefix(f"{bag.path}: "))]
+    return [("outcome", found.outcome.name), ("seed", str(found.seed)), ("task", found.task)]
+
+
+def _holds(bag: BagInfo, topic: Topic) -> bool:
+    return any(item.name == topic.name and item.count for item in bag.topics)
 
 
 def _events(bag: BagInfo) -> list[RecordedEvent]:
@@ -235,6 +255,9 @@ def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> Non
     ]
     columns = [*_EPISODE_COLUMNS[:-1], *([_ALARM_COLUMN] if foreseen else []), _EPISODE_COLUMNS[-1]]
     console.print(narrow_table(columns, rows, console.width, title))
+    for entry in episodes:
+        if entry.surplus:
+            console.print(f"[red]{escape(entry.path)}: {SURPLUS.format(entry.surplus)}[/red]", soft_wrap=True)
     for line in alarms:
         console.print(escape(line), soft_wrap=True, highlight=False)
     for bag in run.interrupted:

@@ -101,6 +101,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="take episodes with these outcomes, with commas between them (default: SUCCESS)",
     )
     export.add_argument(
+        "--surplus",
+        action="store_true",
+        help="take episodes with more messages than one graph publishes, too: something else published beside it",
+    )
+    export.add_argument(
         "--only",
         metavar="POLICY",
         choices=("expert",),
@@ -172,6 +177,7 @@ def run_export(arguments: argparse.Namespace) -> int:
             outcomes=arguments.outcomes,
             weights=arguments.weights,
             check_task=lambda task: _check_task(task, arguments.model, cut=arguments.cut_task),
+            surplus=arguments.surplus,
             workers=arguments.workers,
             on_episode=lambda done, total: progress.update(bar, completed=done, total=total),
         )

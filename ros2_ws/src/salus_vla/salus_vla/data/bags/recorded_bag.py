@@ -109,6 +109,7 @@ class BagEpisode(Episode):
             detail=entry.detail,
             wall_s=entry.wall_s,
             gaps=entry.gaps,
+            surplus=entry.surplus,
             recovered=entry.recovered,
         )
 

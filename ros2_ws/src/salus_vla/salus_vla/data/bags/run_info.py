@@ -22,7 +22,7 @@ class TopicInfo:
         count: messages.
         rate_hz: measured, or count over the bag's duration when there is no audit [1/s of sim time].
         expected_hz: of the contract; None on event and without an audit.
-        gaps, missing: gaps and messages missing in them; None without an audit.
+        gaps, missing, surplus: gaps, messages missing in them, and messages that are too many; None without an audit.
     """
 
     name: str
@@ -32,6 +32,7 @@ class TopicInfo:
     expected_hz: float | None
     gaps: int | None
     missing: int | None
+    surplus: int | None = None
 
 
 @dataclass(frozen=True)
@@ -126,4 +127,5 @@ def _topic(item: dict[str, Any], duration_s: float, record: EpisodeRecord | None
         expected_hz=audit.expected_hz if audit else None,
         gaps=len(audit.gaps) if audit else None,
         missing=audit.missing if audit else None,
+        surplus=audit.surplus if audit else None,
     )

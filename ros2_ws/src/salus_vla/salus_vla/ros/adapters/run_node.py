@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Protocol
 
 import rclpy
@@ -19,8 +20,10 @@ from rclpy.signals import SignalHandlerOptions
 from salus_msgs.msg import Status
 from salus_vla.contract import DISCOVERY_S, STATUS_TOPIC
 from salus_vla.contract.errors import SalusError
-from salus_vla.ros.adapters.ending import SIGNALS, Ending
+from salus_vla.processes import ending_signals
+from salus_vla.ros.adapters.ending import Ending, leave
 from salus_vla.ros.adapters.qos_profiles import qos_profile
+from salus_vla.ros.environment.preflight import prepare
 
 ENDS_WITHIN_S = 15.0  # wall time in which a process that could not start is gone, whatever the middleware does
 TELLS_WITHIN_S = DISCOVERY_S + 1.0  # wall time for the episode node to hear why a node does not start
@@ -43,13 +46,32 @@ def run_node(
 
     Args:
         make: constructs it.
-        args: command line with the ROS arguments; the process's own by default.
+        args: command line with the ROS arguments; the process's own by default; then the process ends here.
         role: in the graph; a node that ends by an error says FAILED on /salus/status in its name.
         ends_itself: signals are the node's to handle, because it has something to do before it ends.
     """
+    code = _run(make, args, role, ends_itself)
+    if args is None:
+        # What is open is closed. An interpreter that took itself apart would take seconds with torch, abort where a
+        # decision still goes on in a thread, and put the default actions of signals back meanwhile.
+        leave()
+        gc.collect()  # with the last object that uses it the middleware gives its shared memory back
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # nobody reads it any more
+                stream.flush()
+        os._exit(code)
+    return code
+
+
+def _run(make: Callable[[], RunnableNode], args: list[str] | None, role: str, ends_itself: bool) -> int:
+    try:
+        prepare(os.environ)
+    except SalusError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node: RunnableNode | None = None
-    with Ending() if not ends_itself else nullcontext() as ending:
+    with Ending(last=args is None) if not ends_itself else nullcontext() as ending:
         try:
             node = make()
             return node.run() or 0
@@ -74,7 +96,7 @@ def run_node(
             if ending is not None:
                 ending.closes()
             else:
-                for number in SIGNALS:  # it ends already; a second one must not end it otherwise
+                for number in ending_signals():  # it ends already; a second one must not end it otherwise
                     signal.signal(number, signal.SIG_IGN)
             if node is not None:
                 node.close()
