@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from episodes import START_NS, decision, image, joints, messages, observations, write_bag
 from salus_vla.contract import CAMERAS, CLOCK, EPISODE, JOINT_STATES, SAFETY_SIGNALS, STATUS_TOPIC, Topic, image_topic
 from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.foreign_bag import policy_facts
 from salus_vla.data.bags.stamps import stamp_layout
-from salus_vla.data.replay.recorded_inputs import policy_facts, read_frames, read_story
+from salus_vla.data.replay.recorded_inputs import read_frames, read_story
 from samples import FRAME_NS, cdr, clock, header, make, message_types
 
 FRAMES = 11  # of three observations
@@ -123,5 +124,8 @@ def test_without_custom_data_the_policy_is_the_one_of_the_recorded_status(tmp_pa
         return STATUS_TOPIC, cdr(STATUS_TOPIC, make(STATUS_TOPIC.type, **fields))
 
     said = [status("policy", policy="hold"), status("gate", policy="other"), status("policy", policy="expert")]
-    assert policy_facts(write_bag(tmp_path / "bag", [*content(), *said])) == {"policy.policy": "expert"}
+    assert policy_facts(write_bag(tmp_path / "bag", [*content(), *said])) == {
+        "policy.policy": "expert",
+        "gate.policy": "other",
+    }
     assert policy_facts(write_bag(tmp_path / "silent", content())) == {}

@@ -172,7 +172,8 @@ def _recompute(path: Path, model: str | None) -> int:
     console = Console()
     different = 0
     for bag in bags_of(path):
-        from salus_vla.data.replay.recorded_inputs import FACTS, policy_facts, read_story
+        from salus_vla.data.bags.foreign_bag import policy_facts
+        from salus_vla.data.replay.recorded_inputs import FACTS, read_story
         from salus_vla.ros.clients.recompute import decide_again
 
         recorded = read_story(bag).decisions
