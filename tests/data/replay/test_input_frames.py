@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from episodes import START_NS, decision, image, joints, messages, observations, write_bag
 from salus_vla.contract import CAMERAS, CLOCK, EPISODE, JOINT_STATES, SAFETY_SIGNALS, STATUS_TOPIC, Topic, image_topic
 from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.foreign_bag import node_facts
 from salus_vla.data.bags.stamps import stamp_layout
-from salus_vla.data.replay.recorded_inputs import node_facts, read_frames, read_story
+from salus_vla.data.replay.recorded_inputs import read_frames, read_story
 from samples import FRAME_NS, cdr, clock, header, make, message_types
 
 FRAMES = 11  # of three observations

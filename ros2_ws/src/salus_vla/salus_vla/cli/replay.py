@@ -180,7 +180,8 @@ def _recompute(path: Path, model: str | None, predictor_name: str | None) -> int
     console = Console()
     different = 0
     for bag in bags_of(path):
-        from salus_vla.data.replay.recorded_inputs import FACTS, node_facts, read_story
+        from salus_vla.data.bags.foreign_bag import node_facts
+        from salus_vla.data.replay.recorded_inputs import FACTS, read_story
         from salus_vla.data.replay.repeated_predictions import chosen_predictor, foresee_again
         from salus_vla.ros.clients.recompute import decide_again
 

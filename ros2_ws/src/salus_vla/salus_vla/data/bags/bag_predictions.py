@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,28 @@ from salus_vla.data.bags.recorded_observations import connections_of, messages_o
 from salus_vla.data.recording import Predictions
 
 
-def predictions_of(bag: Path) -> Predictions | None:
+def predictions_of(bag: Path, is_inside: Callable[[int], bool] = lambda stamp_ns: True) -> Predictions | None:
     """From /salus/failure_prediction; None where nothing was foreseen.
+
+    Args:
+        bag: folder of a finished bag.
+        is_inside: whether a stamp [ns] is of the episode.
 
     Raises:
         RecordingError: the bag cannot be read or is damaged; names it.
     """
     try:
-        return Predictions.of(map(ForeseenRisk.of, _messages(bag)))
+        return Predictions.of(_risks(_messages(bag), is_inside))
     except Exception:  # another storage, compressed files, or damage, which the other reader names
         with opened_bag(bag) as reader:
             if not any(item.topic == FAILURE_PREDICTION.name and item.msgcount for item in reader.connections):
                 return None
             connections = connections_of(reader, bag, (FAILURE_PREDICTION,))
-            return Predictions.of(ForeseenRisk.of(message) for _, message in messages_of(reader, connections))
+            return Predictions.of(_risks((message for _, message in messages_of(reader, connections)), is_inside))
+
+
+def _risks(messages: Iterable[Any], is_inside: Callable[[int], bool]) -> Iterator[ForeseenRisk]:
+    return (risk for risk in map(ForeseenRisk.of, messages) if is_inside(risk.stamp_ns))
 
 
 def _messages(bag: Path) -> Iterator[Any]:

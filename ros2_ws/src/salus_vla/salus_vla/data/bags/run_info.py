@@ -94,7 +94,11 @@ def read_bag(path: Path) -> BagInfo:
     """
     file = path / METADATA_FILE
     if not file.is_file():
-        hint = "; it was interrupted, see `salus bag recover`" if any(path.rglob("*.mcap")) else ""
+        hint = ""
+        if any(path.glob(f"*/{METADATA_FILE}")):
+            hint = "; it holds bags: give one of them, or make a report of the folder (`salus report`)"
+        elif any(path.rglob("*.mcap")):
+            hint = "; it was interrupted, see `salus bag recover`"
         raise RecordingError(f"{path}: is neither a run nor a finished bag: no {RUN_FILE} and no {METADATA_FILE}{hint}")
     record = read_record(path / AUDIT_FILE, EpisodeRecord) if (path / AUDIT_FILE).is_file() else None
     try:

@@ -18,7 +18,6 @@ from salus_vla.contract import (
     FRAME_HZ,
     JOINT_STATES,
     SAFETY_SIGNALS,
-    STATUS_TOPIC,
     Topic,
     image_topic,
     pose_topic,
@@ -26,7 +25,6 @@ from salus_vla.contract import (
 from salus_vla.contract.errors import RecordingError
 from salus_vla.contract.message_readers import EventKind, stamp_of
 from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS, connections_of, messages_of, opened_bag
-from salus_vla.data.bags.run_info import read_bag
 from salus_vla.data.bags.stamps import stamp_layout
 from salus_vla.data.replay.comparison import RecordedDecision
 
@@ -94,25 +92,6 @@ def read_story(bag: Path) -> EpisodeStory:
         end_ns = ends[-1] if ends else None
         inside = tuple(item for item in decisions if is_inside(item.stamp_ns, start_ns, end_ns))
         return EpisodeStory(start_ns, end_ns, bytes(raw), inside)
-
-
-def node_facts(bag: Path) -> dict[str, str]:
-    """What nodes said of themselves, such as `policy.NAME`: custom data of the bag, else their recorded status.
-
-    Tools that convert bags drop custom data.
-
-    Raises:
-        RecordingError: no readable bag; names it.
-    """
-    found = read_bag(bag).custom_data
-    if any(name.startswith(FACTS) for name in found):
-        return found
-    with opened_bag(bag) as reader:
-        if not _holds(reader, STATUS_TOPIC):
-            return found
-        for _, message in messages_of(reader, connections_of(reader, bag, (STATUS_TOPIC,))):
-            found |= {f"{message.role}.{item.key}": str(item.value) for item in message.facts}
-    return found
 
 
 def is_inside(stamp_ns: int, start_ns: int, end_ns: int | None) -> bool:

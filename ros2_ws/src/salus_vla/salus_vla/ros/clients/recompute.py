@@ -29,6 +29,7 @@ from salus_vla import contract
 from salus_vla.config.parameters import PARAMETER_FORMAT, parameter_names
 from salus_vla.contract import Topic
 from salus_vla.contract.errors import ModelError, RecordingError, SimulatorError
+from salus_vla.data.bags.foreign_bag import node_facts
 from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
 from salus_vla.data.replay.comparison import RecordedDecision
 from salus_vla.data.replay.recorded_inputs import (
@@ -36,7 +37,6 @@ from salus_vla.data.replay.recorded_inputs import (
     INPUTS,
     EpisodeStory,
     InputFrame,
-    node_facts,
     read_frames,
     read_story,
 )
