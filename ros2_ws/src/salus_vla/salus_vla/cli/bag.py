@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from salus_vla.cli.facts_table import print_facts
 from salus_vla.cli.narrow_table import Column, narrow_table
 from salus_vla.cli.options import check_is_folder, check_is_no_run, named
 from salus_vla.contract import EPISODE, FAILURE_PREDICTION, Topic
@@ -167,7 +168,7 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
     facts += _risk(bag)
     for event in _events(bag):
         facts.append((f"at {event.stamp_ns * 1e-9:.2f} s", f"{event.kind}: {event.text}"))
-    _print_facts(console, None, facts)
+    print_facts(console, facts)
     table = Table(title="Topics", box=SIMPLE_HEAD, padding=0)
     table.add_column("topic", no_wrap=True)
     table.add_column("type", overflow="ellipsis")  # the only one that gives way in a narrow terminal
@@ -184,7 +185,7 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
             _number(topic.missing),
         )
     console.print(table)
-    _print_facts(console, "Provenance", sorted(bag.custom_data.items()))
+    print_facts(console, sorted(bag.custom_data.items()), "Provenance")
 
 
 def _risk(bag: BagInfo) -> list[tuple[str, str]]:
@@ -263,8 +264,8 @@ def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> Non
     for bag in run.interrupted:
         console.print(f"interrupted: {escape(str(bag))}", soft_wrap=True)
     if provenance:
-        _print_facts(console, "Arguments", sorted(run.record.arguments.items()))
-        _print_facts(console, "Provenance", sorted(run.record.provenance.items()))
+        print_facts(console, sorted(run.record.arguments.items()), "Arguments")
+        print_facts(console, sorted(run.record.provenance.items()), "Provenance")
     console.print(f"bags in {escape(str(run.path))}, created {escape(run.record.created)}", soft_wrap=True)
 
 
@@ -281,17 +282,6 @@ def _foreseen(run: RunInfo) -> tuple[dict[str, ForeseenEpisode], list[str]]:
 
 def _alarm_kind(found: ForeseenEpisode | None) -> str:
     return "-" if found is None or found.alarm is None else escape(found.alarm.kind)
-
-
-def _print_facts(console: Console, title: str | None, facts: list[tuple[str, str]]) -> None:
-    if not facts:
-        return
-    table = Table(title=title, show_header=False, box=None)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts:
-        table.add_row(escape(name), escape(value))
-    console.print(table)
 
 
 def _outcome(outcome: str, detail: str) -> str:

@@ -19,7 +19,7 @@ from salus_vla.safety.intervention.modes import ADVISE, ALWAYS, HAND_OVER_ONLY, 
 from salus_vla.safety.intervention.random_choice import RandomChoice
 from salus_vla.safety.intervention.stuck_watch import is_stuck, stuck_words
 from salus_vla.safety.prediction.alarm_band import SCORES
-from salus_vla.safety.prediction.decision_assembly import AssembledDecision, DecisionAssembly, HeardSignals
+from salus_vla.safety.prediction.decision_assembly import DecisionAssembly, HeardSignals
 from salus_vla.safety.prediction.episode_features import FEATURES
 from salus_vla.safety.prediction.failure_predictor import EpisodePredictor, FailurePredictor, Prediction
 
@@ -68,7 +68,7 @@ class Intervener:
             predictor: of the ensemble that decides.
             model: of that predictor; may be None where nothing is weighed: `random`, `always:...`.
         """
-        self._mode, self._predictor, self._model = mode, predictor, model
+        self._mode, self._model = mode, model
         self._assembly, self._episode = DecisionAssembly(), EpisodePredictor(predictor)
         self._chooser = Chooser(model.settings if model else None)
         self._random = RandomChoice()
@@ -127,7 +127,7 @@ class Intervener:
         if not ready or ready[-1].heard.stamp_ns != stamp_ns:
             return only_the_plan(decision, stamp_ns, chunk, "the joints of this decision have not come")
         for item in ready:
-            prediction = self._foresee(item)
+            prediction = self._episode.foresee(item)
         features = self._episode.features
         width = float(features[_WIDTH])
         if not np.isfinite(width):
@@ -135,19 +135,6 @@ class Intervener:
         told = self._told if self._told is not None else np.append(ready[-1].position[-1][:ARM_DOF], width)
         hand = HandState(width, float(told[ARM_DOF]), float(features[_HELD]))
         return self._chosen(decision, stamp_ns, chunk, prediction, features, hand, told)
-
-    def _foresee(self, item: AssembledDecision) -> Prediction:
-        heard = item.heard
-        inputs = self._predictor.inputs(
-            heard.signals,
-            heard.expert_state,
-            heard.prefix_parts,
-            position=item.position,
-            velocity=item.velocity,
-            effort=item.effort,
-            error=item.error,
-        )
-        return self._episode.update(inputs, item.elapsed_s)
 
     def _chosen(
         self,
