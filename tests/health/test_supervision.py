@@ -216,7 +216,6 @@ def test_commands_that_were_refused_are_the_cause_of_a_world_that_stands_still()
         COMMAND_REFUSED, "gate: velocity: joint 2; then simulator_stopped: policy: /clock stands still"
     )
     assert supervisor.explained(SECOND) == SECOND  # no symptom
-    assert supervisor.explained(None) is None
     supervisor.said(report("gate", NodeState.RUNNING), 2.0)  # later commands passed
     assert supervisor.explained(stopped) == stopped
     supervisor.said(report("gate", NodeState.HOLDING, COMMAND_REFUSED), 3.0)

@@ -168,10 +168,8 @@ class Supervisor:
                 return Stop(NO_EPISODE, f"{role} refuses what the simulator publishes: {self.refusing.words(node)}")
         return None
 
-    def explained(self, stop: Stop | None) -> Stop | None:
+    def explained(self, stop: Stop) -> Stop:
         """A reason to stop with what it follows from: commands that were refused, messages that are."""
-        if stop is None:
-            return None
         first = next(iter(self._refusals.values()), None)
         if first is not None and stop.reason in SYMPTOMS:
             stop = Stop(first.reason, f"{first.detail}; then {stop.reason}: {stop.detail}")

@@ -24,7 +24,10 @@ _POLL_S: Final = 0.1
 
 
 def leave() -> None:
-    """Nothing of the process is left to do: no signal may end it in another way."""
+    """Nothing of the process is left to do: no signal may end it in another way.
+
+    The interpreter puts the default actions back while it ends, but of what is ignored.
+    """
     for number in ending_signals():
         signal.signal(number, signal.SIG_IGN)
 

@@ -27,6 +27,7 @@ from salus_vla.ros.environment.preflight import prepare
 
 ENDS_WITHIN_S = 15.0  # wall time in which a process that could not start is gone, whatever the middleware does
 TELLS_WITHIN_S = DISCOVERY_S + 1.0  # wall time for the episode node to hear why a node does not start
+OTHERS_S = 1.0  # wall time for it to find this node too, when somebody else was first
 
 
 class RunnableNode(Protocol):
@@ -46,20 +47,21 @@ def run_node(
 
     Args:
         make: constructs it.
-        args: command line with the ROS arguments; the process's own by default; then the process ends here.
+        args: command line with the ROS arguments; the process's own by default; then nothing follows in this process.
         role: in the graph; a node that ends by an error says FAILED on /salus/status in its name.
         ends_itself: signals are the node's to handle, because it has something to do before it ends.
     """
     code = _run(make, args, role, ends_itself)
     if args is None:
-        # What is open is closed. An interpreter that took itself apart would take seconds with torch, abort where a
-        # decision still goes on in a thread, and put the default actions of signals back meanwhile.
         leave()
-        gc.collect()  # with the last object that uses it the middleware gives its shared memory back
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError):  # nobody reads it any more
-                stream.flush()
-        os._exit(code)
+        if "torch" in sys.modules:
+            # What is open is closed. Torch takes seconds to be taken apart, and aborts where a decision still goes on
+            # in a thread. (Mesa's threads, of a simulator, have no priority at all and want to be waited for.)
+            gc.collect()  # with the last object that uses it the middleware gives its shared memory back
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(OSError):  # nobody reads it any more
+                    stream.flush()
+            os._exit(code)
     return code
 
 
@@ -106,13 +108,14 @@ def _run(make: Callable[[], RunnableNode], args: list[str] | None, role: str, en
 def _say_failed(role: str, error: SalusError) -> None:
     """Tells the graph why this node ends; nobody else would know, and it would be missed only later."""
     try:
-        # A remapped name is that of the node that failed, which has /rosout still.
-        node = rclpy.create_node(f"{role}_failed", enable_rosout=False)
+        # The arguments may be what is wrong, and a remapped name would be that of the node that failed.
+        node = rclpy.create_node(f"{role}_failed", use_global_arguments=False, enable_rosout=False)
         publisher = node.create_publisher(Status, STATUS_TOPIC.name, qos_profile(STATUS_TOPIC.qos))
         publisher.publish(Status(role=role, state=Status.FAILED, reason=Status.REASON_NOT_STARTED, detail=str(error)))
         until = time.monotonic() + TELLS_WITHIN_S
         while not publisher.get_subscription_count() and time.monotonic() < until:
             rclpy.spin_once(node, timeout_sec=0.1)
+        time.sleep(OTHERS_S)
         publisher.wait_for_all_acked(Duration(seconds=1))
         node.destroy_node()
     except (KeyboardInterrupt, ExternalShutdownException):

@@ -172,8 +172,8 @@ class NodeSupervisor:
             return
         if self.supervisor.lost:
             self.lifecycle.forget(self.supervisor.lost.removeprefix("/"))
-        stop = self.supervisor.explained(stop)
-        raise GraphError(stop.reason, stop.detail)
+        explained = self.supervisor.explained(stop)
+        raise GraphError(explained.reason, explained.detail)
 
     def _on_status(self, message: Status) -> None:
         facts = {item.key: item.value for item in message.facts}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rcl_interfaces.srv import SetParameters
@@ -255,7 +255,7 @@ class SimChecker:
         cameras = [camera for camera in CAMERAS if camera in listener.pixels]  # the others sent nothing readable so far
         before = {camera: len(listener.images[camera]) for camera in cameras}
 
-        def new(camera: str) -> bool:
+        def new(camera: Literal["front", "side", "top"]) -> bool:
             # The second that came since then is new whatever its stamp, and another rule's matter.
             return listener.pixels[camera][0] >= since_ns or len(listener.images[camera]) > before[camera] + 1
 

@@ -56,7 +56,7 @@ def private_graph(environment: MutableMapping[str, str], *, joins: bool = False)
         return
     domain, held = _free_domain()
     with held:
-        environment |= {DOMAIN: str(domain), _CLAIMED: str(domain)}
+        environment.update({DOMAIN: str(domain), _CLAIMED: str(domain)})
         yield environment
 
 
