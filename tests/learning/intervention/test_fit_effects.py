@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,7 @@ def drawn(grasps: int = 300, seed: int = 0) -> GraspRows:
     situation[:, 0] = 1.0
     situation[:, FELT] = np.where(heavy[rows], 2.0, 0.0)
     motion = np.where(careful, CHOICES.index(CAREFUL), CHOICES.index(PLAN))
-    return GraspRows(situation, motion[rows], rows, fails[rows], rows, np.full(len(rows), "eval"))
+    return GraspRows(situation, motion[rows], rows, rows, fails[rows], rows, np.full(len(rows), "eval"))
 
 
 def failure(weights: FloatArray, felt: float) -> FloatArray:
@@ -50,9 +52,9 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert not np.array_equal(fit_effects(drawn(), 3)[1], fit_effects(drawn(), 4)[1])
 
 
-def test_a_long_grasp_weighs_no_more_than_a_short_one() -> None:
-    rows = drawn(4)
-    assert rows.weights.sum() == pytest.approx(4.0)
+def test_an_episode_weighs_1_however_often_it_grasps() -> None:
+    rows = courses(([(PLAN, 8), ("-", 2), (CAREFUL, 20)], True), ([(PLAN, 9)], False))
+    assert [rows.weights[rows.episode == number].sum() for number in (0, 1)] == pytest.approx([1.0, 1.0])
 
 
 def test_too_few_draws_say_how_many_there_were() -> None:
@@ -62,7 +64,7 @@ def test_too_few_draws_say_how_many_there_were() -> None:
 
 def test_grasps_that_all_end_alike_teach_nothing() -> None:
     rows = drawn()
-    alike = GraspRows(rows.situation, rows.motion, rows.grasp, np.ones(len(rows.grasp), bool), rows.seed, rows.profile)
+    alike = replace(rows, fails=np.ones(len(rows.grasp), bool))
     with pytest.raises(TrainingError, match="end alike"):
         fit_effects(alike)
 
@@ -94,6 +96,6 @@ def test_a_closing_that_is_over_at_once_is_no_grasp() -> None:
     assert not rows.fails.any()
 
 
-def test_a_grasp_after_which_a_success_went_on_for_long_was_lost() -> None:
-    rows = courses(([(PLAN, 8), ("-", 15), (CAREFUL, 20), ("-", 3)], False))
-    assert rows.fails.tolist() == [True] * 8 + [False] * 20
+def test_a_grasp_fails_as_its_episode_does() -> None:
+    rows = courses(([(PLAN, 8), ("-", 15), (CAREFUL, 20), ("-", 3)], False), ([(PLAN, 9)], True))
+    assert rows.fails.tolist() == [False] * 28 + [True] * 9

@@ -17,6 +17,8 @@ CONTRACT_FILE = "contract.yaml"
 DEFAULT_PREDICTOR, NO_PREDICTOR = "builtin", "none"
 _PREDICTOR = "compact_predictor"  # of the ensemble models/compact
 _INTERVENTION = "compact_intervention"  # of that predictor
+DEFAULT_MANIFOLD = "builtin"
+_MANIFOLD = "compact_manifold"  # likewise
 
 
 def _in_checkout() -> Path | None:
@@ -91,6 +93,15 @@ def intervention_folder(name: str) -> Path:
         ConfigError: the models that come with SALUS are missing.
     """
     return models_dir() / _INTERVENTION if name == DEFAULT_PREDICTOR else Path(name).expanduser()
+
+
+def manifold_folder(name: str) -> Path:
+    """Folder of an action manifold: `builtin` is the one of the ensemble that comes with SALUS, else a path.
+
+    Raises:
+        ConfigError: the models that come with SALUS are missing.
+    """
+    return models_dir() / _MANIFOLD if name == DEFAULT_MANIFOLD else Path(name).expanduser()
 
 
 def cache_dir() -> Path:

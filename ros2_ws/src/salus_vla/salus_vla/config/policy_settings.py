@@ -13,7 +13,7 @@ from typing import Final
 
 from salus_vla.config.parameters import checked_parameters, parameter, parameter_names, parameter_texts
 from salus_vla.config.params_file import node_parameters
-from salus_vla.config.paths import DEFAULT_PREDICTOR
+from salus_vla.config.paths import DEFAULT_MANIFOLD, DEFAULT_PREDICTOR
 from salus_vla.config.policy_options import DEFAULT_MODEL, DTYPES, MODES, POLICIES
 from salus_vla.contract.errors import ConfigError
 
@@ -71,6 +71,10 @@ class PolicySettings:
     intervention_model: str = parameter(
         DEFAULT_PREDICTOR, "folder of what interventions are chosen with, or builtin", name="intervention.model"
     )
+    intervention_manifold: str = parameter(
+        DEFAULT_MANIFOLD, "folder of the manifold that plans are compared with, builtin or none",
+        name="intervention.manifold",
+    )  # fmt: skip
 
     def to_json(self) -> str:
         """By ROS name, for run.json."""

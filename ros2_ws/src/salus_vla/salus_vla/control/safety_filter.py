@@ -7,7 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from salus_vla.config.paths import intervention_folder, predictor_folder
+from salus_vla.config.paths import (
+    DEFAULT_MANIFOLD,
+    NO_PREDICTOR,
+    intervention_folder,
+    manifold_folder,
+    predictor_folder,
+)
 from salus_vla.config.policy_settings import PolicySettings
 from salus_vla.contract.errors import ModelError
 from salus_vla.contract.types import FloatArray
@@ -17,7 +23,10 @@ from salus_vla.safety.intervention.candidates import MOTIONS
 from salus_vla.safety.intervention.intervener import Intervener, Intervention, only_the_plan
 from salus_vla.safety.intervention.intervention_file import load_intervention
 from salus_vla.safety.intervention.modes import ACT, ADVISE, HAND_OVER_ONLY, checked_mode
+from salus_vla.safety.manifold.action_manifold import ActionManifold
+from salus_vla.safety.manifold.manifold_file import load_manifold
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
+from salus_vla.safety.prediction.failure_predictor import FailurePredictor
 from salus_vla.safety.prediction.predictor_file import load_predictor
 
 _BUDGET_S = 0.02  # of wall time for one decision; a fifth of the time between two
@@ -116,6 +125,7 @@ def build_safety_filter(
     try:
         predictor = load_predictor(predictor_folder(settings.intervention_predictor))
         predictor.require(EnsembleIdentity.of_facts(facts))
+        manifold = _manifold(settings.intervention_manifold, predictor)
         model = None
         if mode in (ADVISE, ACT, HAND_OVER_ONLY):
             model = load_intervention(intervention_folder(settings.intervention_model))
@@ -125,4 +135,20 @@ def build_safety_filter(
             raise
         faults.append(str(error))
         return SafetyFilter(None, f"nobody intervenes: {error}")
-    return SafetyFilter(Intervener(mode, predictor, model), budget_s=_BUDGET_S if realtime else None)
+    return SafetyFilter(Intervener(mode, predictor, model, manifold), budget_s=_BUDGET_S if realtime else None)
+
+
+def _manifold(name: str, predictor: FailurePredictor) -> ActionManifold | None:
+    """The manifold of that name; None where nobody asked for one, or `builtin` is of another ensemble.
+
+    Raises:
+        ModelError: it is missing, damaged, or of another ensemble or basis.
+    """
+    if name == NO_PREDICTOR:
+        return None
+    found = load_manifold(manifold_folder(name))
+    if name == DEFAULT_MANIFOLD and (found.ensemble != predictor.ensemble or found.basis != predictor.basis.digest):
+        return None
+    found.require(predictor.ensemble)
+    found.require_basis(predictor.basis)
+    return found

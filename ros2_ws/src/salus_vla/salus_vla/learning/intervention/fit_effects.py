@@ -1,9 +1,9 @@
 """Fits what each motion does to the probability of failure.
 
-A motion is drawn at the closing of the hand and kept until the release, so that each grasp is one draw: its decisions
-share one label, and together weigh as much as any other grasp. It fails if the episode does, or goes on: a thing that
-was delivered ends it. A closing that is over at once, as behind a release, is no grasp. Each motion has weights of its
-own, drawn towards weights that all have in common (a hierarchical ridge), because some were drawn a few dozen times.
+A motion is drawn at the closing of the hand and kept until the release. The label of its decisions is whether the
+episode fails; an episode weighs 1, however often it closed the hand: one that fails tries many times. A closing that is
+over at once, as behind a release, is no grasp. Each motion has weights of its own, drawn towards weights that all have
+in common (a hierarchical ridge), because some were drawn a few dozen times.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from salus_vla.safety.intervention.candidates import CHOICES, MOTIONS, PLAN
 from salus_vla.safety.intervention.effects import SITUATION
 
 SHORTEST = 4  # decisions of a grasp
-_RELEASE = 12  # decisions from the release to the end of a success, at most
 FEWEST = 12  # grasps with a motion, or nothing is said of it
 
 
@@ -34,7 +33,7 @@ class EffectSettings:
     """
 
     members: int = 8
-    common: float = 0.02
+    common: float = 0.005
     own: float = 0.08
 
 
@@ -46,13 +45,15 @@ class GraspRows:
         situation: (N, S).
         motion: index in `CHOICES`, (N,).
         grasp: number, (N,), ascending.
-        fails: whether the grasp fails, (N,).
+        episode: number, (N,), ascending.
+        fails: whether the episode fails, (N,).
         seed, profile: of the episode, (N,).
     """
 
     situation: FloatArray
     motion: NDArray[np.int64]
     grasp: NDArray[np.int64]
+    episode: NDArray[np.int64]
     fails: NDArray[np.bool_]
     seed: NDArray[np.int64]
     profile: NDArray[np.str_]
@@ -63,8 +64,8 @@ class GraspRows:
 
     @property
     def weights(self) -> FloatArray:
-        """1 for each grasp, shared by its decisions, (N,)."""
-        _, inverse, counts = np.unique(self.grasp, return_inverse=True, return_counts=True)
+        """1 for each episode, shared by its decisions, (N,)."""
+        _, inverse, counts = np.unique(self.episode, return_inverse=True, return_counts=True)
         found: FloatArray = 1.0 / counts[inverse]
         return found
 
@@ -92,14 +93,17 @@ def grasp_rows(
     inside = drawn < 1.0
     begins = inside & ~(np.append(False, inside[:-1]) & np.append(False, episode[1:] == episode[:-1]))
     numbers = np.cumsum(begins)
-    ends = np.searchsorted(episode, episode, side="right")  # behind the last decision of each one's episode
-    last = np.zeros(numbers.max(initial=0) + 1, dtype=np.int64)
-    np.maximum.at(last, numbers[inside], np.flatnonzero(inside))
-    lasts = np.bincount(numbers[inside], minlength=len(last))
-    fails = fails | (ends - last[numbers] > _RELEASE)
-    inside &= lasts[numbers] >= SHORTEST
+    inside &= np.bincount(numbers[inside], minlength=numbers.max(initial=0) + 1)[numbers] >= SHORTEST
     index = np.array([CHOICES.index(name) for name in motions.tolist()])
-    return GraspRows(situation[inside], index[inside], numbers[inside], fails[inside], seed[inside], profile[inside])
+    return GraspRows(
+        situation[inside],
+        index[inside],
+        numbers[inside],
+        episode[inside],
+        fails[inside],
+        seed[inside],
+        profile[inside],
+    )
 
 
 def fit_effects(

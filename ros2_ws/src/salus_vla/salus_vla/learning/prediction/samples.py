@@ -153,10 +153,11 @@ def make_samples(table: FailureTable) -> Samples:
 def first_empty_closing_s(widths: FloatArray, time: FloatArray) -> float:
     """When widths (D * 5,) of an episode first fall below what can be held [s]; NaN if never."""
     narrow = np.flatnonzero(widths < EMPTY_WIDTH)
-    return float(_times_of_frames(time)[narrow[0]]) if len(narrow) else float("nan")
+    return float(times_of_frames(time)[narrow[0]]) if len(narrow) else float("nan")
 
 
-def _times_of_frames(time: FloatArray) -> FloatArray:
+def times_of_frames(time: FloatArray) -> FloatArray:
+    """Of the frames (D * 5,) of decisions at times (D,) [s]."""
     found: FloatArray = time.repeat(FRAMES) + np.tile(np.arange(1 - FRAMES, 1) * _DT, len(time))
     return found
 
@@ -188,7 +189,7 @@ def _grasps(
     """Slip, time since the grasp and time of its loss for each decision, from frames (D * 5,)."""
     decisions = len(time)
     slips, since, loss = (np.full(decisions, np.nan) for _ in range(3))
-    of_frame = _times_of_frames(time)
+    of_frame = times_of_frames(time)
     for begin, end in grasp_frames(held):
         lost = end < len(held) and told[end - 1 : end + 1].max() < _CLOSED
         moved = np.linalg.norm((cube[begin:end] - cube[begin])[:, _ALONG_PADS], axis=1)

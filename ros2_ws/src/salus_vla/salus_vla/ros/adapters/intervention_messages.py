@@ -28,5 +28,6 @@ def intervention_message(done: Intervention, mode: str, model: str) -> Intervent
         reason=done.reason,
         probability=done.probability,
         acted=done.acted,
+        manifold_distance=done.manifold_distance,
         model=model,
     )

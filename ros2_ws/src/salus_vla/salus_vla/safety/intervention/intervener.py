@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -18,8 +18,9 @@ from salus_vla.safety.intervention.intervention_file import InterventionModel
 from salus_vla.safety.intervention.modes import ADVISE, ALWAYS, HAND_OVER_ONLY, RANDOM
 from salus_vla.safety.intervention.random_choice import RandomChoice
 from salus_vla.safety.intervention.stuck_watch import is_stuck, stuck_words
+from salus_vla.safety.manifold.action_manifold import ActionManifold
 from salus_vla.safety.prediction.alarm_band import SCORES
-from salus_vla.safety.prediction.decision_assembly import DecisionAssembly, HeardSignals
+from salus_vla.safety.prediction.decision_assembly import AssembledDecision, DecisionAssembly, HeardSignals
 from salus_vla.safety.prediction.episode_features import FEATURES
 from salus_vla.safety.prediction.failure_predictor import EpisodePredictor, FailurePredictor, Prediction
 
@@ -43,6 +44,7 @@ class Intervention:
         acted: whether the arm follows it.
         chunk: that the arm follows, (H, 8).
         stop: in words why the arm is handed over; empty if it is not.
+        manifold_distance: of the plan from chunks of successes, in levels: above 1 it is outside; NaN where not known.
     """
 
     decision: int
@@ -55,20 +57,28 @@ class Intervention:
     acted: bool
     chunk: FloatArray
     stop: str = ""
+    manifold_distance: float = float("nan")
 
 
 class Intervener:
     """Follows one episode after the other; frames and decisions come in the order of their stamps."""
 
-    def __init__(self, mode: str, predictor: FailurePredictor, model: InterventionModel | None) -> None:
+    def __init__(
+        self,
+        mode: str,
+        predictor: FailurePredictor,
+        model: InterventionModel | None,
+        manifold: ActionManifold | None = None,
+    ) -> None:
         """Takes what it foresees and chooses with.
 
         Args:
             mode: see `modes`; not `off`.
             predictor: of the ensemble that decides.
             model: of that predictor; may be None where nothing is weighed: `random`, `always:...`.
+            manifold: of that ensemble and basis; says how far a plan is from those that succeeded, and decides nothing.
         """
-        self._mode, self._model = mode, model
+        self._mode, self._predictor, self._model, self._manifold = mode, predictor, model, manifold
         self._assembly, self._episode = DecisionAssembly(), EpisodePredictor(predictor)
         self._chooser = Chooser(model.settings if model else None)
         self._random = RandomChoice()
@@ -134,7 +144,16 @@ class Intervener:
             return only_the_plan(decision, stamp_ns, chunk, "the hand's width is not known")
         told = self._told if self._told is not None else np.append(ready[-1].position[-1][:ARM_DOF], width)
         hand = HandState(width, float(told[ARM_DOF]), float(features[_HELD]))
-        return self._chosen(decision, stamp_ns, chunk, prediction, features, hand, told)
+        done = self._chosen(decision, stamp_ns, chunk, prediction, features, hand, told)
+        return replace(done, manifold_distance=self._distance(ready[-1], features, chunk))
+
+    def _distance(self, item: AssembledDecision, features: FloatArray, chunk: FloatArray) -> float:
+        heard = item.heard
+        if self._manifold is None or heard.expert_state is None:
+            return float("nan")
+        expert = self._predictor.basis.project_expert(heard.expert_state[None])[0].astype(np.float64)
+        state = np.append(item.position[-1][:ARM_DOF], features[_WIDTH])
+        return self._manifold.distance(expert, state, chunk) / self._manifold.level
 
     def _chosen(
         self,

@@ -5,6 +5,7 @@ Principal components, each divided by its standard deviation, so that a projecte
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -88,6 +89,11 @@ class StateBasis:
     def project_prefix(self, parts: NDArray[np.float32]) -> NDArray[np.float32]:
         """States of the prefix's parts (N, P, D) in the basis, (N, 192); likewise."""
         return _padded(self.prefix.apply(parts.reshape(len(parts), -1)), PREFIX_SIZE)
+
+    @property
+    def digest(self) -> str:
+        """Hash, 12 hexadecimal digits."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()[:12]
 
     def to_bytes(self) -> bytes:
         """The same basis gives the same bytes."""

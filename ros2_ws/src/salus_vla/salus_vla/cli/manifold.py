@@ -1,0 +1,140 @@
+"""`salus manifold train|evaluate|info`: the action manifold, from failure tables."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from salus_vla.cli.facts_table import print_facts
+from salus_vla.cli.options import named
+from salus_vla.config.paths import DEFAULT_MANIFOLD, manifold_folder
+
+_TRAIN = """\
+Fits an action manifold on the successes of failure tables (`salus dataset failures`), on their training seeds, and
+finds its level on successes of their calibration seeds. It is of the ensemble that made the episodes, and of no other.
+"""
+_EVALUATE = """\
+Judges a manifold on the test seeds of failure tables: does its distance tell that a failure is near, beside other
+densities, without the chunk, and beside the clock; which share of successes and of chunks bent at random is inside.
+"""
+_INFO = """\
+Shows what a manifold is of, what it was fitted on, and where its level is.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds `manifold` with its commands; each sets `run`, a function of the parsed arguments."""
+    manifold = subparsers.add_parser("manifold", help="fit and judge the action manifold")
+    commands = manifold.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    raw = argparse.RawDescriptionHelpFormatter
+    train = commands.add_parser("train", help="fit a manifold", description=_TRAIN, formatter_class=raw)
+    train.add_argument("tables", metavar="F.parquet", type=Path, nargs="+", help="failure tables of one ensemble")
+    train.add_argument("--out", metavar="DIR", type=Path, required=True, help="new folder of the manifold")
+    train.add_argument("--seed", metavar="N", type=int, default=0, help="of the draw of points (default: 0)")
+    train.add_argument(
+        "--share",
+        metavar="S",
+        type=float,
+        default=0.95,
+        help="share of the decisions of successful calibration episodes that are inside (default: 0.95)",
+    )
+    train.set_defaults(run=run_train)
+    evaluate = commands.add_parser(
+        "evaluate", help="judge it beside others", description=_EVALUATE, formatter_class=raw
+    )
+    evaluate.add_argument("tables", metavar="F.parquet", type=Path, nargs="+", help="failure tables of one ensemble")
+    evaluate.add_argument(
+        "--manifold", metavar="DIR", default=DEFAULT_MANIFOLD, help=f"folder, or {DEFAULT_MANIFOLD} (default)"
+    )
+    evaluate.add_argument("--out", metavar="FILE.md", type=named(".md"), help="write the tables as Markdown")
+    evaluate.add_argument("--json", metavar="FILE.json", type=named(".json"), help="write every number")
+    evaluate.set_defaults(run=run_evaluate)
+    info = commands.add_parser("info", help="show what a manifold is", description=_INFO, formatter_class=raw)
+    info.add_argument(
+        "manifold", metavar="DIR", nargs="?", default=DEFAULT_MANIFOLD, help=f"folder (default: {DEFAULT_MANIFOLD})"
+    )
+    info.set_defaults(run=run_info)
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    """Fits a manifold and writes it to `arguments.out`.
+
+    Raises:
+        DatasetError: a table cannot be read.
+        TrainingError: there is nothing to learn from.
+        ConfigError: the share is not supported by the number of calibration decisions.
+        ModelError: the folder exists, or cannot be written.
+    """
+    from salus_vla.learning.manifold.train_manifold import train_manifold
+
+    made = train_manifold(arguments.tables, arguments.out, seed=arguments.seed, share=arguments.share, say=_say)
+    Console().print(escape(f"{arguments.out}: {made}"), soft_wrap=True)
+    return 0
+
+
+def run_evaluate(arguments: argparse.Namespace) -> int:
+    """Evaluates on `arguments.tables` and prints or writes the result.
+
+    Raises:
+        DatasetError: a table cannot be read.
+        ModelError: the manifold cannot be read, or is of another ensemble or basis.
+        TrainingError: there is nothing to learn from, or to test on.
+        RecordingError: a file cannot be written.
+    """
+    from salus_vla.data.failures.failure_table import read_tables
+    from salus_vla.learning.manifold.manifold_evaluation import evaluate_manifold
+    from salus_vla.learning.manifold.manifold_report import manifold_tables, write_evaluation
+    from salus_vla.learning.manifold.manifold_samples import make_manifold_samples
+    from salus_vla.safety.manifold.manifold_file import load_manifold
+
+    manifold = load_manifold(manifold_folder(arguments.manifold))
+    _say("read the tables")
+    table = read_tables(arguments.tables)
+    manifold.require(table.source)
+    manifold.require_basis(table.basis)
+    found = evaluate_manifold(make_manifold_samples(table), manifold, say=_say)
+    command = shlex.join(["salus", *sys.argv[1:]])
+    for file in (arguments.out, arguments.json):
+        if file is not None:
+            write_evaluation(file, found, command)
+    console = Console()
+    for item in manifold_tables(found):
+        shown = RichTable(title=item.title, title_justify="left", title_style="bold")
+        for index, name in enumerate(item.head):
+            shown.add_column(escape(name), justify="right" if index else "left")
+        for row in item.rows:
+            shown.add_row(*(escape(cell) for cell in row))
+        console.print(shown)
+    return 0
+
+
+def run_info(arguments: argparse.Namespace) -> int:
+    """Prints what a manifold is.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    from salus_vla.safety.manifold.manifold_file import load_manifold, read_card
+
+    folder = manifold_folder(arguments.manifold)
+    manifold = load_manifold(folder)
+    known = manifold.known
+    facts = [
+        ("manifold", f"{folder}, {manifold.digest}"),
+        ("of the ensemble", f"members {manifold.ensemble}; VLM {','.join(manifold.ensemble.vlms)}"),
+        ("knows", f"{len(known.points)} points in {known.points.shape[1]} directions, {known.neighbours} neighbours"),
+        ("level", f"{manifold.level:.4f}, holds {manifold.share:.0%} of {len(manifold.calibration)} decisions"),
+        *((key.replace("_", " "), str(value)) for key, value in read_card(folder).items()),
+    ]
+    print_facts(Console(), facts)
+    return 0
+
+
+def _say(text: str) -> None:
+    Console(stderr=True).print(escape(text), soft_wrap=True)
