@@ -12,7 +12,11 @@ README = Path(__file__).parents[2] / "README.md"
 def row(topic: Topic) -> str:
     rate = "on event" if topic.rate_hz is None else f"{topic.rate_hz:g} Hz"
     qos = f"keep last {topic.qos.depth}" + (", latched" if topic.qos.latched else "")
-    notes = {Source.SIMULATOR: " (where tf2_msgs is installed)", Source.PREDICTOR: " (with a predictor)"}
+    notes = {
+        Source.SIMULATOR: " (where tf2_msgs is installed)",
+        Source.PREDICTOR: " (with a predictor)",
+        Source.POLICY: " (with interventions)",
+    }
     note = notes[topic.source] if topic.optional else ""
     return f"| `{topic.name}`{note} | {topic.type} | {qos} | {rate} | {topic.source.value} |"
 
