@@ -121,6 +121,7 @@ def evaluate_manifold(
     def judge(name: str, kind: str, setting: str, score: Score | None, of_rows: FloatArray | None = None) -> Judged:
         found, less = {}, {}
         for question, cases in test.items():
+            values: FloatArray
             if not len(cases.rows):
                 values = np.zeros(0)
             else:

@@ -69,8 +69,9 @@ class KnownPoints:
         Raises:
             KeyError, ValueError: one is missing, or cannot be.
         """
-        arrays = [tensors[name].astype(np.float32) for name in ("mean", "scale", "directions", "points")]
-        return cls(*arrays, neighbours=int(tensors["neighbours"][0]))
+        names = ("mean", "scale", "directions", "points")
+        mean, scale, directions, points = (tensors[name].astype(np.float32) for name in names)
+        return cls(mean, scale, directions, points, int(tensors["neighbours"][0]))
 
     @cached_property
     def digest(self) -> str:
