@@ -30,7 +30,7 @@ def main() -> None:
     os.environ.pop("FASTRTPS_DEFAULT_PROFILES_FILE", None)
     if domain != "own":
         os.environ["ROS_DOMAIN_ID"] = domain
-    with private_graph(os.environ):
+    with private_graph(os.environ, joins=True):
         print(os.environ["ROS_DOMAIN_ID"], flush=True)
         rclpy.init()
         node = rclpy.create_node(name)

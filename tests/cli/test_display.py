@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from salus_vla.cli import model
 from salus_vla.cli.display import Display, outlived_display
@@ -59,6 +60,19 @@ def test_an_error_of_the_system_without_a_file_is_one_line(
     assert main(["model", "init", str(tmp_path / "model")]) == 1
     assert capsys.readouterr().err == (
         "salus: error: a file or standard output cannot be written or read: No space left on device\n"
+    )
+
+
+def test_weights_that_cannot_be_written_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def full(_: object) -> int:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(model, "run_init", full)
+    assert main(["model", "init", str(tmp_path / "model")]) == 1
+    assert capsys.readouterr().err == (
+        "salus: error: weights cannot be written or read: I/O error: No space left on device (os error 28)\n"
     )
 
 

@@ -6,19 +6,24 @@ from hypothesis import strategies as st
 
 from salus_vla.contract.reasons import (
     CLOCK_JUMPED_BACK,
+    COMMAND_REFUSED,
     DEADMAN,
     INACTIVE,
     LOCKSTEP_LOST,
     NO_DECISION_YET,
+    NO_EPISODE,
     NODE_LOST,
     RECORDING_FAILED,
     SCENE_RESET,
     SECOND_PUBLISHER,
+    SIMULATOR_STOPPED,
     STALE_CAMERA,
     WATCHDOG,
     NodeState,
 )
-from salus_vla.health.publishers import second_publisher
+from salus_vla.health.publishers import best_effort, second_publisher
+from salus_vla.health.refusals import Refusals
+from salus_vla.health.refusing import HOPELESS_S, Refusing
 from salus_vla.health.supervision import LEASE_S, ROLES, SYMPTOMS, FirstCause, NodeReport, Stop, Supervisor
 
 TIMEOUT = 5.0
@@ -199,3 +204,68 @@ def test_a_gate_that_holds_from_before_has_its_whole_time_in_the_next_episode() 
     supervisor.begin_episode(100.0)
     assert supervisor.fault(101.0, moving=True) is None
     assert supervisor.fault(101.5 + TIMEOUT, moving=True) is not None
+
+
+def test_commands_that_were_refused_are_the_cause_of_a_world_that_stands_still() -> None:
+    supervisor = ready()
+    supervisor.begin_episode(0.0)
+    supervisor.said(report("gate", NodeState.HOLDING, COMMAND_REFUSED, "velocity: joint 2"), 1.0)
+    supervisor.said(report("gate", NodeState.HOLDING, DEADMAN), 1.2)
+    stopped = Stop(SIMULATOR_STOPPED, "policy: /clock stands still")
+    assert supervisor.explained(stopped) == Stop(
+        COMMAND_REFUSED, "gate: velocity: joint 2; then simulator_stopped: policy: /clock stands still"
+    )
+    assert supervisor.explained(SECOND) == SECOND  # no symptom
+    supervisor.said(report("gate", NodeState.RUNNING), 2.0)  # later commands passed
+    assert supervisor.explained(stopped) == stopped
+    supervisor.said(report("gate", NodeState.HOLDING, COMMAND_REFUSED), 3.0)
+    supervisor.begin_episode(4.0)
+    assert supervisor.explained(stopped) == stopped
+
+
+def refused(supervisor: Supervisor, refusals: Refusals, count: int, wall_s: float) -> None:
+    """The policy's diagnostics after some more refusals."""
+    for _ in range(count):
+        refusals.add("/camera_top/image_raw", "/camera_top/image_raw: image encoding is 'rgba8'", wall_s)
+    part = refusals.part(wall_s)
+    supervisor.refusing.heard("/policy", int(part.values["refused"]), part.message, wall_s)
+
+
+def test_what_a_node_refuses_is_said_while_it_is_waited_for_and_ends_the_wait() -> None:
+    supervisor, refusals = ready(), Refusals()
+    supervisor.said(report("policy", NodeState.HOLDING, INACTIVE, "activated"), 0.0)
+    refused(supervisor, refusals, 3, 0.0)
+    encoding = "/camera_top/image_raw: image encoding is 'rgba8'"
+    assert supervisor.not_ready() == [f"policy READY (it refuses: {encoding})"]
+    for second in range(1, int(HOPELESS_S) + 1):
+        refused(supervisor, refusals, 1, second)
+        assert supervisor.hopeless(second) is None
+    stop = Stop(NO_EPISODE, f"policy refuses what the simulator publishes: {encoding}")
+    assert supervisor.hopeless(HOPELESS_S + 0.1) == stop
+    assert supervisor.explained(Stop(STALE_CAMERA, "old")) == Stop(STALE_CAMERA, f"old; /policy refuses: {encoding}")
+    supervisor.said(report("policy", NodeState.READY), HOPELESS_S)  # others came through
+    assert supervisor.hopeless(HOPELESS_S + 0.1) is None
+    quiet = refusals.part(HOPELESS_S + Refusals.QUIET_S + 0.1)
+    supervisor.refusing.heard("/policy", int(quiet.values["refused"]), quiet.message, 20.0)
+    assert supervisor.refusing.all_words() == ""
+
+
+@given(st.text(), st.integers(), st.floats(0.0, 1e6))
+def test_whatever_calls_itself_diagnostics_is_read(message: str, total: int, wall_s: float) -> None:
+    refusing = Refusing()
+    refusing.heard("/x", total, message, wall_s)
+    assert not refusing.hopeless("/x", wall_s + 2.0 * HOPELESS_S)  # one report says nothing of what goes on
+    assert bool(refusing.all_words()) == ("the newest: " in message)
+
+
+def test_topics_of_which_nothing_can_arrive_end_the_wait() -> None:
+    words = best_effort("/camera_top/image_raw", {"/sim": False})
+    assert words == "/camera_top/image_raw is published best effort by /sim, expected reliable: nothing arrives"
+    assert best_effort("/t", {}) == best_effort("/t", {"/sim": False, "/other": True}) == ""
+    supervisor = ready()
+    supervisor.unreliable([words], 5.0)
+    assert supervisor.not_ready() == [words]
+    assert supervisor.hopeless(5.0 + HOPELESS_S) is None
+    assert supervisor.hopeless(5.1 + HOPELESS_S) == Stop(NO_EPISODE, words)
+    supervisor.unreliable([], 6.0)
+    assert supervisor.hopeless(100.0) is None

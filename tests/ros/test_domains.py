@@ -5,9 +5,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from salus_vla.contract.errors import SalusError
+from salus_vla.contract.errors import RecordingError, SalusError
 from salus_vla.ros.environment import domains
-from salus_vla.ros.environment.domains import DOMAINS, private_graph
+from salus_vla.ros.environment.claims import claimed_run
+from salus_vla.ros.environment.domains import DOMAINS, claimed_domain, private_graph
 
 
 def test_graphs_that_run_at_once_have_different_domains() -> None:
@@ -28,12 +29,41 @@ def test_a_domain_is_free_again_when_its_graph_has_ended(monkeypatch: pytest.Mon
 
 def test_what_the_user_has_set_is_kept() -> None:
     mine = {
-        "ROS_DOMAIN_ID": "7",
+        "ROS_DOMAIN_ID": "150",
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET",
         "FASTRTPS_DEFAULT_PROFILES_FILE": "/mine.xml",
     }
     with private_graph(dict(mine)) as environment:
-        assert environment == mine
+        assert environment.items() >= mine.items()
+
+
+def test_a_domain_that_is_set_has_one_graph() -> None:
+    mine = {"ROS_DOMAIN_ID": "151"}
+    with private_graph(dict(mine)) as environment:
+        with pytest.raises(SalusError, match="ROS domain 151 is in use by a SALUS graph"), private_graph(dict(mine)):
+            pass
+        with private_graph(dict(mine), joins=True) as watcher:
+            assert watcher["ROS_DOMAIN_ID"] == "151"
+        with private_graph(dict(environment)) as part, claimed_domain(dict(environment)):  # what this graph starts
+            assert part["ROS_DOMAIN_ID"] == "151"
+    # What a process was told of a claim that is over says nothing.
+    with private_graph(dict(environment)), pytest.raises(SalusError, match="in use"), private_graph(dict(mine)):
+        pass
+
+
+def test_a_set_domain_that_is_empty_is_none() -> None:
+    with private_graph({"ROS_DOMAIN_ID": " "}) as environment:
+        assert int(environment["ROS_DOMAIN_ID"]) in DOMAINS
+
+
+def test_two_that_would_record_the_same_run_are_told_before_they_share_a_log(tmp_path: Path) -> None:
+    with claimed_run(tmp_path / "run"):
+        with claimed_run(tmp_path / "other"):
+            pass
+        with pytest.raises(RecordingError, match="run: another `salus collect`"), claimed_run(tmp_path / "x/../run"):
+            pass
+    with claimed_run(tmp_path / "run"):
+        pass
 
 
 def test_a_graph_stays_on_this_machine_by_default() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -15,14 +16,22 @@ import pytest
 pytestmark = [pytest.mark.usefixtures("private_ros_domain"), pytest.mark.safety]
 
 LIMIT_S = 30.0
-SPINS = "while node.context.ok(): executor.spin_once(timeout_sec=0.001)"
+PROCESSES = int(os.environ.get("SALUS_ENDINGS", "4"))
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SPINS = """print("runs", flush=True)
+        while node.context.ok(): executor.spin_once(timeout_sec=0.001)"""
 CLOSES = "time.sleep(0.7)"
+DECIDES = f"""import torch
+        square = torch.randn(2000, 2000)
+        Worker(node, lambda job: [torch.softmax(square @ square, 0) for _ in iter(int, 1)], print, print).submit(1)
+        {SPINS}"""
 NODE = """
 import sys, time
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from salus_vla.ros.adapters.run_node import run_node
+from salus_vla.ros.adapters.worker import Worker
 
 class Busy:
     def __init__(self):
@@ -33,7 +42,6 @@ class Busy:
 
     def run(self):
         node, executor = self.node, self.executor
-        print("runs", flush=True)
         {run}
 
     def close(self):
@@ -41,7 +49,7 @@ class Busy:
         self.node.destroy_node()
         print("closed", flush=True)
 
-sys.exit(run_node(Busy, []))
+sys.exit(run_node(Busy))
 """
 
 
@@ -61,22 +69,30 @@ def running(run: str, close: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_two_signals_at_any_moment_are_one_clean_end() -> None:
+    """The second one comes while the node closes, or while the interpreter ends."""
     draw = random.Random(3)
     with ExitStack() as stack:
-        processes = [stack.enter_context(running(SPINS, CLOSES)) for _ in range(4)]
+        processes = [stack.enter_context(running(SPINS, CLOSES)) for _ in range(PROCESSES)]
         for process in processes:
             time.sleep(draw.uniform(0.0, 0.05))
-            process.send_signal(draw.choice((signal.SIGINT, signal.SIGTERM)))
+            process.send_signal(draw.choice(SIGNALS))
         for process in processes:
             time.sleep(draw.uniform(0.0, 0.15))  # most of them close now
-            process.send_signal(signal.SIGINT)
+            process.send_signal(draw.choice(SIGNALS))
+        while any(process.poll() is None for process in processes):
+            for process in processes:
+                process.send_signal(signal.SIGINT)
+            time.sleep(draw.uniform(0.0, 0.02))
         for process in processes:
             output, _ = process.communicate(timeout=LIMIT_S)
             assert (process.returncode, output) == (0, "closed\n")
 
 
 def test_a_step_that_takes_long_is_interrupted_and_closing_is_given_up_at_the_third_signal() -> None:
-    with running("time.sleep(60)", "pass") as slow, running(SPINS, "time.sleep(60)") as stuck:
+    with (
+        running('print("runs", flush=True); time.sleep(60)', "pass") as slow,
+        running(SPINS, "time.sleep(60)") as stuck,
+    ):
         began = time.monotonic()
         slow.send_signal(signal.SIGINT)
         stuck.send_signal(signal.SIGINT)
@@ -87,3 +103,10 @@ def test_a_step_that_takes_long_is_interrupted_and_closing_is_given_up_at_the_th
         assert stuck.poll() is None
         stuck.send_signal(signal.SIGTERM)  # two of a kind at once would be one
         assert stuck.wait(LIMIT_S) == 1
+
+
+def test_a_decision_that_goes_on_holds_nothing_up() -> None:
+    with running(DECIDES, "pass") as deciding:
+        deciding.send_signal(signal.SIGINT)
+        output, _ = deciding.communicate(timeout=LIMIT_S)
+        assert (deciding.returncode, output) == (0, "closed\n")

@@ -243,6 +243,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "eight efforts": (with_each("joints", effort=np.zeros(8)), "joints lengths"),
     "an effort that is not a number": (with_each("joints", effort=np.full(9, np.inf)), "joints effort"),
     "a position that is not a number": (with_each("joints", position=np.full(9, np.nan)), "joints finite"),
+    "a velocity that is not a number": (with_each("joints", velocity=np.full(9, np.nan)), "joints velocity"),
     "joints in a frame": (with_each("joints", frame_id="base"), "joints frame_id"),
     **{f"{name} of {camera}": (with_each("images", camera, **{name: value}), f"image {camera}")
        for camera in CAMERAS

@@ -101,6 +101,21 @@ def test_messages_after_the_end_are_counted_apart() -> None:
     assert (report.count, report.after_end, report.gaps) == (10, 4, ())
 
 
+@given(st.integers(0, 400), st.floats(0.0, 3.0))
+def test_what_one_publisher_cannot_have_sent_is_a_surplus(periods: int, times: float) -> None:
+    end, count = START + periods * PERIOD, int((periods + 1) * times)
+    stamps = [START + (index % (periods + 1)) * PERIOD for index in range(count)]
+    surplus = audited(JOINT_STATES, stamps, START, end).surplus
+    assert surplus == (count - periods - 1 if count > 1.1 * (periods + 1) + 2 else 0)
+
+
+def test_two_gates_that_command_at_once_are_a_surplus_without_a_gap() -> None:
+    stamps = [START + index * PERIOD + shift for index in range(100) for shift in (0, 3_000_000)]
+    report = audited(JOINT_COMMAND, stamps, START, START + 99 * PERIOD)
+    assert (report.gaps, report.surplus) == ((), 100)
+    assert audited(DIAGNOSTICS, stamps, START, START + 99 * PERIOD).surplus == 0  # every node has its own
+
+
 def test_commands_may_share_the_stamp_of_the_observation_they_answer() -> None:
     decision = 100_000_000
     stamps = [START + index * decision for index in range(2, 20) for _ in range(5)]

@@ -98,3 +98,11 @@ def test_the_command_says_what_it_wrote(tmp_path: Path, bags: list[Path], capsys
     assert arguments.run(arguments) == 0
     text = capsys.readouterr().out
     assert [f"{out / name}.parquet: {2 * rows} rows" in text for name, rows in TABLES.items()] == [True] * 3
+
+
+def test_what_another_recorder_recorded_beside_the_episode_is_no_row(tmp_path: Path) -> None:
+    made = content()
+    beside = [(JOINT_STATES, joints(START_NS + n * FRAME_NS, np.zeros(9))) for n in (-50, -2, 12, 60)]
+    bag = write_bag(tmp_path / "bag", [*beside[:2], *made, *beside[2:]])
+    counts = export_tables([bag], tmp_path / "out", "csv")
+    assert {file.stem: count for file, count in counts.items()} == TABLES

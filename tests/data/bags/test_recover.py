@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -88,6 +89,7 @@ def test_a_recorder_that_was_killed_loses_no_more_than_documented(tmp_path: Path
     assert recovered.entry is not None
     assert (recovered.entry.outcome, recovered.entry.number, recovered.entry.seed) == ("ABORTED", 42, 7)
     assert recovered.entry.gaps == 0
+    assert recovered.entry.decisions == math.ceil(round(recovered.entry.duration_s / 0.1, 6))  # as one that is aborted
 
 
 def test_a_recovered_bag_is_a_normal_bag_of_the_run(tmp_path: Path) -> None:
@@ -235,7 +237,8 @@ def test_a_damaged_chunk_is_left_out(tmp_path: Path) -> None:
     complete = sum(isinstance(record, Message) for record in read_records(file))
     intact = file.read_bytes()
     left = []
-    for offset in range(len(intact) // 2, len(intact) // 2 + 20 * 997, 997):  # some fall between the chunks
+    start = len(intact) * 3 // 5  # a damaged length loses everything behind it
+    for offset in range(start, start + 20 * 997, 997):  # some fall between the chunks
         data = bytearray(intact)
         data[offset] ^= 0xFF
         file.write_bytes(data)

@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from episodes import START_NS, messages, observations, write_bag
-from salus_vla.contract import CAMERAS, CLOCK, EPISODE, JOINT_STATES, SAFETY_SIGNALS, Topic, image_topic
+from episodes import START_NS, decision, image, joints, messages, observations, write_bag
+from salus_vla.contract import CAMERAS, CLOCK, EPISODE, JOINT_STATES, SAFETY_SIGNALS, STATUS_TOPIC, Topic, image_topic
 from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.foreign_bag import node_facts
 from salus_vla.data.bags.stamps import stamp_layout
 from salus_vla.data.replay.recorded_inputs import read_frames, read_story
-from samples import FRAME_NS, clock, message_types
+from samples import FRAME_NS, cdr, clock, header, make, message_types
 
 FRAMES = 11  # of three observations
+IMAGE = image("side", START_NS - 10**9, np.zeros((4, 4, 3), dtype=np.uint8))
 
 
 def stamp_ns(item: tuple[Topic, bytes]) -> int:
@@ -93,3 +95,35 @@ def test_a_bag_without_the_start_of_its_episode_is_refused(tmp_path: Path) -> No
     bag = write_bag(tmp_path / "bag", content()[1:])
     with pytest.raises(RecordingError, match="starts 0 episodes"):
         read_story(bag)
+
+
+def test_what_another_recorder_recorded_beside_the_episode_is_left_out(tmp_path: Path) -> None:
+    expected = list(read_frames(write_bag(tmp_path / "alone", content())))
+    late = [
+        (topic, other)
+        for index in range(FRAMES, FRAMES + 20)
+        for topic, other in [
+            (CLOCK, clock(START_NS + index * FRAME_NS)),
+            (JOINT_STATES, joints(START_NS + index * FRAME_NS, np.zeros(9))),
+            (SAFETY_SIGNALS, decision(START_NS + index * FRAME_NS, index)),
+        ]
+    ]
+    # A camera set that is not complete, long before.
+    first = [(JOINT_STATES, joints(START_NS - 10**9, np.zeros(9))), (image_topic("side"), IMAGE)]
+    bag = write_bag(tmp_path / "bag", [*first, *content(), *late])
+    story = read_story(bag)
+    assert (story.start_ns, story.end_ns) == (START_NS, START_NS + (FRAMES - 1) * FRAME_NS)
+    assert len(story.decisions) == 3
+    assert list(read_frames(bag, story.start_ns, story.end_ns)) == expected
+
+
+def test_without_custom_data_policy_and_predictor_are_those_of_the_recorded_status(tmp_path: Path) -> None:
+    def status(role: str, **facts: str) -> tuple[Topic, bytes]:
+        pairs = [make("diagnostic_msgs/msg/KeyValue", key=key, value=value) for key, value in facts.items()]
+        fields = {"header": header(START_NS), "role": role, "state": 1, "reason": "", "detail": "", "facts": pairs}
+        return STATUS_TOPIC, cdr(STATUS_TOPIC, make(STATUS_TOPIC.type, **fields))
+
+    said = [status("policy", policy="hold"), status("predictor", predictor="feed"), status("policy", policy="expert")]
+    found = node_facts(write_bag(tmp_path / "bag", [*content(), *said]))
+    assert found == {"policy.policy": "expert", "predictor.predictor": "feed"}
+    assert node_facts(write_bag(tmp_path / "silent", content())) == {}

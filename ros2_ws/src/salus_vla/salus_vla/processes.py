@@ -1,4 +1,4 @@
-"""Child processes that end with their parent, however that ends: kill -9 included."""
+"""Child processes that end with their parent, however that ends: kill -9 included; what asks a process to end."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG = 1
+
+
+def ending_signals() -> tuple[signal.Signals, ...]:
+    """The signals that ask this process to end: also that of a closed terminal, unless `nohup` has it ignored."""
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    return (signal.SIGINT, signal.SIGTERM, *hangup)
 
 
 def end_with_parent(parent: int) -> None:

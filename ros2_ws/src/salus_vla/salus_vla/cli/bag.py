@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from salus_vla.cli.facts_table import print_facts
 from salus_vla.cli.narrow_table import Column, narrow_table
 from salus_vla.cli.options import check_is_folder, check_is_no_run, named
-from salus_vla.contract import EPISODE, FAILURE_PREDICTION, INTERVENTION
+from salus_vla.contract import EPISODE, FAILURE_PREDICTION, INTERVENTION, Topic
 from salus_vla.contract.errors import RecordingError
 from salus_vla.data.bags.recover_bag import Recovered, recover
 from salus_vla.data.bags.run_info import BagInfo, RunInfo, bags_of, is_run, read_bag, read_run
@@ -23,13 +24,14 @@ from salus_vla.data.recording import RecordedEvent
 if TYPE_CHECKING:
     from salus_vla.learning.evaluation.alarm_outcomes import ForeseenEpisode
 
+SURPLUS = "{} messages more than were due: somebody else published beside this graph"
 _INFO = """\
 Shows what is in a bag (topics, types, counts, rates, gaps, duration, outcome, largest risk, first alarm, events, seed,
 provenance) or in a run (its episodes, alarms against outcomes, what was interrupted, provenance). Works for bags of
 `ros2 bag record` too; those have no audit.
 
 Rates (Hz, and what is due) are messages per second of sim time. A gap is an interval longer than 1.5 periods of the
-topic's rate.
+topic's rate. A count in red is above what one publisher sends at that rate.
 """
 _RECOVER = """\
 Makes a normal bag of one that was interrupted (power cut, kill -9, full disk): every message that reached the disk
@@ -158,14 +160,16 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
             ("duration", f"{episode.duration_s:.2f} s of sim time"),
             ("gaps", str(episode.gaps)),
         ]
+        if episode.surplus:
+            facts.append(("surplus", SURPLUS.format(episode.surplus)))
     else:
-        facts.append(("duration", f"{bag.duration_s:.2f} s"))
+        facts += [*_said(bag), ("duration", f"{bag.duration_s:.2f} s")]
     facts.append(("messages", str(bag.messages)))
     facts += _risk(bag)
     facts += _motions(bag)
     for event in _events(bag):
         facts.append((f"at {event.stamp_ns * 1e-9:.2f} s", f"{event.kind}: {event.text}"))
-    _print_facts(console, None, facts)
+    print_facts(console, facts)
     table = Table(title="Topics", box=SIMPLE_HEAD, padding=0)
     table.add_column("topic", no_wrap=True)
     table.add_column("type", overflow="ellipsis")  # the only one that gives way in a narrow terminal
@@ -175,19 +179,19 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
         table.add_row(
             escape(topic.name),
             escape(topic.type.replace("/msg/", "/")),
-            str(topic.count),
+            f"[red]{topic.count}[/red]" if topic.surplus else str(topic.count),
             _number(topic.rate_hz),
             _number(topic.expected_hz),
             f"[red]{topic.gaps}[/red]" if topic.gaps else _number(topic.gaps),
             _number(topic.missing),
         )
     console.print(table)
-    _print_facts(console, "Provenance", sorted(bag.custom_data.items()))
+    print_facts(console, sorted(bag.custom_data.items()), "Provenance")
 
 
 def _risk(bag: BagInfo) -> list[tuple[str, str]]:
     """What a failure predictor foresaw."""
-    if not any(topic.name == FAILURE_PREDICTION.name and topic.count for topic in bag.topics):
+    if not _holds(bag, FAILURE_PREDICTION):
         return []
     from salus_vla.cli.bag_alarms import facts_of_bag  # rosbags: a third of a second
 
@@ -196,11 +200,28 @@ def _risk(bag: BagInfo) -> list[tuple[str, str]]:
 
 def _motions(bag: BagInfo) -> list[tuple[str, str]]:
     """Decisions by motion."""
-    if not any(topic.name == INTERVENTION.name and topic.count for topic in bag.topics):
+    if not _holds(bag, INTERVENTION):
         return []
     from salus_vla.cli.bag_motions import motions_of_bag  # rosbags: a third of a second
 
     return motions_of_bag(bag)
+
+
+def _said(bag: BagInfo) -> list[tuple[str, str]]:
+    """What /salus/episode says of the episode in a bag without an audit: another recorder's, or a converted one."""
+    if not _holds(bag, EPISODE):
+        return []
+    from salus_vla.data.bags.recorded_observations import read_episode
+
+    try:
+        found = read_episode(bag.path)
+    except RecordingError as error:  # of several episodes, for example; everything else is shown
+        return [("episode", str(error).removeprefix(f"{bag.path}: "))]
+    return [("outcome", found.outcome.name), ("seed", str(found.seed)), ("task", found.task)]
+
+
+def _holds(bag: BagInfo, topic: Topic) -> bool:
+    return any(item.name == topic.name and item.count for item in bag.topics)
 
 
 def _events(bag: BagInfo) -> list[RecordedEvent]:
@@ -245,13 +266,16 @@ def print_run(console: Console, run: RunInfo, *, provenance: bool = True) -> Non
     ]
     columns = [*_EPISODE_COLUMNS[:-1], *([_ALARM_COLUMN] if foreseen else []), _EPISODE_COLUMNS[-1]]
     console.print(narrow_table(columns, rows, console.width, title))
+    for entry in episodes:
+        if entry.surplus:
+            console.print(f"[red]{escape(entry.path)}: {SURPLUS.format(entry.surplus)}[/red]", soft_wrap=True)
     for line in [*alarms, *_motion_lines(run)]:
         console.print(escape(line), soft_wrap=True, highlight=False)
     for bag in run.interrupted:
         console.print(f"interrupted: {escape(str(bag))}", soft_wrap=True)
     if provenance:
-        _print_facts(console, "Arguments", sorted(run.record.arguments.items()))
-        _print_facts(console, "Provenance", sorted(run.record.provenance.items()))
+        print_facts(console, sorted(run.record.arguments.items()), "Arguments")
+        print_facts(console, sorted(run.record.provenance.items()), "Provenance")
     console.print(f"bags in {escape(str(run.path))}, created {escape(run.record.created)}", soft_wrap=True)
 
 
@@ -278,17 +302,6 @@ def _motion_lines(run: RunInfo) -> list[str]:
 
 def _alarm_kind(found: ForeseenEpisode | None) -> str:
     return "-" if found is None or found.alarm is None else escape(found.alarm.kind)
-
-
-def _print_facts(console: Console, title: str | None, facts: list[tuple[str, str]]) -> None:
-    if not facts:
-        return
-    table = Table(title=title, show_header=False, box=None)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts:
-        table.add_row(escape(name), escape(value))
-    console.print(table)
 
 
 def _outcome(outcome: str, detail: str) -> str:

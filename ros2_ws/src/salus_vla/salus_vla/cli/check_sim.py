@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from salus_vla.cli.graph_process import LAUNCH_FILE, TAIL, end_graph, output_lines, start_graph
-from salus_vla.cli.launch import find_launch_file, launch_command
+from salus_vla.cli.graph_process import TAIL, end_graph, output_lines, start_graph
+from salus_vla.cli.launch import LAUNCH_FILE, find_launch_file, launch_command
 from salus_vla.cli.options import number_above
 from salus_vla.config.scene import load_scene
 from salus_vla.contract.errors import SimulatorError
 from salus_vla.ros.environment.domains import private_graph
+from salus_vla.ros.environment.preflight import DOMAIN
 from salus_vla.simulation.conformance.rules import verdicts
 from salus_vla.simulation.conformance.verdict import Verdict
 from salus_vla.simulation.isaac.host.installation import find_install
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     if sim == "isaac":
         find_install(os.environ)  # said here before anything starts; the node checks the rest
     if sim == "external":
-        os.environ.setdefault("ROS_DOMAIN_ID", "0")
+        os.environ[DOMAIN] = os.environ.get(DOMAIN) or "0"
     wait_s = arguments.wait or _START_S[sim]
     with private_graph(os.environ), _simulator(sim, arguments.pacing) as process:
         from salus_vla.ros.clients.sim_checker import NODE, SimChecker

@@ -20,8 +20,8 @@ from pathlib import Path
 from rich.console import Console
 
 from salus_vla.cli.bag import print_run
-from salus_vla.cli.graph_process import LAUNCH_FILE, TAIL, end_graph, output_lines, start_graph
-from salus_vla.cli.launch import find_launch_file, launch_command
+from salus_vla.cli.graph_process import TAIL, end_graph, output_lines, start_graph
+from salus_vla.cli.launch import LAUNCH_FILE, find_launch_file, launch_command
 from salus_vla.cli.options import (
     CUT_TASK_HELP,
     add_episode_options,
@@ -41,7 +41,10 @@ from salus_vla.contract.errors import RecordingError, SalusError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.run_folder import RUN_FILE
 from salus_vla.data.bags.run_info import read_run
+from salus_vla.processes import ending_signals
+from salus_vla.ros.environment.claims import claimed_run
 from salus_vla.ros.environment.domains import private_graph
+from salus_vla.ros.environment.preflight import DOMAIN, LOG_DIR
 from salus_vla.simulation.isaac.host.installation import find_install
 
 _DESCRIPTION = """\
@@ -66,6 +69,7 @@ _DEFAULTS = {
     "max_decisions": "0",
 }
 GRAPH_LOG = "graph.log"
+ROS_LOG = "ros_log"  # folder of the nodes' own logs
 _DISK_FULL = 1_000_000  # bytes free; less than a tenth of a second of images
 
 
@@ -138,14 +142,17 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.resume and _completed(folder) >= arguments.episodes:
         Console().print(f"{folder} already has {arguments.episodes} complete episodes or more; nothing to do")
         return 0
-    log = _new_log(out, run_id)
     command = launch_command(find_launch_file(LAUNCH_FILE), _launch_arguments(arguments, settings, out, run_id))
     console = Console()
     started = time.monotonic()
     environment = dict(os.environ)
     if settings["sim"] == "external":  # it runs already, in the domain that the user has set or in ROS's own
-        environment.setdefault("ROS_DOMAIN_ID", "0")
-    with private_graph(environment):
+        environment[DOMAIN] = environment.get(DOMAIN) or "0"
+    log_dir = environment.get(LOG_DIR)
+    with claimed_run(folder), private_graph(environment):
+        log = _new_log(out, run_id, folder)
+        ros_log = out / f".{run_id}.{ROS_LOG}"
+        environment[LOG_DIR] = log_dir or str(ros_log)
         console.print(f"[dim]to look at the topics: export ROS_DOMAIN_ID={environment['ROS_DOMAIN_ID']}[/dim]")
         graph = start_graph(command, environment, log)
         try:
@@ -157,7 +164,9 @@ def run(arguments: argparse.Namespace) -> int:
                 progress.follow(graph)
         finally:
             end_graph(graph)
-            log = _keep_log(log, folder)
+            log = _keep(log, folder, GRAPH_LOG)
+            if ros_log.is_dir():
+                _keep(ros_log, folder, ROS_LOG)
     if (folder / RUN_FILE).is_file():
         console.print()
         print_run(console, read_run(folder), provenance=False)
@@ -197,7 +206,7 @@ class _Flag:
 
 @contextmanager
 def _graceful_stop(graph: subprocess.Popen[bytes]) -> Iterator[_Flag]:
-    """SIGINT and SIGTERM go on to the graph, which closes its bags; a second one does not kill us meanwhile."""
+    """SIGINT, SIGTERM and SIGHUP go on to the graph, which closes its bags; a second one does not kill us meanwhile."""
     flag = _Flag()
 
     def stop(number: int, _: object) -> None:
@@ -205,7 +214,7 @@ def _graceful_stop(graph: subprocess.Popen[bytes]) -> Iterator[_Flag]:
         if graph.poll() is None:
             graph.send_signal(signal.SIGINT)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in ending_signals()}
     try:
         yield flag
     finally:
@@ -304,22 +313,27 @@ def _newest_run(out: Path) -> str:
     return runs[-1].parent.name
 
 
-def _new_log(out: Path, run_id: str) -> Path:
-    """The log of the graph, beside the run until its folder exists."""
+def _new_log(out: Path, run_id: str, folder: Path) -> Path:
+    """The log of the graph, beside the run until its folder exists; one that a killed process left is kept."""
     path = out / f".{run_id}.{GRAPH_LOG}"
     try:
         out.mkdir(parents=True, exist_ok=True)
+        if path.is_file() and path.stat().st_size:
+            _keep(path, folder if folder.is_dir() else out, GRAPH_LOG if folder.is_dir() else path.name)
         path.touch()
     except OSError as error:
         raise RecordingError(f"--out {out}: cannot be written ({error.strerror})") from error
     return path
 
 
-def _keep_log(log: Path, folder: Path) -> Path:
-    """Moves the log into the run's folder; a resumed run keeps its earlier ones."""
+def _keep(made: Path, folder: Path, name: str) -> Path:
+    """Moves a log into the run's folder; a resumed run keeps its earlier ones."""
     if not folder.is_dir():
-        return log
-    number = len(list(folder.glob(f"*{GRAPH_LOG}")))
-    kept = folder / (GRAPH_LOG if number == 0 else f"{number}.{GRAPH_LOG}")
-    log.rename(kept)
+        return made
+    kept = folder / name
+    number = 0
+    while kept.exists():
+        number += 1
+        kept = folder / f"{number}.{name}"
+    made.rename(kept)
     return kept

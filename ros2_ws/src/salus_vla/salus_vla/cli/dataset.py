@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from salus_vla.cli.facts_table import print_facts
 from salus_vla.cli.options import CUT_TASK_HELP, at_least, named
 from salus_vla.config.policy_options import DEFAULT_MODEL
 from salus_vla.contract import DEFAULT_TASK
@@ -101,6 +102,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="take episodes with these outcomes, with commas between them (default: SUCCESS)",
     )
     export.add_argument(
+        "--surplus",
+        action="store_true",
+        help="take episodes with more messages than one graph publishes, too: something else published beside it",
+    )
+    export.add_argument(
         "--only",
         metavar="POLICY",
         choices=("expert",),
@@ -172,6 +178,7 @@ def run_export(arguments: argparse.Namespace) -> int:
             outcomes=arguments.outcomes,
             weights=arguments.weights,
             check_task=lambda task: _check_task(task, arguments.model, cut=arguments.cut_task),
+            surplus=arguments.surplus,
             workers=arguments.workers,
             on_episode=lambda done, total: progress.update(bar, completed=done, total=total),
         )
@@ -225,12 +232,7 @@ def run_info(arguments: argparse.Namespace) -> int:
     weights = [episode.weight for episode in found.episodes if episode.weight is not None]
     if len(set(weights)) > 1:
         facts.append(("weights", _counts(f"of {weight:g}" for weight in weights)))
-    table = Table(show_header=False, box=None)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, value in facts:
-        table.add_row(escape(name), escape(value))
-    console.print(table)
+    print_facts(console, facts)
     features = Table(title="Features")
     for column in ("key", "type", "shape"):
         features.add_column(column, overflow="fold")

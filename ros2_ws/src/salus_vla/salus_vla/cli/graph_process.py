@@ -9,7 +9,6 @@ from pathlib import Path
 
 from salus_vla.processes import start_with_parent
 
-LAUNCH_FILE = "salus.launch.xml"
 TAIL = 25  # lines of output shown after a failure
 _END_S = 20.0
 

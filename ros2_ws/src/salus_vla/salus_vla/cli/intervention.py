@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table as RichTable
 
+from salus_vla.cli.facts_table import print_facts
 from salus_vla.cli.options import number_above
 from salus_vla.config.paths import DEFAULT_PREDICTOR, intervention_folder, predictor_folder
 
@@ -100,8 +100,5 @@ def run_info(arguments: argparse.Namespace) -> int:
         ("inertia", f"{settings.inertia:g} of failure, at least {settings.shortest} decisions"),
         *((key.replace("_", " "), str(value)) for key, value in model.about.items()),
     ]
-    table = RichTable(show_header=False, box=None)
-    for name, value in facts:
-        table.add_row(escape(name), escape(value))
-    Console().print(table, soft_wrap=True)
+    print_facts(Console(), facts)
     return 0

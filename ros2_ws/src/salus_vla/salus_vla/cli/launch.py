@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from salus_vla.contract.errors import LaunchError
-from salus_vla.ros.environment.domains import keep_on_this_machine
+from salus_vla.ros.environment.domains import LAUNCH_DOMAIN, claimed_domain, keep_on_this_machine
+from salus_vla.ros.environment.preflight import DOMAIN, prepare
 from salus_vla.ros.launch.launch_arguments import format_arguments, parse_arguments
 from salus_vla.ros.launch.launch_graph import build_graph
 from salus_vla.ros.launch.packages import find_share
 from salus_vla.ros.launch.runner import launch
 
 _PACKAGE = "salus_vla"
+LAUNCH_FILE = "salus.launch.xml"  # the whole graph
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -36,25 +38,37 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         LaunchError: the launch file is not found or not valid, or a process could not be started.
-        SalusError: our Fast DDS profile cannot be read.
+        SalusError: our Fast DDS profile cannot be read, ROS would not start with this environment, or another graph has
+            the domain.
     """
     path = find_launch_file(args.file)
     arguments = parse_arguments(args.arguments)
     ros2 = None if args.builtin else shutil.which("ros2")
+    prepare(os.environ)
     keep_on_this_machine(os.environ)  # the launch file itself cannot know which middleware is used
-    if ros2 is not None:
-        options = [flag for flag, wanted in (("--show-args", args.show_args), ("--print", args.print)) if wanted]
-        sys.stdout.flush()
-        os.execv(ros2, [ros2, "launch", *options, str(path), *_words(arguments)])
+    starts = not (args.show_args or args.print)
+    with _claimed(path, arguments) if starts else contextlib.nullcontext():
+        if ros2 is not None:
+            options = [flag for flag, wanted in (("--show-args", args.show_args), ("--print", args.print)) if wanted]
+            sys.stdout.flush()
+            os.execv(ros2, [ros2, "launch", *options, str(path), *_words(arguments)])
+        if starts:
+            return launch(path, arguments)
     if args.show_args:
         print(format_arguments(path))
         return 0
-    if args.print:
-        with tempfile.TemporaryDirectory(prefix="salus_launch_") as folder:
-            for spec in build_graph(path, arguments, Path(folder)):
-                print(f"[{spec.label}] {shlex.join(spec.command)}")
-        return 0
-    return launch(path, arguments)
+    with tempfile.TemporaryDirectory(prefix="salus_launch_") as folder:
+        for spec in build_graph(path, arguments, Path(folder)):
+            print(f"[{spec.label}] {shlex.join(spec.command)}")
+    return 0
+
+
+def _claimed(path: Path, arguments: Mapping[str, str]) -> contextlib.AbstractContextManager[None]:
+    """The domain of the whole graph, before a node of it can disturb another; a simulator alone may get company."""
+    if path.name != LAUNCH_FILE or arguments.get("graph", "whole") != "whole":
+        return contextlib.nullcontext()
+    os.environ.setdefault(DOMAIN, str(LAUNCH_DOMAIN))
+    return claimed_domain(os.environ)
 
 
 def launch_command(file: Path, arguments: Mapping[str, str]) -> list[str]:

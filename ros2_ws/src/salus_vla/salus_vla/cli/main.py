@@ -98,6 +98,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.filename is None:
             drop(sys.stdout)
         return 1
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":  # it has no name of a file; its module takes a second to import
+            raise
+        print(f"salus: error: weights cannot be written or read: {error}", file=sys.stderr)
+        return 1
 
 
 def _is_text(word: str) -> bool:

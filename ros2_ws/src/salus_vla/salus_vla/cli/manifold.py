@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from salus_vla.cli.facts_table import print_facts
 from salus_vla.cli.options import named
 from salus_vla.config.paths import DEFAULT_MANIFOLD, manifold_folder
 
@@ -131,10 +132,7 @@ def run_info(arguments: argparse.Namespace) -> int:
         ("level", f"{manifold.level:.4f}, holds {manifold.share:.0%} of {len(manifold.calibration)} decisions"),
         *((key.replace("_", " "), str(value)) for key, value in read_card(folder).items()),
     ]
-    table = RichTable(show_header=False, box=None)
-    for name, value in facts:
-        table.add_row(escape(name), escape(value))
-    Console().print(table, soft_wrap=True)
+    print_facts(Console(), facts)
     return 0
 
 

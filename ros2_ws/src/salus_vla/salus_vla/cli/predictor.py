@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from salus_vla.cli.facts_table import print_facts
 from salus_vla.cli.options import at_least, named
 from salus_vla.config.paths import DEFAULT_PREDICTOR, predictor_folder
 
@@ -212,10 +213,7 @@ def run_info(arguments: argparse.Namespace) -> int:
             )
         )
         facts += [(key.replace("_", " "), str(value)) for key, value in made.items()]
-    table = RichTable(show_header=False, box=None)
-    for name, value in facts:
-        table.add_row(escape(name), escape(value))
-    Console().print(table, soft_wrap=True)
+    print_facts(Console(), facts)
     return 0
 
 

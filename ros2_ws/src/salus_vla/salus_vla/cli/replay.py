@@ -21,7 +21,7 @@ from salus_vla.config.parameters import PARAMETER_FORMAT
 from salus_vla.config.paths import DEFAULT_PREDICTOR, NO_PREDICTOR
 from salus_vla.contract import DISCOVERY_S
 from salus_vla.contract.errors import RecordingError
-from salus_vla.data.bags.run_info import bags_of, read_bag
+from salus_vla.data.bags.run_info import bags_of
 from salus_vla.data.replay.comparison import Comparison, compare
 from salus_vla.data.replay.schedule import COMMANDS, PlayedTopic, Schedule
 from salus_vla.ros.environment.domains import private_graph
@@ -41,7 +41,7 @@ arguments; 130 Ctrl-C
 """
 # What differs between two loads of the same policy (where it lies does not matter, its hashes do), or is chosen here.
 _HELP_S = 20.0  # wall time for ros2 to say whether it has a player
-_NOT_COMPARED = re.compile(r"load_s|member_\d+|param\.(autostart|pacing|model\.(members|devices))")
+_NOT_COMPARED = re.compile(r"pid|host|load_s|member_\d+|param\.(autostart|pacing|model\.(members|devices))")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -82,7 +82,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=0.0,
         help=f"wait longer than the {DISCOVERY_S:g} s in which subscribers find the topics (default: 0)",
     )
-    add("--builtin", action="store_true", help="use the built-in player even where `ros2 bag` is installed")
+    add(
+        "--builtin",
+        action="store_true",
+        help="use the built-in player even where `ros2 bag` is installed (with --start-offset it always is)",
+    )
     add("--recompute", action="store_true", help="decide on the recorded observations again and compare")
     add("--model", metavar="MODEL", help="for --recompute: as in `salus collect` (default: the recorded one)")
     add(
@@ -121,14 +125,15 @@ def _play(arguments: argparse.Namespace) -> int:
         topics=arguments.topics,
         commands=arguments.commands,
     )
-    with private_graph(os.environ):
+    with private_graph(os.environ, joins=True):
         console.print(f"[dim]to look at the topics: export ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}[/dim]")
         from salus_vla.ros.clients.bag_player import check_alone, play
 
         if schedule.left_out:
             words = f"{' and '.join(schedule.left_out)} would command an arm and are left out; --commands plays them"
             console.print(words, markup=False, soft_wrap=True)
-        ros2 = None if arguments.builtin else find_rosbag2()
+        # rosbag2's player loses what was latched before the offset.
+        ros2 = None if arguments.builtin or arguments.start_offset > 0.0 else find_rosbag2()
         if ros2 is not None:
             check_alone(schedule.topics)
             sys.stdout.flush()
@@ -175,11 +180,12 @@ def _recompute(path: Path, model: str | None, predictor_name: str | None) -> int
     console = Console()
     different = 0
     for bag in bags_of(path):
-        from salus_vla.data.replay.recorded_inputs import read_story
+        from salus_vla.data.bags.foreign_bag import node_facts
+        from salus_vla.data.replay.recorded_inputs import FACTS, read_story
         from salus_vla.data.replay.repeated_predictions import chosen_predictor, foresee_again
-        from salus_vla.ros.clients.recompute import FACTS, decide_again
+        from salus_vla.ros.clients.recompute import decide_again
 
-        recorded, provenance = read_story(bag).decisions, read_bag(bag).custom_data
+        recorded, provenance = read_story(bag).decisions, node_facts(bag)
         predictor = chosen_predictor(bag, provenance, predictor_name)  # what is wrong with it shows first
         with console.status(f"{escape(str(bag))}: loading the policy") as status:
             words = f"{escape(str(bag))}: decision {{}} of {len(recorded)}"

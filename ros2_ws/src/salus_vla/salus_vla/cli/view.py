@@ -104,7 +104,7 @@ def _recorded(arguments: argparse.Namespace, bags: Sequence[Path]) -> int:
 def _live(arguments: argparse.Namespace) -> int:
     console = Console()
     os.environ["ROS_DOMAIN_ID"] = domain = watched_domain(arguments.domain, os.environ)
-    with private_graph(os.environ):
+    with private_graph(os.environ, joins=True):
         from salus_vla.ros.clients.live_listener import LiveListener
 
         process: subprocess.Popen[bytes] | None = None

@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     console = Console()
     os.environ["ROS_DOMAIN_ID"] = domain = watched_domain(arguments.domain, os.environ)
-    with private_graph(os.environ):
+    with private_graph(os.environ, joins=True):
         from salus_vla.ros.clients.live_listener import SHOWN, LiveListener, note
 
         monitor = GraphMonitor(time.monotonic())

@@ -44,7 +44,9 @@ def joint_positions(message: Any) -> FloatArray:
         raise MessageError(f"has {len(names)} names and {len(message.position)} positions")
     by_name = dict(zip(names, message.position, strict=True))
     if len(by_name) != len(names) or any(joint not in by_name for joint in JOINTS):
-        raise MessageError(f"has the names {names}, expected each of {list(JOINTS)} once")
+        lacks = [joint for joint in JOINTS if joint not in by_name]
+        wrong = f"lacks {', '.join(lacks)}" if lacks else "has a joint twice"
+        raise MessageError(f"{wrong}: has the names {names}, expected each of {', '.join(JOINTS)} once")
     positions = np.array([by_name[joint] for joint in JOINTS], dtype=np.float64)
     if not np.isfinite(positions).all():
         raise MessageError(f"has positions that are not finite: {positions.tolist()}")

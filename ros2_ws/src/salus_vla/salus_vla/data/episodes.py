@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,8 @@ from typing import Final
 from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.contract.errors import RecordingError
 from salus_vla.contract.outcomes import Outcome
+from salus_vla.data.bags.bag_metadata import METADATA_FILE
+from salus_vla.data.bags.foreign_bag import bags_in, foreign_record
 from salus_vla.data.bags.recorded_bag import BagEpisode
 from salus_vla.data.bags.run_info import is_run
 from salus_vla.data.bags.run_info import read_run as read_bags
@@ -98,7 +101,12 @@ def open_run(path: Path) -> Run:
         return _open_rollouts(path)
     if is_run(path):
         return _open_bags(path)
-    raise RecordingError(f"{path}: is not a run: `salus collect` and `salus rollout` write {RUN_FILE} into its folder")
+    if bags := bags_in(path):
+        return _open_foreign(path, bags)
+    raise RecordingError(
+        f"{path}: is not a run: `salus collect` and `salus rollout` write {RUN_FILE} into its folder; nor a bag, or a "
+        "folder of bags, of another recorder"
+    )
 
 
 def _open_rollouts(path: Path) -> Run:
@@ -143,6 +151,29 @@ def _open_bags(path: Path) -> Run:
     policy = record.arguments.get("policy", first)
     interrupted = tuple(bag.parent.name for bag in found.interrupted)
     return _run(path, record, COLLECT, policy, episodes, interrupted)
+
+
+def _open_foreign(path: Path, bags: tuple[Path, ...]) -> Run:
+    """Bags of other recorders as a run: what run.json would say is read from their messages."""
+    records = [foreign_record(bag, number) for number, bag in enumerate(bags)]
+    profiles = [record.provenance.get("episode.param.profile", f'"{DEFAULT_PROFILE}"') for record in records]
+    episodes = tuple(
+        BagEpisode(
+            path=bag,
+            run=path.resolve().name,
+            name=f"episode_{number:06d}",
+            number=number,
+            seed=record.episode.seed,
+            counted=True,
+            entry=record.episode,
+            profile=profiles[number].strip('"'),
+            made=record,
+        )
+        for number, (bag, record) in enumerate(zip(bags, records, strict=True))
+    )
+    created = datetime.fromtimestamp((bags[0] / METADATA_FILE).stat().st_mtime, UTC).isoformat(timespec="seconds")
+    record = RunRecord(path.resolve().name, created, {}, {"profile": episodes[0].profile})
+    return _run(path, record, COLLECT, episodes[0].entry.policy_source, episodes)
 
 
 def _run(

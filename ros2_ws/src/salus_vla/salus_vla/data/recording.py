@@ -48,6 +48,7 @@ class Summary:
         detail: the event in words.
         wall_s: wall time that it took [s]; None where that is not recorded.
         gaps: found by its audit; None where there is none.
+        surplus: messages that were too many, found likewise: two graphs were mixed.
         recovered: made from an interrupted bag.
         taken_over_ns: stamp of the first decision that another policy made, until the end [ns]; None when none did.
         taken_over_by: that policy; empty when none did.
@@ -66,6 +67,7 @@ class Summary:
     detail: str
     wall_s: float | None = None
     gaps: int | None = None
+    surplus: int = 0
     recovered: bool = False
     taken_over_ns: int | None = None
     taken_over_by: str = ""

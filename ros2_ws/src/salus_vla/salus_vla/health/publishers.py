@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from salus_vla.contract import CLOCK, JOINT_COMMAND, JOINT_STATES, JOINT_TARGET, Topic
 
@@ -27,3 +27,15 @@ def second_publisher(topic: str, publishers: Sequence[str], ours: str | None = N
     if len(others) < 2:
         return ""
     return f"{topic} has {len(others)} publishers: nodes {' and '.join(others)}"
+
+
+def best_effort(topic: str, reliable: Mapping[str, bool]) -> str:
+    """Says that nothing of a topic can arrive, because every publisher is best effort; empty where one is reliable.
+
+    Args:
+        topic: name of the topic.
+        reliable: of the node of each publisher, `/NAMESPACE/NAME`.
+    """
+    if not reliable or any(reliable.values()):
+        return ""
+    return f"{topic} is published best effort by {' and '.join(sorted(reliable))}, expected reliable: nothing arrives"

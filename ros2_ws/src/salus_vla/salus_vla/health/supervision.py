@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 
 from salus_vla.contract.reasons import (
     CLOCK_JUMPED_BACK,
+    COMMAND_REFUSED,
     DEADMAN,
     HANDED_OVER,
     INACTIVE,
     LOCKSTEP_LOST,
+    NO_EPISODE,
     NODE_LOST,
+    NON_FINITE_ACTION,
     SCENE_RESET,
     SECOND_PUBLISHER,
     SIMULATOR_STOPPED,
@@ -25,6 +28,7 @@ from salus_vla.contract.reasons import (
     NodeState,
 )
 from salus_vla.health.heartbeats import Heartbeats
+from salus_vla.health.refusing import HOPELESS_S, Refusing
 
 ROLES = ("policy", "recorder", "gate")  # all must be ready before an episode ...
 PREDICTOR = "predictor"  # ... and this one, where it is part of the graph
@@ -65,6 +69,7 @@ class Supervisor:
     Attributes:
         lost: name of the node that gave no sign of life for too long; empty while there is none.
         publisher_fault: what is wrong with the publishers of the topics that have one; empty where nothing is.
+        refusing: who refuses messages.
     """
 
     def __init__(self, node_timeout_s: float, roles: Sequence[str] = ROLES) -> None:
@@ -79,8 +84,12 @@ class Supervisor:
         self._reports: dict[str, NodeReport] = {}
         self._heartbeats = Heartbeats(node_timeout_s)
         self._held_since: float | None = None  # by the gate's deadman
+        self._refusals: dict[str, Stop] = {}  # of commands, by role, since they went well last; the first one first
+        self.refusing = Refusing()
         self.publisher_fault = ""
         self._fault_since: float | None = None
+        self._unreliable: tuple[str, ...] = ()
+        self._unreliable_s = 0.0
         self.lost = ""
 
     # -- what is heard -------------------------------------------------------------------------------------------------
@@ -88,6 +97,10 @@ class Supervisor:
     def said(self, report: NodeReport, wall_s: float) -> None:
         """A node said what it does."""
         self._reports[report.role] = report
+        if report.state == NodeState.HOLDING and report.reason in CAUSES:
+            self._refusals.setdefault(report.role, Stop(report.reason, f"{report.role}: {report.detail}"))
+        elif report.state in (NodeState.READY, NodeState.RUNNING):
+            self._refusals.pop(report.role, None)
         if report.role == "gate":
             held = report.state == NodeState.HOLDING and report.reason == DEADMAN
             self._held_since = wall_s if held else None
@@ -102,12 +115,19 @@ class Supervisor:
             self._fault_since = wall_s if fault else None
         self.publisher_fault = fault
 
+    def unreliable(self, faults: Sequence[str], wall_s: float) -> None:
+        """Topics of which nothing can arrive, in words."""
+        if bool(faults) != bool(self._unreliable):
+            self._unreliable_s = wall_s
+        self._unreliable = tuple(faults)
+
     def watch(self, wall_s: float) -> None:
         """From now on everyone who has been heard must go on giving signs of life."""
         self._heartbeats.begin(wall_s)
 
     def begin_episode(self, wall_s: float) -> None:
         """An episode begins: a gate that holds from before has its whole time to let go."""
+        self._refusals.clear()
         if self._held_since is not None:
             self._held_since = wall_s
 
@@ -128,13 +148,32 @@ class Supervisor:
         for role in self._roles:
             report = self._reports.get(role)
             if report is None or not self._is_ready(report):
+                refused = self.refusing.words(self.fact(role, "node", ""))
                 said = "" if report is None or not report.detail else f" (it says: {report.detail})"
+                said = f" (it refuses: {refused})" if refused else said
                 need.append(f"{role} READY{said}")
             elif self.fact(role, "node", "") not in self._heartbeats.known:
                 need.append(f"/diagnostics of {role}")
         if self.publisher_fault:
             need.append(self.publisher_fault)
-        return need
+        return [*need, *self._unreliable]
+
+    def hopeless(self, wall_s: float) -> Stop | None:
+        """Why waiting for an episode has no end: what a node needs to be ready is refused by it, or cannot arrive."""
+        if self._unreliable and wall_s - self._unreliable_s > HOPELESS_S:
+            return Stop(NO_EPISODE, "; ".join(self._unreliable))
+        for role in self._roles:
+            node, report = self.fact(role, "node", ""), self._reports.get(role)
+            if report is not None and not self._is_ready(report) and self.refusing.hopeless(node, wall_s):
+                return Stop(NO_EPISODE, f"{role} refuses what the simulator publishes: {self.refusing.words(node)}")
+        return None
+
+    def explained(self, stop: Stop) -> Stop:
+        """A reason to stop with what it follows from: commands that were refused, messages that are."""
+        first = next(iter(self._refusals.values()), None)
+        if first is not None and stop.reason in SYMPTOMS:
+            stop = Stop(first.reason, f"{first.detail}; then {stop.reason}: {stop.detail}")
+        return Stop(stop.reason, stop.detail + self.refusing.all_words())
 
     def policy_rests(self) -> bool:
         """Whether the policy is READY: it says so when the arm rests after an episode."""
@@ -193,6 +232,8 @@ class Supervisor:
         return Stop(DEADMAN, f"gate: {self._reports['gate'].detail}") if held_s > self._node_timeout_s + 1.0 else None
 
 
+# Commands that do not reach the arm: no reason to stop while others do, and the first cause where none does.
+CAUSES = (COMMAND_REFUSED, NON_FINITE_ACTION)
 # What follows from something else: the arm is stopped by then, and whoever looks a moment longer may see from what.
 SYMPTOMS = (LOCKSTEP_LOST, SIMULATOR_STOPPED, STALE_CAMERA, STALE_CHUNK, STALE_JOINTS, DEADMAN)
 # A world that is teleported: somebody's reset, or somebody else's publisher, which discovery shows a little later.

@@ -1,8 +1,9 @@
-"""Counts what reached a bag and finds what is missing: loss inside DDS is invisible to a recorder unless it looks.
+"""Counts what reached a bag and finds what is missing or too much: loss in DDS is invisible unless a recorder looks.
 
 A topic of the simulator, or the safety signals, is judged by the intervals of its stamps. A topic whose stamps say
 nothing about its rate is judged by its count: messages without a stamp of their own, and /joint_command, where the
-commands that answer one observation share its stamp. Topics on event and of many publishers are only counted.
+commands that answer one observation share its stamp. Topics on event and of many publishers are only counted. Messages
+well above the rate of a topic that has one publisher are a surplus: two graphs were mixed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from itertools import pairwise
 from salus_vla.contract import JOINT_COMMAND, JOINT_TARGET, Source, Topic
 
 GAP_FACTOR = 1.5  # an interval longer than this many periods is a gap
+SURPLUS_FACTOR = 1.1  # more messages than this many times those that were due, and two, are a surplus
 SECOND_NS = 1_000_000_000
 
 
@@ -41,6 +43,7 @@ class TopicAudit:
         after_end: messages later than the end, written before the end was known; not part of the episode.
         misplaced: messages with a stamp that was not true: they are in the bag at the time at which they came, and fill
             no gap.
+        surplus: messages above what was due, where they are so many that one publisher cannot have sent them.
     """
 
     name: str
@@ -57,6 +60,7 @@ class TopicAudit:
     backward: int
     after_end: int
     misplaced: int = 0
+    surplus: int = 0
 
     @property
     def missing(self) -> int:
@@ -76,6 +80,11 @@ class AuditReport:
     def gaps(self) -> int:
         """Gaps over all topics."""
         return sum(len(topic.gaps) for topic in self.topics)
+
+    @property
+    def surplus(self) -> int:
+        """Messages that are too many, over all topics."""
+        return sum(topic.surplus for topic in self.topics)
 
     @property
     def messages(self) -> int:
@@ -132,6 +141,7 @@ class Audit:
             backward=sum(later < earlier for earlier, later in pairwise(arrived)),
             after_end=sum(stamp > end_ns for stamp in arrived),
             misplaced=self._misplaced[topic.name],
+            surplus=_surplus(topic, arrived, start_ns, end_ns),
         )
 
     def _gaps(self, topic: Topic, stamps: list[int], start_ns: int, end_ns: int) -> tuple[Gap, ...]:
@@ -155,6 +165,16 @@ class Audit:
         missing = int((last_ns - first_ns) // period_ns) + 1 - count
         # One message more or less is a matter of where in its period the window begins.
         return (Gap(first_ns, last_ns, missing),) if missing > 1 else ()
+
+
+def _surplus(topic: Topic, arrived: Iterable[int], start_ns: int, end_ns: int) -> int:
+    """Messages above what was due between two stamps; a few more are a matter of where a period begins."""
+    if topic.rate_hz is None or topic.source is Source.NODES:
+        return 0
+    period_ns = SECOND_NS / topic.rate_hz
+    due = int((end_ns - start_ns) // period_ns) + 1
+    count = sum(start_ns - period_ns / 2 <= stamp <= end_ns + period_ns / 2 for stamp in arrived)
+    return count - due if count > SURPLUS_FACTOR * due + 2 else 0
 
 
 def _by_interval(stamps: list[int], start_ns: int, end_ns: int, period_ns: float) -> tuple[Gap, ...]:

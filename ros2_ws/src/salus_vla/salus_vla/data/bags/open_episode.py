@@ -127,6 +127,7 @@ class OpenEpisode:
             path=self.writer.folder.name,
             messages=report.messages,
             gaps=report.gaps,
+            surplus=report.surplus,
         )
         return EpisodeRecord(run_id, entry, self.custom_data, report)
 

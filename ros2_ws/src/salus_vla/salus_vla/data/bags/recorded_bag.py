@@ -88,10 +88,17 @@ _USUAL = ("no_episode", "no_decision_yet", "run_complete", HANDED_OVER)
 
 @dataclass(frozen=True)
 class BagEpisode(Episode):
-    """A bag in the folder of a run; `entry` is its line in run.json."""
+    """A bag in the folder of a run.
+
+    Attributes:
+        entry: its line in run.json.
+        profile: randomisation profile.
+        made: what audit.json would say of the bag of another recorder; None for our own.
+    """
 
     entry: EpisodeEntry
     profile: str
+    made: EpisodeRecord | None = None
 
     @cached_property
     def summary(self) -> Summary:
@@ -110,11 +117,14 @@ class BagEpisode(Episode):
             detail=entry.detail,
             wall_s=entry.wall_s,
             gaps=entry.gaps,
+            surplus=entry.surplus,
             recovered=entry.recovered,
         )
 
     def record(self) -> EpisodeRecord:
         """Its audit.json; raises RecordingError when it cannot be read."""
+        if self.made is not None:
+            return self.made
         return read_record(self.path / AUDIT_FILE, EpisodeRecord)
 
     def open(self) -> Recording:
@@ -236,12 +246,13 @@ class BagRecording(Recording):
         """None when a camera, the joints or the episode are missing in the bag."""
         with opened_bag(self._path) as reader:
             complete = all(_holds(reader, topic) for topic in _IMAGES)
-        if complete:
-            yield from read_observations(self._path)
+        for number, observation in read_observations(self._path) if complete else ():
+            if self._is_inside(observation.stamp_ns):
+                yield number, observation
 
     def predictions(self) -> Predictions | None:
         """From /salus/failure_prediction."""
-        return predictions_of(self._path)
+        return predictions_of(self._path, self._is_inside)
 
     def interventions(self) -> Interventions | None:
         """From /salus/intervention; None in a bag without."""
@@ -258,6 +269,7 @@ class BagRecording(Recording):
             ]
         start_ns, outcome = self.summary.start_ns - HALF_FRAME_NS, self.summary.outcome
         found += intervention_events(self.interventions(), start_ns=start_ns, ended_by=outcome)
+        found = [event for event in found if self._is_inside(event.stamp_ns)]
         return tuple(sorted(found, key=lambda event: event.stamp_ns))
 
     def _alarms(self, reader: AnyReader) -> Iterator[RecordedEvent]:
@@ -276,7 +288,15 @@ class BagRecording(Recording):
     def _rows[RowT: tuple[Any, ...]](self, topic: Topic, row: Callable[[Any], RowT]) -> list[RowT]:
         """What is read of each message, in the order of its stamp, which comes first."""
         with opened_bag(self._path) as reader:
-            return sorted((row(message) for message in self._messages(reader, topic)), key=lambda item: item[0])
+            rows = (row(message) for message in self._messages(reader, topic))
+            return sorted((item for item in rows if self._is_inside(item[0])), key=lambda item: item[0])
+
+    def _is_inside(self, stamp_ns: int) -> bool:
+        """Whether a stamp is of the episode [ns]: only our own recorder ends with it."""
+        if self._episode.made is None:
+            return True
+        entry = self._episode.entry
+        return entry.start_ns - HALF_FRAME_NS <= stamp_ns <= entry.end_ns + HALF_FRAME_NS
 
     def _joints(self, topic: Topic) -> JointTrack:
         where = f"{self._path}: {topic.name}"

@@ -199,6 +199,17 @@ def episode_of(reader: AnyReader, bag: Path) -> RecordedEpisode:
     return RecordedEpisode(int(messages[0].seed), str(messages[0].task), outcome)
 
 
+def window_of(reader: AnyReader, bag: Path) -> tuple[int, int]:
+    """From half a frame before STARTED to half a frame behind ENDED [ns], as far as the bag holds them.
+
+    Others than the recorder of SALUS record longer.
+    """
+    said = [message for _, message in messages_of(reader, connections_of(reader, bag, (EPISODE,)))]
+    starts = [stamp_of(message) for message in said if message.kind == EventKind.STARTED]
+    ends = [stamp_of(message) for message in said if message.kind == EventKind.ENDED]
+    return (starts[0] - HALF_FRAME_NS if starts else 0), (ends[-1] + HALF_FRAME_NS if ends else 2**63 - 1)
+
+
 def read_message[T](reader: Callable[[Any], T], message: Any, where: str) -> T:
     """What a reader of `contract.message_readers` makes of a recorded message.
 

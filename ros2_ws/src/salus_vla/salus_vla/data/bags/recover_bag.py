@@ -22,6 +22,7 @@ from salus_vla.data.bags.bag_writer import WriterOptions
 from salus_vla.data.bags.episode_decoder import EpisodeDecoder
 from salus_vla.data.bags.mcap_writer import McapBagWriter
 from salus_vla.data.bags.message_types import MessageType, MessageTypes
+from salus_vla.data.bags.open_episode import DECISION_NS
 from salus_vla.data.bags.partial_mcap import read_records
 from salus_vla.data.bags.run_folder import RunFolder, discard_bag, free_path, hidden_bag, is_in_progress, reveal_bag
 from salus_vla.data.bags.run_records import AUDIT_FILE, RUN_FILE, EpisodeEntry, EpisodeRecord, read_record
@@ -107,14 +108,16 @@ def _recover_episode(run: RunFolder, bag: Path, content: _Content) -> Recovered:
     audit = _copy(content, target)
     end = content.ended
     end_ns = end.stamp_ns if end else content.last_ns
-    report = audit.finish(content.started_ns if content.started_ns is not None else content.first_ns, end_ns)
+    started_ns = content.started_ns if content.started_ns is not None else content.first_ns
+    report = audit.finish(started_ns, end_ns)
+    passed = max(0, -(-(end_ns - started_ns) // DECISION_NS))  # begun ones included, as of an episode that is aborted
     entry = EpisodeEntry(
         number=number,
         seed=seed,
         task=content.custom_data.get("task", ""),
         policy_source=content.custom_data.get("policy_source", ""),
         outcome=end.outcome if end else "ABORTED",
-        decisions=end.decisions if end else content.decisions,
+        decisions=end.decisions if end else passed,
         start_ns=report.start_ns,
         end_ns=end_ns,
         wall_s=None,
@@ -123,6 +126,7 @@ def _recover_episode(run: RunFolder, bag: Path, content: _Content) -> Recovered:
         path=target.name,
         messages=report.messages,
         gaps=report.gaps,
+        surplus=report.surplus,
         recovered=True,
     )
     record = EpisodeRecord(run.run_id, entry, content.provenance, report, recovered_from=bag.parent.name)
@@ -142,7 +146,6 @@ class _Content:
     last_ns: int = 0
     started_ns: int | None = None
     ended: EpisodeEvent | None = None
-    decisions: int = 0
 
     @property
     def provenance(self) -> dict[str, str]:
@@ -154,7 +157,6 @@ class _Content:
         self.last_ns = max(self.last_ns, message.log_time)
 
     def event(self, event: EpisodeEvent) -> None:
-        self.decisions = max(self.decisions, event.decisions)
         if event.kind is EventKind.STARTED:
             self.started_ns = event.stamp_ns
         elif event.kind is EventKind.ENDED:

@@ -22,7 +22,7 @@ class TopicInfo:
         count: messages.
         rate_hz: measured, or count over the bag's duration when there is no audit [1/s of sim time].
         expected_hz: of the contract; None on event and without an audit.
-        gaps, missing: gaps and messages missing in them; None without an audit.
+        gaps, missing, surplus: gaps, messages missing in them, and messages that are too many; None without an audit.
     """
 
     name: str
@@ -32,6 +32,7 @@ class TopicInfo:
     expected_hz: float | None
     gaps: int | None
     missing: int | None
+    surplus: int | None = None
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,11 @@ def read_bag(path: Path) -> BagInfo:
     """
     file = path / METADATA_FILE
     if not file.is_file():
-        hint = "; it was interrupted, see `salus bag recover`" if any(path.rglob("*.mcap")) else ""
+        hint = ""
+        if any(path.glob(f"*/{METADATA_FILE}")):
+            hint = "; it holds bags: give one of them, or make a report of the folder (`salus report`)"
+        elif any(path.rglob("*.mcap")):
+            hint = "; it was interrupted, see `salus bag recover`"
         raise RecordingError(f"{path}: is neither a run nor a finished bag: no {RUN_FILE} and no {METADATA_FILE}{hint}")
     record = read_record(path / AUDIT_FILE, EpisodeRecord) if (path / AUDIT_FILE).is_file() else None
     try:
@@ -126,4 +131,5 @@ def _topic(item: dict[str, Any], duration_s: float, record: EpisodeRecord | None
         expected_hz=audit.expected_hz if audit else None,
         gaps=len(audit.gaps) if audit else None,
         missing=audit.missing if audit else None,
+        surplus=audit.surplus if audit else None,
     )

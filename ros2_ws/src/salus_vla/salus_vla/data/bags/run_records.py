@@ -34,6 +34,7 @@ class EpisodeEntry:
         detail: the event in words.
         path: folder of the bag in the run's folder.
         messages, gaps: in the bag, and found by its audit.
+        surplus: messages above the rate of a topic with one publisher, found by its audit.
         recovered: made by `salus bag recover` from an interrupted bag.
     """
 
@@ -52,6 +53,7 @@ class EpisodeEntry:
     messages: _Count
     gaps: _Count
     recovered: bool = False
+    surplus: _Count = 0
 
     @property
     def duration_s(self) -> float:

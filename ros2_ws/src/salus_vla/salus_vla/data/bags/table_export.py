@@ -22,6 +22,7 @@ from salus_vla.data.bags.recorded_observations import (
     messages_of,
     opened_bag,
     read_message,
+    window_of,
 )
 from salus_vla.signals.safety_signals import NAMES
 
@@ -153,11 +154,13 @@ def _read(bag: Path, kind: Format) -> list[pa.Table]:
     """The tables of one bag."""
     with opened_bag(bag) as reader:
         episode = _episode_row(reader, bag)
+        start_ns, end_ns = window_of(reader, bag)
         tables = []
         for _, topic, columns, to_row in _TABLES:
             rows = [
                 episode | to_row(message, f"{bag}: {topic.name}")
                 for _, message in messages_of(reader, connections_of(reader, bag, (topic,)))
+                if start_ns <= stamp_of(message) <= end_ns
             ]
             tables.append(pa.Table.from_pylist(rows, schema=_schema(columns, kind)))
         return tables

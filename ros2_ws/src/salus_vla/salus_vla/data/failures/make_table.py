@@ -64,6 +64,8 @@ def make_failure_table(
             summary = episode.summary
             if summary.outcome in (Outcome.RUNNING, Outcome.ABORTED, Outcome.HANDED_OVER) or summary.taken_over:
                 left_out[ended_as(summary.outcome, taken_over=summary.taken_over)] += 1
+            elif summary.surplus:
+                left_out["with more messages than one graph publishes"] += 1
             else:
                 chosen.append((run, episode))
     if not chosen:

@@ -58,6 +58,7 @@ def export(
     outcomes: Collection[Outcome] = (Outcome.SUCCESS,),
     weights: Sequence[float] = (),
     check_task: Callable[[str], object] = lambda task: None,
+    surplus: bool = False,
     workers: int | None = 1,
     on_episode: OnEpisode | None = None,
 ) -> Exported:
@@ -71,6 +72,7 @@ def export(
         outcomes: of the episodes to take.
         weights: of the frames of each run when they are learned from; 1 for all when empty.
         check_task: gets each instruction once, and raises SalusError for one that no policy could read whole.
+        surplus: take episodes with more messages than one graph publishes, too.
         workers: processes that read and encode; 1 does it in this one, None takes as many as pay off.
         on_episode: called after each episode with the number of those done and of all.
 
@@ -79,7 +81,7 @@ def export(
         RecordingError: a run, bag or rollout cannot be read.
     """
     _check(out, options, workers)
-    sources = find_sources(runs, outcomes, weights)
+    sources = find_sources(runs, outcomes, weights, surplus=surplus)
     if not sources.episodes:
         names = ", ".join(outcome.name for outcome in outcomes)
         reasons = ", ".join(f"{count} with {reason}" for reason, count in sources.left_out.items()) or "none at all"

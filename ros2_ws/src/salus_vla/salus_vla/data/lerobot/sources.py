@@ -15,6 +15,8 @@ from salus_vla.data.copies import check_no_copies
 from salus_vla.data.episodes import open_run
 from salus_vla.data.recording import Episode
 
+SURPLUS = "more messages than one graph publishes (--surplus takes them)"
+
 
 @dataclass(frozen=True)
 class Sources:
@@ -31,13 +33,16 @@ class Sources:
     left_out: Counter[str]
 
 
-def find_sources(runs: Sequence[Path], outcomes: Collection[Outcome], weights: Sequence[float] = ()) -> Sources:
+def find_sources(
+    runs: Sequence[Path], outcomes: Collection[Outcome], weights: Sequence[float] = (), *, surplus: bool = False
+) -> Sources:
     """Lists the finished episodes of runs that ended with one of `outcomes`.
 
     Args:
         runs: folders of `salus collect` or `salus rollout`, in any mixture.
         outcomes: wanted ones.
         weights: of the frames of each run; 1 for all when empty.
+        surplus: take episodes with more messages than one graph publishes, too.
 
     Raises:
         DatasetError: RUNNING or ABORTED is wanted, a run is given twice or with a copy, or the weights do not fit.
@@ -62,7 +67,9 @@ def find_sources(runs: Sequence[Path], outcomes: Collection[Outcome], weights: S
         seen.add(run.resolve())
         for episode in open_run(run).episodes:
             outcome = episode.summary.outcome
-            if outcome in outcomes:
+            if outcome in outcomes and episode.summary.surplus and not surplus:
+                left_out[SURPLUS] += 1
+            elif outcome in outcomes:
                 chosen.append(episode)
                 weighted.append(weight)
             else:

@@ -28,6 +28,7 @@ from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS, connections
 from salus_vla.data.bags.stamps import stamp_layout
 from salus_vla.data.replay.comparison import RecordedDecision
 
+FACTS = "policy."  # prefix of what the policy's node says of itself in the provenance of a bag
 _IMAGES = tuple(image_topic(camera) for camera in CAMERAS)
 _POSES = tuple(pose_topic(entity) for entity in ENTITIES)
 # In the order in which the simulator publishes them.
@@ -58,11 +59,13 @@ class EpisodeStory:
 
     Attributes:
         start_ns: stamp of the first observation, sim time [ns].
+        end_ns: stamp of the terminal one; None where the bag does not hold the end.
         started: the serialized message that starts the episode.
         decisions: what the recorded messages on /salus/safety_signals say, in order.
     """
 
     start_ns: int
+    end_ns: int | None
     started: bytes
     decisions: tuple[RecordedDecision, ...]
 
@@ -84,11 +87,25 @@ def read_story(bag: Path) -> EpisodeStory:
         signals = connections_of(reader, bag, (SAFETY_SIGNALS,))
         decisions = tuple(RecordedDecision.of(message) for _, message in messages_of(reader, signals))
         message, raw = started[0]
-        return EpisodeStory(stamp_of(message), bytes(raw), decisions)
+        start_ns = stamp_of(message)
+        ends = [stamp_of(item) for item, _ in said if item.kind == EventKind.ENDED and item.episode == message.episode]
+        end_ns = ends[-1] if ends else None
+        inside = tuple(item for item in decisions if is_inside(item.stamp_ns, start_ns, end_ns))
+        return EpisodeStory(start_ns, end_ns, bytes(raw), inside)
 
 
-def read_frames(bag: Path) -> Iterator[InputFrame]:
+def is_inside(stamp_ns: int, start_ns: int, end_ns: int | None) -> bool:
+    """Whether a stamp is of the first observation, the terminal one or between them; to half a frame, all in [ns]."""
+    return start_ns - HALF_FRAME_NS <= stamp_ns and (end_ns is None or stamp_ns <= end_ns + HALF_FRAME_NS)
+
+
+def read_frames(bag: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterator[InputFrame]:
     """Reads the frames of a bag in order; holds a few of them in memory at a time.
+
+    Args:
+        bag: folder of a finished bag.
+        start_ns: stamp of the first frame that counts, that of the episode [ns]; others recorded longer.
+        end_ns: likewise of the last one.
 
     Raises:
         RecordingError: no readable bag, an input is missing, or a camera set is not complete; names bag and topic.
@@ -104,6 +121,8 @@ def read_frames(bag: Path) -> Iterator[InputFrame]:
             stamp_ns = layout.read(connection.topic, bytes(raw)) if layout is not None else None
             if stamp_ns is None:
                 raise RecordingError(f"{bag}: {connection.topic}: messages of {connection.msgtype} have no stamp")
+            if not is_inside(stamp_ns, start_ns, end_ns):
+                continue
             waiting.append((_ORDER[connection.topic], stamp_ns, connection.topic, bytes(raw)))
             if connection.topic == JOINT_STATES.name:
                 heapq.heappush(joints, stamp_ns)

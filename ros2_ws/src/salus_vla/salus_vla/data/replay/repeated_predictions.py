@@ -49,7 +49,7 @@ def chosen_predictor(bag: Path, provenance: Mapping[str, str], name: str | None)
 
     Args:
         bag: folder of a finished bag.
-        provenance: its custom data.
+        provenance: what its nodes said of themselves.
         name: `builtin`, a folder, or `none`; None for the one that the recording names.
 
     Raises:

@@ -99,6 +99,8 @@ class Schedule:
     def messages(self, names: Sequence[str] | None = None) -> Iterator[PlayedMessage]:
         """One pass over the bag; holds one message in memory at a time.
 
+        What was latched before the offset comes first: in the graph it was still there at that time.
+
         Args:
             names: of `topics`, to leave others out.
 
@@ -110,6 +112,11 @@ class Schedule:
             connections = [item for item in reader.connections if item.topic in played]
             if not connections:  # none means all to rosbags
                 return
+            latched = {topic.name for topic in self.topics if topic.latched} & played
+            held = [item for item in connections if item.topic in latched]
+            if held and self._first_ns > reader.start_time:
+                for connection, _, raw in reader.messages(held, stop=self._first_ns):
+                    yield PlayedMessage(connection.topic, bytes(raw), 0.0)
             for connection, time_ns, raw in reader.messages(connections, start=self._first_ns):
                 due_s = (time_ns - self._first_ns) * 1e-9 / self._rate
                 yield PlayedMessage(connection.topic, bytes(raw), due_s)
@@ -118,11 +125,14 @@ class Schedule:
 def _topic(connection: Connection) -> PlayedTopic:
     extra = connection.ext
     profiles = list(extra.offered_qos_profiles) if isinstance(extra, ConnectionExtRosbag2) else []
+    latched = bool(profiles) and all(item.durability is QosDurability.TRANSIENT_LOCAL for item in profiles)
+    depth = max((item.depth for item in profiles), default=0) or _DEPTH
     return PlayedTopic(
         name=connection.topic,
         type=connection.msgtype,
         # Several publishers of one topic: what the weakest of them offered, with the longest queue.
-        depth=max((item.depth for item in profiles), default=0) or _DEPTH,
+        # One player stands for several publishers, /salus/status has five, each of which kept its own newest ones.
+        depth=max(depth, _DEPTH) if latched else depth,
         reliable=all(item.reliability is not QosReliability.BEST_EFFORT for item in profiles),
-        latched=bool(profiles) and all(item.durability is QosDurability.TRANSIENT_LOCAL for item in profiles),
+        latched=latched,
     )

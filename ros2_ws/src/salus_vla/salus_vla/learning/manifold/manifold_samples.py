@@ -54,14 +54,14 @@ class ManifoldSamples:
     @property
     def clean(self) -> NDArray[np.bool_]:
         """Episodes that succeeded and never closed on nothing, (E,)."""
-        found: NDArray[np.bool_] = (self.outcome == Outcome.SUCCESS.name) & ~np.isfinite(self.event_s)
+        found: NDArray[np.bool_] = np.equal(self.outcome, Outcome.SUCCESS.name) & ~np.isfinite(self.event_s)
         return found
 
     @property
     def whole(self) -> NDArray[np.bool_]:
         """Decisions of which everything is known, (N,)."""
         used = np.isfinite(self.inputs).any(axis=0)  # a basis may have fewer directions
-        found = np.asarray(np.isfinite(self.inputs[:, used]).all(axis=1))
+        found: NDArray[np.bool_] = np.asarray(np.isfinite(self.inputs[:, used]).all(axis=1))
         return found
 
     def rows(self, *parts: Part) -> NDArray[np.bool_]:

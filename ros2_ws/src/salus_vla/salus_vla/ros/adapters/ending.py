@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM end a node between two of its steps, not in the middle of one.
+"""SIGINT, SIGTERM and SIGHUP end a node between two of its steps, not in the middle of one.
 
 rclpy's own handler lets Python raise KeyboardInterrupt wherever the main thread is: in a callback that is converted for
 the bindings, which lose it, in a constructor, whose half-made object then complains, or while a bag is being closed.
@@ -15,11 +15,21 @@ from typing import Final, Self
 
 import rclpy
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+from salus_vla.processes import ending_signals
+
 _STEP_S: Final = 3.0  # wall time for a step, such as a model that loads; then it is interrupted
 _CLOSES_S: Final = 5.0  # wall time after which a third signal ends a node that still closes
 _LONGEST_S: Final = 60.0  # wall time for closing after a signal; then the process ends as it is
 _POLL_S: Final = 0.1
+
+
+def leave() -> None:
+    """Nothing of the process is left to do: no signal may end it in another way.
+
+    The interpreter puts the default actions back while it ends, but of what is ignored.
+    """
+    for number in ending_signals():
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Ending:
@@ -29,8 +39,9 @@ class Ending:
     process if it has been closing for so long that a person gives up.
     """
 
-    def __init__(self) -> None:
-        """Watches from `__enter__` on."""
+    def __init__(self, *, last: bool) -> None:
+        """Watches from `__enter__` on; after the `last` thing of a process no signal does anything."""
+        self._last = last
         self._signals = 0
         self._begun = 0.0  # when the first signal came, or the last interrupt
         self._closing: float | None = None
@@ -39,7 +50,7 @@ class Ending:
 
     def __enter__(self) -> Self:
         """Takes the signals over."""
-        self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        self._before = {number: signal.signal(number, self._on_signal) for number in ending_signals()}
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._writer, False)
         # Python runs a handler only between two steps of the main thread, which may wait in rcl: a byte comes at once.
@@ -48,10 +59,13 @@ class Ending:
         return self
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        """Gives the signals back."""
+        """Gives the signals back, unless nothing follows."""
         self._over.set()
         signal.set_wakeup_fd(self._wakeup)
         os.close(self._writer)
+        if self._last:
+            leave()
+            return
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

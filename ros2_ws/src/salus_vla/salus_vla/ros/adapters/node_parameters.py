@@ -46,6 +46,9 @@ class NodeParameters[T]:
             ConfigError: an unknown parameter was set, a value has the wrong type or lies outside its range.
         """
         self._node, self._cls, self._settable = node, cls, settable
+        sim_time = node.get_parameter("use_sim_time").value
+        if not isinstance(sim_time, bool):  # rclpy logs it, and goes on with the time of the wall
+            raise ConfigError(f"{node.get_name()}: parameter 'use_sim_time' is {sim_time!r}, expected true or false")
         parameters = self.read()
         given = self._given()
         for name, field in parameter_names(cls).items():

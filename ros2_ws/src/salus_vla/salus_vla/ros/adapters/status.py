@@ -101,7 +101,7 @@ class StatusPublisher(DiagnosticsPublisher):
             "host": os.uname().nodename,
         }
         self._facts = dict(self._process)
-        self._last: tuple[int, str] | None = None
+        self._last: tuple[int, str, str] | None = None
         self.holds: Counter[str] = Counter()
         self.publisher = node.create_publisher(Status, STATUS_TOPIC.name, qos_profile(STATUS_TOPIC.qos))
 
@@ -116,10 +116,11 @@ class StatusPublisher(DiagnosticsPublisher):
         self._facts.update({f"param.{name}": text for name, text in parameter_texts(parameters).items()})
 
     def say(self, state: int, reason: str = "", detail: str = "", stamp_ns: int = 0) -> None:
-        """Publishes a state when it or its reason differs from the last one."""
-        if self._last == (state, reason):
+        """Publishes a state when it or its reason differs from the last one, while STARTING also the words."""
+        said = (state, reason, detail if state == Status.STARTING else "")
+        if self._last == said:
             return
-        self._last = (state, reason)
+        self._last = said
         message = Status(
             header=header(stamp_ns),
             role=self._role,

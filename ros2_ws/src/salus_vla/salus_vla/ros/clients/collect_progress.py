@@ -53,6 +53,7 @@ class RunProgress:
         self._outcomes: Counter[str] = Counter()
         self._done = self._decisions = self._in_episode = 0
         self._state = "starting the graph"
+        self._refused = False  # somebody refuses what the simulator publishes, and it was printed
         self._risk: FailurePrediction | None = None  # the newest of the episode
         self._alarm = ""  # the first of the episode, in words
         self._motions = EpisodeMotions()
@@ -141,6 +142,10 @@ class RunProgress:
         """Until the first episode: who is not ready yet."""
         if self._state.startswith("starting") and message.state == Status.STARTING and message.detail:
             self._state = f"starting the graph: {message.detail}"
+            refuses = any(word in message.detail for word in ("refuse", "best effort"))
+            if refuses and not self._refused and not self._console.is_terminal:
+                self._console.print(message.detail, markup=False, highlight=False, soft_wrap=True)
+            self._refused = self._refused or refuses
 
     def _on_signals(self, message: SafetySignals) -> None:
         self._decisions += 1

@@ -13,22 +13,25 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.client import Client
 from rclpy.executors import Executor
 from rclpy.node import Node
+from rclpy.qos import ReliabilityPolicy
 
 from salus_msgs.msg import Status
 from salus_vla import contract
-from salus_vla.contract import Service, Source
+from salus_vla.contract import Service, Source, Topic
 from salus_vla.contract.reasons import NodeState
-from salus_vla.health.publishers import SOLE
+from salus_vla.health.publishers import SOLE, best_effort
 from salus_vla.health.supervision import PREDICTOR, ROLES, NodeReport, Stop, Supervisor
 from salus_vla.ros.adapters.lifecycle import destroy
 from salus_vla.ros.adapters.messages import to_ns
 from salus_vla.ros.adapters.publisher_watch import PublisherWatch
 from salus_vla.ros.adapters.qos_profiles import interface_class
-from salus_vla.ros.adapters.subscribe import subscribe
+from salus_vla.ros.adapters.subscribe import refused_messages, subscribe
 from salus_vla.ros.clients.lifecycle_manager import GraphError, LifecycleManager
 
 DIAGNOSTICS_PREFIX = "salus/"  # of the names in /diagnostics of the project's own nodes
+REFUSED_PART = ": messages"  # end of the name of the part that says what a node refused
 _CALLED = (contract.SIM_RESET, contract.SIM_SET_PARAMETERS, contract.RECORDER_START, contract.RECORDER_STOP)
+_NEEDED = tuple(topic for topic in contract.SIMULATOR_TOPICS if topic.rate_hz is not None and not topic.optional)
 _TURN_S = 0.2
 _HEARD_WITHIN_S = 3.0  # two periods of /diagnostics
 _DOWN_S = 5.0  # wall time for each step down of a node that lives
@@ -97,9 +100,38 @@ class NodeSupervisor:
     def not_ready(self) -> list[str]:
         """What an episode still needs of the other nodes."""
         self._look_at_publishers(now=True)
-        return self.supervisor.not_ready(
-            [s.name for s, client in self._clients.items() if not client.service_is_ready()]
-        )
+        missing = [s.name for s, client in self._clients.items() if not client.service_is_ready()]
+        faults = (best_effort(topic.name, self._reliable(topic)) for topic in _NEEDED)
+        self.supervisor.unreliable([fault for fault in faults if fault], time.monotonic())
+        return self.supervisor.not_ready(missing)
+
+    def _reliable(self, topic: Topic) -> dict[str, bool]:
+        infos = self._node.get_publishers_info_by_topic(topic.name)
+        reliable = ReliabilityPolicy.RELIABLE
+        return {
+            f"{info.node_namespace.rstrip('/')}/{info.node_name}": info.qos_profile.reliability == reliable
+            for info in infos
+        }
+
+    def check_hope(self, *, frames: bool) -> None:
+        """Whether waiting for an episode can have an end.
+
+        Args:
+            frames: enough complete frames have come here.
+
+        Raises:
+            GraphError: a node that is needed refuses what the simulator publishes, and has for a while.
+        """
+        now, refusing = time.monotonic(), self.supervisor.refusing
+        part = refused_messages(self._node)
+        if part is not None:
+            refusing.heard(self._own_name, int(part.values["refused"]), part.message, now)
+        if not frames and refusing.hopeless(self._own_name, now):
+            words = refusing.words(self._own_name)
+            raise GraphError(Status.REASON_NO_EPISODE, f"what the simulator publishes is refused: {words}")
+        stop = self.supervisor.hopeless(now)
+        if stop is not None:
+            raise GraphError(stop.reason, stop.detail)
 
     def begin_watch(self) -> None:
         """From now on everybody who has been heard must go on giving signs of life."""
@@ -140,7 +172,8 @@ class NodeSupervisor:
             return
         if self.supervisor.lost:
             self.lifecycle.forget(self.supervisor.lost.removeprefix("/"))
-        raise GraphError(stop.reason, stop.detail)
+        explained = self.supervisor.explained(stop)
+        raise GraphError(explained.reason, explained.detail)
 
     def _on_status(self, message: Status) -> None:
         facts = {item.key: item.value for item in message.facts}
@@ -153,6 +186,10 @@ class NodeSupervisor:
         for name in {s.hardware_id for s in message.status if s.name.startswith(DIAGNOSTICS_PREFIX)}:
             if name != self._own_name:
                 self.supervisor.heard(name, now)
+        for status in message.status:
+            if status.name.endswith(REFUSED_PART):
+                total = next((int(item.value) for item in status.values if item.key == "refused"), 0)
+                self.supervisor.refusing.heard(status.hardware_id, total, status.message, now)
 
     # -- waiting and asking --------------------------------------------------------------------------------------------
 

@@ -29,10 +29,17 @@ from salus_vla import contract
 from salus_vla.config.parameters import PARAMETER_FORMAT, parameter_names
 from salus_vla.contract import Topic
 from salus_vla.contract.errors import ModelError, RecordingError, SimulatorError
+from salus_vla.data.bags.foreign_bag import node_facts
 from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
-from salus_vla.data.bags.run_info import read_bag
 from salus_vla.data.replay.comparison import RecordedDecision
-from salus_vla.data.replay.recorded_inputs import INPUTS, InputFrame, read_frames, read_story
+from salus_vla.data.replay.recorded_inputs import (
+    FACTS,
+    INPUTS,
+    EpisodeStory,
+    InputFrame,
+    read_frames,
+    read_story,
+)
 from salus_vla.processes import start_with_parent
 from salus_vla.ros.adapters.messages import to_ns
 from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
@@ -44,9 +51,9 @@ from salus_vla.ros.launch.packages import find_executable
 from salus_vla.ros.nodes.ensemble_parameters import EnsembleParameters
 
 NODE = "vla_ensemble"
-FACTS = "policy."  # prefix of what the policy's node says of itself in the provenance of a bag
 _PARAMETERS = f"{FACTS}param."
 _NEEDS_POSES = "expert"
+_STATUS = contract.STATUS_TOPIC.name
 _READY_S = 300.0  # wall time to load a model, and for one decision: a large ensemble on a CPU is slow
 _AGAIN_S = 1.0
 _END_S = 10.0
@@ -80,7 +87,10 @@ def decide_again(bag: Path, model: str | None, on_decision: Callable[[int], None
         SimulatorError: the node does not answer.
     """
     story = read_story(bag)
-    parameters = recorded_parameters(read_bag(bag).custom_data, model)
+    provenance = node_facts(bag)
+    if model is None and not any(name.startswith(_PARAMETERS) for name in provenance):
+        raise RecordingError(f"{bag}: says nothing of the policy that decided, not on {_STATUS} either; give --model")
+    parameters = recorded_parameters(provenance, model)
     # Never the user's domain: a graph that runs there would be commanded.
     environment = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
     needs_poses = parameters["policy"] == _NEEDS_POSES
@@ -93,7 +103,7 @@ def decide_again(bag: Path, model: str | None, on_decision: Callable[[int], None
             _node_process(parameters, Path(folder), environment) as process,
         ):
             feeder.bring_up(process)
-            _feed(bag, story.start_ns, story.started, feeder, on_decision)
+            _feed(bag, story, feeder, on_decision)
     return Repeated(tuple(feeder.decisions), feeder.facts)
 
 
@@ -131,8 +141,9 @@ def _literal(text: str, default: Any) -> Any:
     return text if isinstance(default, str) else ast.literal_eval(text)
 
 
-def _feed(bag: Path, start_ns: int, started: bytes, feeder: _Feeder, on_decision: Callable[[int], None]) -> None:
-    frames = (frame for frame in read_frames(bag) if frame.stamp_ns >= start_ns - HALF_FRAME_NS)
+def _feed(bag: Path, story: EpisodeStory, feeder: _Feeder, on_decision: Callable[[int], None]) -> None:
+    start_ns, started = story.start_ns, story.started
+    frames = read_frames(bag, start_ns, story.end_ns)
     first = next(frames, None)
     if first is None or first.stamp_ns > start_ns + HALF_FRAME_NS or not first.decided:
         raise RecordingError(f"{bag}: does not hold the first observation of its episode, of {start_ns * 1e-9:.2f} s")

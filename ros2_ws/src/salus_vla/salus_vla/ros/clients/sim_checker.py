@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rcl_interfaces.srv import SetParameters
@@ -64,10 +64,11 @@ class SimChecker:
         }
         self._answer: tuple[tuple[str, float], ...] | None = None  # what each frame is answered with
         self._heard: frozenset[str] = frozenset()  # topics that came while nothing was commanded
-        listener.on_joints = self._answer_frame
+        listener.on_joints, listener.on_clock = self._answer_frame, self._answer_clock
 
     def heard(self) -> bool:
-        """Whether /clock or /joint_states came."""
+        """Whether /clock or /joint_states came; what is published best effort is heard from then on."""
+        self._listener.hear_best_effort()
         return any(self._listener.counts.get(name) for name in _FIRST)
 
     def observe(self) -> Observed:
@@ -116,18 +117,30 @@ class SimChecker:
     # -- frames --------------------------------------------------------------------------------------------------------
 
     def _answer_frame(self, joints: Joints) -> None:
-        if self._answer is not None:
+        # In a queue of one it would take the place of the right answer.
+        if self._answer is not None and not self._is_behind(joints.stamp_ns):
             self._send(joints.stamp_ns, self._answer)
+
+    def _answer_clock(self, now_ns: int) -> None:
+        """Answers a frame whose joints have another stamp: in lockstep it would wait, and every rule with it."""
+        if self._answer is not None and self._is_behind(self._listener.newest.get(JOINT_STATES.name, 0)):
+            self._send(now_ns, self._answer)
+
+    def _is_behind(self, joints_ns: int) -> bool:
+        """Whether a stamp of joints is not that of a frame, but for one or two that the clock may be heard before."""
+        return self._listener.newest.get(contract.CLOCK.name, 0) - joints_ns > _LATER_FRAMES * _FRAME_NS
+
+    def _now(self) -> int:
+        """Newest sim time [ns], also where one of its sources stands still."""
+        return max(self._listener.newest.get(name, 0) for name in _FIRST)
 
     def _send(self, stamp_ns: int, command: tuple[tuple[str, float], ...]) -> None:
         self._commands.publish(_to_message(stamp_ns, command))
 
     def _pass(self, frames: int) -> bool:
         """Waits until this many frames have passed."""
-        listener = self._listener
-        begin_ns = listener.newest.get(JOINT_STATES.name, 0)
-        end_ns = begin_ns + (frames - 0.5) * _FRAME_NS
-        return listener.spin(_LIMIT_S, lambda: listener.newest.get(JOINT_STATES.name, 0) >= end_ns)
+        end_ns = self._now() + (frames - 0.5) * _FRAME_NS
+        return self._listener.spin(_LIMIT_S, lambda: self._now() >= end_ns)
 
     def _idle(self) -> tuple[tuple[str, float], ...]:
         """A command that changes nothing of the experiments."""
@@ -160,15 +173,22 @@ class SimChecker:
         answer = self._call(contract.SIM_RESET, Trigger.Request())
         words = answer.message if answer is not None else f"{contract.SIM_RESET.name} gave no answer"
         first_ns = _first_stamp(words)
-        near = _near(first_ns)
+        near = in_joints = _near(first_ns)
+        if len(set(listener.all_stamps.get(JOINT_STATES.name, ()))) < 2:  # its rule says so; these are of some frame
+
+            def in_joints(joints: Joints) -> bool:
+                return first_ns is not None and self._now() >= first_ns
+
         expected = [e for e in ENTITIES if contract.pose_topic(e).name in self._heard]
         listener.spin(
-            _LIMIT_S, lambda: _find(listener.joints, near) and all(_find(listener.poses[e], near) for e in expected)
+            _LIMIT_S,
+            lambda: _find(listener.joints, in_joints) and all(_find(listener.poses[e], near) for e in expected),
         )
-        joints, poses = _find(listener.joints, near), {e: _find(listener.poses[e], near) for e in ENTITIES}
+        joints, poses = _find(listener.joints, in_joints), {e: _find(listener.poses[e], near) for e in ENTITIES}
         self._answer = self._idle()
         if joints is not None:  # nobody answered that frame yet; it waits in lockstep
             self._answer_frame(joints)
+            self._answer_clock(listener.newest.get(contract.CLOCK.name, 0))
         self._pass(_LATER_FRAMES)
         return ResetSeen(
             seed=seed,
@@ -191,7 +211,7 @@ class SimChecker:
         self._answer = None  # in lockstep the next frame waits
         listener.forget()
         listener.spin(_LIMIT_S / _LATER_FRAMES, lambda: listener.joints)
-        stamp_ns, before = listener.newest.get(JOINT_STATES.name, 0), self._position()
+        stamp_ns, before = self._now(), self._position()
         # Serialized before the first is sent: a simulator that waits for one should find all of them.
         for raw in [serialize_message(_to_message(stamp_ns, command)) for command in experiment.commands]:
             self._commands.publish(raw)
@@ -210,7 +230,7 @@ class SimChecker:
             return next(far, None)
 
         last_ns = stamp_ns + experiment.frames * _FRAME_NS
-        listener.spin(_LIMIT_S, lambda: gone() is not None or listener.newest.get(JOINT_STATES.name, 0) > last_ns)
+        listener.spin(_LIMIT_S, lambda: gone() is not None or self._now() > last_ns)
         after = gone()
         return Move(before, self._position() if after is None else after)
 
@@ -231,10 +251,16 @@ class SimChecker:
     def _look(self) -> dict[str, ImageArray]:
         """The next image of each camera, while frames are answered."""
         listener = self._listener
-        since_ns = listener.newest.get(JOINT_STATES.name, 0)
+        since_ns = self._now()
         cameras = [camera for camera in CAMERAS if camera in listener.pixels]  # the others sent nothing readable so far
-        listener.spin(_LIMIT_S, lambda: all(listener.pixels[camera][0] >= since_ns for camera in cameras))
-        return {camera: listener.pixels[camera][1] for camera in cameras if listener.pixels[camera][0] >= since_ns}
+        before = {camera: len(listener.images[camera]) for camera in cameras}
+
+        def new(camera: Literal["front", "side", "top"]) -> bool:
+            # The second that came since then is new whatever its stamp, and another rule's matter.
+            return listener.pixels[camera][0] >= since_ns or len(listener.images[camera]) > before[camera] + 1
+
+        listener.spin(_LIMIT_S, lambda: all(map(new, cameras)))
+        return {camera: listener.pixels[camera][1] for camera in cameras if new(camera)}
 
     def _everything_known(self) -> bool:
         publishers = self._listener.publishers()

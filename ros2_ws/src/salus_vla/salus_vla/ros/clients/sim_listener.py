@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from rclpy.subscription import Subscription
 
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, ENTITIES, SIMULATOR_TOPICS, Topic
@@ -40,12 +41,15 @@ class SimListener(Connection):
         joints, images, camera_infos, poses, contacts: messages since the last `forget`.
         pixels: camera -> stamp and pixels of the newest image that could be read.
         on_joints: called with each message on /joint_states.
+        on_clock: called with each time on /clock [ns].
     """
 
     def __init__(self, name: str) -> None:
         """Subscribes to every topic whose type is installed."""
         super().__init__(name)
         self.on_joints: Callable[[Joints], None] = lambda _: None
+        self.on_clock: Callable[[int], None] = lambda _: None
+        self._subscriptions: dict[str, Subscription] = {}
         self.all_stamps: dict[str, list[int]] = {}
         self.pixels: dict[str, tuple[int, ImageArray]] = {}
         self.newest: dict[str, int] = {}
@@ -86,8 +90,19 @@ class SimListener(Connection):
             if topic.optional:
                 return False
             raise
-        self.node.create_subscription(kind, topic.name, self._reader(topic), qos_profile(topic.qos, depth=_DEPTH))
+        qos = qos_profile(topic.qos, depth=_DEPTH)
+        self._subscriptions[topic.name] = self.node.create_subscription(kind, topic.name, self._reader(topic), qos)
         return True
+
+    def hear_best_effort(self) -> None:
+        """Hears what is published best effort as well: the rule of its QoS says so, and no other rule breaks by it."""
+        for topic in SIMULATOR_TOPICS:
+            offered = self.publishers()[topic.name]
+            if topic.name in self._subscriptions and offered and not any(item.reliable for item in offered):
+                self.node.destroy_subscription(self._subscriptions.pop(topic.name))
+                qos = qos_profile(topic.qos, depth=_DEPTH)
+                qos.reliability = ReliabilityPolicy.BEST_EFFORT
+                self.node.create_subscription(interface_class(topic), topic.name, self._reader(topic), qos)
 
     def _reader(self, topic: Topic) -> Callable[[Any], None]:
         takes: dict[str, Callable[[Any], None]] = {
@@ -112,6 +127,8 @@ class SimListener(Connection):
                     stamps.setdefault(topic.name, []).append(to_ns(stamp))
             if take is not None:
                 take(message)
+            if topic is contract.CLOCK:
+                self.on_clock(to_ns(message.clock))
 
         return read
 

@@ -1,13 +1,10 @@
-"""A ROS_DOMAIN_ID that no other SALUS graph on this machine uses.
+"""A ROS_DOMAIN_ID that no other SALUS graph on this machine uses: who starts a graph claims its domain.
 
-A claim is an abstract Unix socket named after the domain: the kernel gives it to one process only, across users, and
-takes it back when the process ends, however it ends.
+What a claimant starts is told so in its environment, and takes part instead of claiming again.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import random
 import re
 import socket
@@ -17,6 +14,8 @@ from pathlib import Path
 
 from salus_vla.config.paths import config_dir
 from salus_vla.contract.errors import SalusError
+from salus_vla.ros.environment.claims import claim
+from salus_vla.ros.environment.preflight import DOMAIN, domain_number, prepare
 from salus_vla.ros.environment.shared_memory import remove_dead_segments
 
 # On Linux the DDS ports of these domains lie clear of the ephemeral ports; 0 is everybody's default.
@@ -26,42 +25,75 @@ _PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"
 _PROFILES_NEW_NAME = "FASTDDS_DEFAULT_PROFILES_FILE"  # read as well, and first, by newer releases of Fast DDS
 _RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 _CLAIM = "salus-ros-domain-"  # name of the socket that claims a domain
-DOMAINS = tuple(domain for domain in range(1, 102) if domain != 73)  # 73 is the launch file's own default
+_CLAIMED = "SALUS_CLAIMED_DOMAIN"  # tells the processes of a graph that its starter has claimed this domain
+LAUNCH_DOMAIN = 73  # the launch file's own default
+DOMAINS = tuple(domain for domain in range(1, 102) if domain != LAUNCH_DOMAIN)
 
 
 @contextmanager
-def private_graph(environment: MutableMapping[str, str]) -> Iterator[MutableMapping[str, str]]:
+def private_graph(environment: MutableMapping[str, str], *, joins: bool = False) -> Iterator[MutableMapping[str, str]]:
     """Sets what keeps a graph on this machine and to itself, unless the user did; the claim ends with the context.
 
     Shared memory that this user's dead processes left behind is given back first.
 
     Args:
         environment: gets ROS_DOMAIN_ID, ROS_AUTOMATIC_DISCOVERY_RANGE and FASTRTPS_DEFAULT_PROFILES_FILE.
+        joins: a domain that is set may be that of a graph: somebody looks at it, or plays into it.
 
     Raises:
-        SalusError: every domain is in use, or our Fast DDS profile cannot be read.
+        SalusError: another graph has the domain that is set, every domain is in use, ROS would not start with this
+            environment, or our Fast DDS profile cannot be read.
     """
+    prepare(environment)
     keep_on_this_machine(environment)
     remove_dead_segments()
-    if "ROS_DOMAIN_ID" in environment:
+    if DOMAIN in environment and joins:
         yield environment
         return
-    domain, claim = _claim()
-    with claim:
-        environment["ROS_DOMAIN_ID"] = str(domain)
+    if DOMAIN in environment:
+        with claimed_domain(environment):
+            yield environment
+        return
+    domain, held = _free_domain()
+    with held:
+        environment.update({DOMAIN: str(domain), _CLAIMED: str(domain)})
         yield environment
+
+
+@contextmanager
+def claimed_domain(environment: MutableMapping[str, str]) -> Iterator[None]:
+    """Claims the domain that is set, or ROS's own; a part of a graph whose starter has claimed it does not need to.
+
+    Raises:
+        SalusError: another graph has it, or it is no domain.
+    """
+    domain = domain_number(environment.get(DOMAIN) or "0")
+    held = claim(f"{_CLAIM}{domain}")
+    if held is None and environment.get(_CLAIMED) != str(domain):
+        raise SalusError(
+            f"ROS domain {domain} is in use by a SALUS graph, and two in one domain would mix their data; "
+            f"unset {DOMAIN} to get a free one, or choose another"
+        )
+    if held is None:
+        yield
+        return
+    with held:
+        held.set_inheritable(True)  # this process may become `ros2 launch`
+        environment[_CLAIMED] = str(domain)
+        yield
 
 
 def watched_domain(chosen: int | None, environment: Mapping[str, str]) -> str:
     """The ROS domain to look at: the chosen one, else $ROS_DOMAIN_ID, else that of the one graph on this machine.
 
     Raises:
-        SalusError: nothing was chosen, and there is no graph with a domain of its own, or more than one.
+        SalusError: nothing was chosen, and there is no graph with a domain of its own, or more than one; or what is
+            set is no domain.
     """
     if chosen is not None:
         return str(chosen)
-    if environment.get("ROS_DOMAIN_ID"):
-        return environment["ROS_DOMAIN_ID"]
+    if environment.get(DOMAIN):
+        return str(domain_number(environment[DOMAIN]))
     claimed = sorted(claimed_domains(_UNIX_SOCKETS.read_text(encoding="utf-8", errors="replace")))
     if len(claimed) == 1:
         return str(claimed[0])
@@ -100,15 +132,9 @@ def keep_on_this_machine(environment: MutableMapping[str, str]) -> None:
     environment.setdefault(_RANGE, "SYSTEM_DEFAULT")
 
 
-def _claim() -> tuple[int, socket.socket]:
+def _free_domain() -> tuple[int, socket.socket]:
     for domain in random.sample(DOMAINS, len(DOMAINS)):
-        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        try:
-            claim.bind(f"\0{_CLAIM}{domain}")
-        except OSError as error:
-            claim.close()
-            if error.errno != errno.EADDRINUSE:
-                raise SalusError(f"cannot claim ROS domain {domain}: {os.strerror(error.errno or 0)}") from error
-            continue
-        return domain, claim
+        held = claim(f"{_CLAIM}{domain}")
+        if held is not None:
+            return domain, held
     raise SalusError(f"all ROS domains {min(DOMAINS)}..{max(DOMAINS)} are in use by SALUS graphs; set ROS_DOMAIN_ID")

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TextIO
 
 from salus_vla.contract.errors import LaunchError
+from salus_vla.processes import ending_signals
 from salus_vla.ros.launch.launch_graph import ProcessSpec, build_graph
 from salus_vla.ros.launch.launched_process import ChildProcess
 
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _TERM_AFTER_S, _KILL_AFTER_S = 5.0, 10.0  # after SIGINT
 _ESCALATION = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 _COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
@@ -88,7 +88,7 @@ class Runner:
             receiver.setblocking(False)
             sender.setblocking(False)
             previous_fd = signal.set_wakeup_fd(sender.fileno())
-            previous = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
+            previous = {number: signal.signal(number, lambda *_: None) for number in ending_signals()}
             self._selector.register(receiver, selectors.EVENT_READ, lambda: self._on_signals(receiver.recv(64)))
             try:
                 yield
@@ -149,7 +149,7 @@ class Runner:
 
     def _on_signals(self, numbers: bytes) -> None:
         for number in numbers:
-            if number not in _STOP_SIGNALS:
+            if number not in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 continue
             if not self._stopping:
                 self._stop(f"user interrupted with {_signal_name(number)}")

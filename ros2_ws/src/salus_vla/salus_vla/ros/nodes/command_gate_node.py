@@ -23,6 +23,7 @@ from salus_vla.contract import FRAME_HZ, JOINTS, LOCKSTEP, REALTIME
 from salus_vla.contract.errors import MessageError
 from salus_vla.gate.gate import Gate, OwnCommand, Refused, State
 from salus_vla.health.meters import DiagnosticPart, LatencyMeter, Level, RateMeter
+from salus_vla.processes import ending_signals
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
 from salus_vla.ros.adapters.publisher_watch import PublisherWatch
@@ -100,8 +101,8 @@ class CommandGateNode:
         self._status.say(Status.STARTING, detail=f"waiting for {contract.JOINT_STATES.name}")
 
     def run(self) -> None:
-        """Spins until SIGINT or SIGTERM; a moving arm is braked before the gate leaves it."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """Spins until a signal; a moving arm is braked before the gate leaves it."""
+        for number in ending_signals():
             signal.signal(number, lambda *_: self._leave())
         while self.node.context.ok() and not self._may_leave():
             self._executor.spin_once(timeout_sec=_TICK_S)

@@ -6,6 +6,7 @@ deactivating ends the running one as ABORTED and has the arm held, cleaning up t
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from rclpy.task import Future
 from salus_msgs.msg import Status
 from salus_vla.config.params_file import check_params_file, given_params_files
 from salus_vla.config.scene import load_scene
+from salus_vla.contract.errors import SalusError
 from salus_vla.ros.adapters.lifecycle import ManagedNode
 from salus_vla.ros.adapters.node_parameters import NodeParameters
 from salus_vla.ros.adapters.run_node import run_node
 from salus_vla.ros.adapters.status import StatusPublisher
+from salus_vla.ros.environment.domains import claimed_domain
 from salus_vla.ros.nodes.episode_parameters import EpisodeParameters
 from salus_vla.ros.nodes.episode_runner import EpisodeRunner
 
@@ -107,4 +110,9 @@ def main(args: list[str] | None = None) -> int:
             check_params_file(path)
         return EpisodeNode()
 
-    return run_node(make, args, role="episode")
+    try:  # where `ros2 launch` started the graph, nobody has claimed its domain yet
+        with claimed_domain(os.environ):
+            return run_node(make, args, role="episode")
+    except SalusError as error:  # said here only: /salus/status is the other graph's
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1

@@ -239,7 +239,11 @@ class EpisodeRunner:
 
         def ready() -> bool:
             self._graph.check()
-            return not missing()
+            need = missing()
+            self._graph.check_hope(frames=self._course.fresh_frames() >= self._parameters.fresh_messages)
+            if need:
+                self._status.say(Status.STARTING, detail=f"waiting for {', '.join(need)}", stamp_ns=self._sim_ns)
+            return not need
 
         if not self._graph.spin(ready, timeout):
             raise GraphError(Status.REASON_NO_EPISODE, f"after {timeout:g} s still missing: {', '.join(missing())}")

@@ -137,7 +137,7 @@ class Intervener:
         if not ready or ready[-1].heard.stamp_ns != stamp_ns:
             return only_the_plan(decision, stamp_ns, chunk, "the joints of this decision have not come")
         for item in ready:
-            prediction = self._foresee(item)
+            prediction = self._episode.foresee(item)
         features = self._episode.features
         width = float(features[_WIDTH])
         if not np.isfinite(width):
@@ -154,19 +154,6 @@ class Intervener:
         expert = self._predictor.basis.project_expert(heard.expert_state[None])[0].astype(np.float64)
         state = np.append(item.position[-1][:ARM_DOF], features[_WIDTH])
         return self._manifold.distance(expert, state, chunk) / self._manifold.level
-
-    def _foresee(self, item: AssembledDecision) -> Prediction:
-        heard = item.heard
-        inputs = self._predictor.inputs(
-            heard.signals,
-            heard.expert_state,
-            heard.prefix_parts,
-            position=item.position,
-            velocity=item.velocity,
-            effort=item.effort,
-            error=item.error,
-        )
-        return self._episode.update(inputs, item.elapsed_s)
 
     def _chosen(
         self,

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from salus_vla.contract.errors import ConfigError, ModelError
@@ -18,6 +17,7 @@ from salus_vla.contract.types import FloatArray
 from salus_vla.safety.intervention.candidates import MOTIONS
 from salus_vla.safety.intervention.choice import ChoiceSettings
 from salus_vla.safety.intervention.effects import SITUATION, EffectModel
+from salus_vla.safety.tensor_file import read_tensors, write_whole
 
 FORMAT = "salus-intervention-1"
 INTERVENTION_FILE = "intervention.safetensors"
@@ -66,15 +66,8 @@ def save_intervention(folder: Path, model: InterventionModel) -> None:
         "settings": json.dumps(asdict(model.settings)),
         "about": json.dumps(dict(model.about), sort_keys=True),
     }
-    file = folder / INTERVENTION_FILE
     tensors = {name: np.ascontiguousarray(getattr(model.effects, name)) for name in _TENSORS}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{file.name}.partial")
-        partial.write_bytes(save(tensors, metadata))
-        partial.replace(file)
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be written ({error.strerror or error})") from error
+    write_whole(folder / INTERVENTION_FILE, save(tensors, metadata))
 
 
 def load_intervention(folder: Path) -> InterventionModel:
@@ -84,14 +77,7 @@ def load_intervention(folder: Path) -> InterventionModel:
         ModelError: the file is missing, damaged, or of another version; names it.
     """
     file = folder / INTERVENTION_FILE
-    try:
-        with safe_open(str(file), framework="numpy") as opened:
-            metadata = dict(opened.metadata() or {})
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (no mapping)
-    except FileNotFoundError as error:
-        raise ModelError(f"{file}: does not exist; make it with `salus intervention train`") from error
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{file}: is damaged, or is no safetensors file ({error!s:.120})") from error
+    tensors, metadata = read_tensors(file, "salus intervention train")
     if metadata.get("format") != FORMAT or metadata.get("situation") != json.dumps(SITUATION):
         raise ModelError(
             f"{file}: has format {metadata.get('format')!r} or another situation than this program computes, expected "

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from salus_vla.contract.errors import ConfigError, ModelError
@@ -17,6 +16,7 @@ from salus_vla.safety.manifold.action_manifold import ActionManifold
 from salus_vla.safety.manifold.known_points import KnownPoints
 from salus_vla.safety.manifold.manifold_inputs import VERSION
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
+from salus_vla.safety.tensor_file import read_tensors, write_whole
 
 FORMAT = "salus-manifold-1"
 MANIFOLD_FILE = "manifold.safetensors"
@@ -45,14 +45,7 @@ def save_manifold(folder: Path, manifold: ActionManifold, about: Mapping[str, An
         "vlms": json.dumps(manifold.ensemble.vlms),
         "about": json.dumps(about, sort_keys=True),
     }
-    file = folder / MANIFOLD_FILE
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{file.name}.partial")
-        partial.write_bytes(save({**tensors, _CALIBRATION: calibration}, metadata))
-        partial.replace(file)
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be written ({error.strerror or error})") from error
+    write_whole(folder / MANIFOLD_FILE, save({**tensors, _CALIBRATION: calibration}, metadata))
 
 
 def load_manifold(folder: Path) -> ActionManifold:
@@ -95,14 +88,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def _read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    try:
-        with safe_open(str(file), framework="numpy") as opened:
-            metadata = dict(opened.metadata() or {})
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (no mapping)
-    except FileNotFoundError as error:
-        raise ModelError(f"{file}: does not exist; make it with `salus manifold train`") from error
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{file}: is damaged, or is no safetensors file ({error!s:.120})") from error
+    tensors, metadata = read_tensors(file, "salus manifold train")
     if metadata.get("format") != FORMAT:
         raise ModelError(f"{file}: has format {metadata.get('format')!r}, expected {FORMAT!r}")
     return tensors, metadata

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from salus_vla.contract.errors import ConfigError, DatasetError, ModelError
@@ -21,6 +20,7 @@ from salus_vla.safety.prediction.episode_features import VERSION
 from salus_vla.safety.prediction.failure_predictor import FailurePredictor
 from salus_vla.safety.prediction.predictor_network import HORIZONS_S, FailureKind, NetworkWeights
 from salus_vla.safety.prediction.state_basis import StateBasis
+from salus_vla.safety.tensor_file import read_tensors, write_whole
 
 FORMAT = "salus-predictor-1"
 PREDICTOR_FILE, BAND_FILE = "predictor.safetensors", "alarm_band.safetensors"
@@ -59,7 +59,7 @@ def save_predictor(folder: Path, predictor: FailurePredictor, about: Mapping[str
         "vlms": json.dumps(predictor.ensemble.vlms),
         "about": json.dumps(about, sort_keys=True),
     }
-    _write(folder / PREDICTOR_FILE, save(tensors, metadata))
+    write_whole(folder / PREDICTOR_FILE, save(tensors, metadata))
     if predictor.band is not None:
         save_band(folder, predictor, {})
     else:
@@ -83,7 +83,7 @@ def save_band(folder: Path, predictor: FailurePredictor, about: Mapping[str, Any
         "predictor": predictor.digest,
         "about": json.dumps(about, sort_keys=True),
     }
-    _write(folder / BAND_FILE, save(tensors, metadata))
+    write_whole(folder / BAND_FILE, save(tensors, metadata))
 
 
 def load_predictor(folder: Path) -> FailurePredictor:
@@ -150,24 +150,7 @@ def _tensors(weights: NetworkWeights) -> dict[str, NDArray[np.float32]]:
 
 
 def _read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    try:
-        with safe_open(str(file), framework="numpy") as opened:
-            metadata = dict(opened.metadata() or {})
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (no mapping)
-    except FileNotFoundError as error:
-        raise ModelError(f"{file}: does not exist; make it with `salus predictor train`") from error
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{file}: is damaged, or is no safetensors file ({error!s:.120})") from error
+    tensors, metadata = read_tensors(file, "salus predictor train")
     if metadata.get("format") != FORMAT:
         raise ModelError(f"{file}: has format {metadata.get('format')!r}, expected {FORMAT!r}")
     return tensors, metadata
-
-
-def _write(file: Path, data: bytes) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{file.name}.partial")
-        partial.write_bytes(data)
-        partial.replace(file)
-    except OSError as error:
-        raise ModelError(f"{file}: cannot be written ({error.strerror or error})") from error

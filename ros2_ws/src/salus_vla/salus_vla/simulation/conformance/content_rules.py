@@ -33,9 +33,11 @@ def joint_verdicts(seen: Observed) -> Iterator[Verdict]:
     numbers = bool(np.isfinite(efforts).all())
     seen_text = ("yes" if numbers else "no") if len(efforts) else "none measured"
     yield _all("joints effort", "every effort is a number, or none is measured", [seen_text] if found else [], numbers)
-    positions: FloatArray = np.concatenate([s.position for s in found]) if found else np.zeros(0)
-    finite = bool(len(positions)) and bool(np.isfinite(positions).all())
-    yield _all("joints finite", "every position is a number", ["yes" if finite else "no"] if found else [], finite)
+    for what, values in (("position", [s.position for s in found]), ("velocity", [s.velocity for s in found])):
+        numbers_of: FloatArray = np.concatenate(values) if values else np.zeros(0)
+        finite = bool(len(numbers_of)) and bool(np.isfinite(numbers_of).all())
+        name = "finite" if what == "position" else what
+        yield _all(f"joints {name}", f"every {what} is a number", ["yes" if finite else "no"] if found else [], finite)
     frames = {state.frame_id for state in found}
     yield _all("joints frame_id", "''", sorted(map(repr, frames)), frames == {""})
 

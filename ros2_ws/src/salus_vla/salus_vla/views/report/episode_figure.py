@@ -21,7 +21,7 @@ from salus_vla import contract
 from salus_vla.contract import CAMERAS, DECISION_HZ
 from salus_vla.contract.errors import RecordingError
 from salus_vla.contract.foreseen_risk import ForeseenRisk
-from salus_vla.contract.message_readers import stamp_of, to_ns
+from salus_vla.contract.message_readers import EventKind, stamp_of, to_ns
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import ImageArray
 from salus_vla.signals.safety_signals import SIGNALS
@@ -40,7 +40,7 @@ class _Episode:
     title: str = ""
     event_time: float | None = None
     event: str = ""
-    image_times: list[float] = field(default_factory=list)
+    image_times: dict[str, list[float]] = field(default_factory=lambda: {camera: [] for camera in CAMERAS})
     images: dict[str, list[ImageArray]] = field(default_factory=lambda: {camera: [] for camera in CAMERAS})
     signal_times: list[float] = field(default_factory=list)
     signals: list[list[float]] = field(default_factory=list)
@@ -59,21 +59,24 @@ def plot_episode(bag: Path, output: Path) -> None:
         RecordingError: the bag has no camera images or no safety signals.
     """
     episode = _read(bag)
-    if not episode.image_times or not episode.signal_times:
+    times = sorted(time for times in episode.image_times.values() for time in times)
+    if not times or not episode.signal_times:
         raise RecordingError(f"{bag}: holds no camera images or no safety signals, so there is nothing to draw")
     rows = [2.1] * len(CAMERAS) + ([1.3] if episode.risks else []) + [1] * _SIGNAL_ROWS
     figure = plt.figure(figsize=(13, 11.5 * sum(rows) / 12.3), layout="constrained", facecolor="white")
     grid = GridSpec(len(rows), _PICTURES, figure=figure, height_ratios=rows)
     figure.suptitle(episode.title, fontsize=13)
-    shown = np.linspace(0, len(episode.image_times) - 1, _PICTURES).round().astype(int)
+    shown = np.linspace(times[0], times[-1], _PICTURES)
     for row, camera in enumerate(CAMERAS):
-        for column, index in enumerate(shown):
+        taken = np.array(episode.image_times[camera])
+        for column, time in enumerate(shown):
             axes = figure.add_subplot(grid[row, column])
-            axes.imshow(episode.images[camera][index])
+            if len(taken):  # a camera may have lost images, or all of them
+                axes.imshow(episode.images[camera][int(np.abs(taken - time).argmin())])
             axes.set_xticks([])
             axes.set_yticks([])
             if row == 0:
-                axes.set_title(f"{episode.image_times[index]:.1f} s", fontsize=9)
+                axes.set_title(f"{time:.1f} s", fontsize=9)
             if column == 0:
                 axes.set_ylabel(camera)
     if episode.risks:
@@ -148,7 +151,7 @@ def _read(bag: Path) -> _Episode:
 def _take_messages(reader: AnyReader, episode: _Episode) -> None:
     cameras = {contract.image_topic(camera).name: camera for camera in CAMERAS}
     names = {*cameras, contract.SAFETY_SIGNALS.name, contract.FAILURE_PREDICTION.name, contract.EPISODE.name}
-    start_ns = reader.start_time
+    start_ns = _start_ns(reader)
     connections = [connection for connection in reader.connections if connection.topic in names]
     for connection, _, raw in reader.messages(connections):
         message: Any = reader.deserialize(raw, connection.msgtype)
@@ -158,8 +161,7 @@ def _take_messages(reader: AnyReader, episode: _Episode) -> None:
             pixels = rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
             camera = cameras[connection.topic]
             episode.images[camera].append(pixels)
-            if camera == CAMERAS[0]:
-                episode.image_times.append(time)
+            episode.image_times[camera].append(time)
         elif connection.topic == contract.SAFETY_SIGNALS.name:
             episode.signal_times.append(time)
             episode.signals.append([getattr(message, signal.name) for signal in SIGNALS])
@@ -168,6 +170,17 @@ def _take_messages(reader: AnyReader, episode: _Episode) -> None:
             episode.risks.append(ForeseenRisk.of(message))
         else:
             _take_episode(episode, message, start_ns)
+
+
+def _start_ns(reader: AnyReader) -> int:
+    """Stamp of STARTED, else of the first image [ns]: the times of the bag may be those of the wall."""
+    for topic in (contract.EPISODE, contract.image_topic(CAMERAS[0]), contract.SAFETY_SIGNALS):
+        connections = [item for item in reader.connections if item.topic == topic.name and item.msgcount]
+        for connection, _, raw in reader.messages(connections) if connections else ():
+            message: Any = reader.deserialize(raw, connection.msgtype)
+            if topic is not contract.EPISODE or message.kind == EventKind.STARTED:
+                return stamp_of(message)
+    return reader.start_time
 
 
 def _take_episode(episode: _Episode, message: Any, start_ns: int) -> None:

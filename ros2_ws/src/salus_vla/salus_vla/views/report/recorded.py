@@ -36,6 +36,7 @@ class Facts:
         event_s: when the event that ended it was found, from the start [s]; None without one.
         detail: the event in words.
         gaps: found by its audit; None where there is none.
+        surplus: messages that were too many, found likewise.
         recovered: made from an interrupted bag.
         counted: False for what was recovered of an episode that was made again.
         taken_over_s: from when on another policy acted, from the start [s]; None when none did.
@@ -54,6 +55,7 @@ class Facts:
     event_s: float | None
     detail: str
     gaps: int | None
+    surplus: int = 0
     recovered: bool = False
     counted: bool = True
     taken_over_s: float | None = None
@@ -153,6 +155,7 @@ def recorded_of(episode: Episode) -> Recorded:
         event_s=None if event_ns is None else float(seconds(event_ns, start_ns)),
         detail=summary.detail,
         gaps=summary.gaps,
+        surplus=summary.surplus,
         recovered=summary.recovered,
         counted=episode.counted,
         taken_over_s=None if summary.taken_over_ns is None else float(seconds(summary.taken_over_ns, start_ns)),

@@ -342,6 +342,7 @@ page.append(
     fact("sim time", seconds(facts.duration_s)),
     fact("wall time", seconds(facts.wall_s)),
     fact("gaps", known(facts.gaps) ? bad(facts.gaps) : "–"),
+    facts.surplus ? fact("messages above what was due", bad(facts.surplus)) : "",
     facts.recovered ? html("b", { class: "warn" }, "recovered") : "",
   ),
   html("p", {}, html("span", { class: "dim" }, "task "), facts.task),
