@@ -40,8 +40,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--failure-cost",
         metavar="SECONDS",
         type=number_above(0.0),
-        default=20.0,
-        help="task time that one failure is worth: less is faster, more is safer (default: 20)",
+        default=45.0,
+        help="task time that one failure is worth: less is faster, more is safer (default: 45)",
     )
     train.add_argument(
         "--hand-over-share",

@@ -3,6 +3,9 @@
 A motion is drawn at the closing of the hand and kept until the release. The label of its decisions is whether the
 episode fails; an episode weighs 1, however often it closed the hand: one that fails tries many times. A closing that is
 over at once, as behind a release, is no grasp. Care and slowness have weights of their own, held small by a ridge.
+
+Only the first half second of a grasp is learned from: what is felt and seen later follows from the motion itself (a cube
+that did not slip because the arm was slow), and would explain the effect away.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from salus_vla.safety.intervention.candidates import CHOICES, MOTIONS, PLAN
 from salus_vla.safety.intervention.effects import PARTS, scaled, shares_of
 
 SHORTEST = 4  # decisions of a grasp
+EARLY = 6  # decisions of it that are learned from
 _SMALLEST = 1e-6  # deviation of what does not vary
 FEWEST = 12  # grasps with a motion, or nothing is said of it
 
@@ -95,6 +99,9 @@ def grasp_rows(
     begins = inside & ~(np.append(False, inside[:-1]) & np.append(False, episode[1:] == episode[:-1]))
     numbers = np.cumsum(begins)
     inside &= np.bincount(numbers[inside], minlength=numbers.max(initial=0) + 1)[numbers] >= SHORTEST
+    first = np.full(numbers.max(initial=0) + 1, len(numbers))
+    np.minimum.at(first, numbers[inside], np.flatnonzero(inside))
+    inside &= np.arange(len(inside)) - first[numbers] < EARLY
     index = np.array([CHOICES.index(name) for name in motions.tolist()])
     return GraspRows(
         situation[inside],

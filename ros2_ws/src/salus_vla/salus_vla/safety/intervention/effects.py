@@ -34,7 +34,7 @@ _SAID: Final = ("failure", "drop", "slip")
 SITUATION: Final = (*_FEATURES, *(f"score_{name}" for name in _SAID))
 _PLACES: Final = [FEATURES.index(name) for name in _FEATURES]
 _SCORE_PLACES: Final = [SCORES.index(name) for name in _SAID]
-_LONGEST_S: Final = 1.0  # of what is held
+_LONGEST_S: Final = 0.4  # of what is held: effects were learned from the beginning of grasps
 _LARGEST: Final = 4.0  # standard deviations
 PARTS: Final = 3  # of the weights: of every motion, of care, of slowness
 
