@@ -341,7 +341,7 @@ def test_order_within_one_frame() -> None:
 def test_outcomes_have_the_values_of_the_message() -> None:
     names = ["RUNNING", "SUCCESS", "COLLISION", "DROP", "MISS", "TIMEOUT", "ABORTED", "HANDED_OVER"]
     assert [outcome.name for outcome in Outcome] == names
-    assert [int(outcome) for outcome in Outcome] == list(range(7))
+    assert [int(outcome) for outcome in Outcome] == list(range(8))
 
 
 # -- any input ---------------------------------------------------------------------------------------------------------

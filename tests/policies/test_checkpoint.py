@@ -187,7 +187,6 @@ def test_a_configuration_that_is_no_json_object_is_named(copied: Path, text: str
         ({"num_vlm_layers": 1}, "layers.1."),
         ({"max_state_dim": 16}, "model.state_proj.weight"),
         ({"vlm_model_name": "../no_such_vlm"}, "no_such_vlm"),
-        ({"empty_cameras": 1}, "empty_cameras is 1, expected 0"),
         ({"device": "banana"}, "banana"),
     ],
     ids=str,
