@@ -159,7 +159,7 @@ def test_info_of_a_bag_says_its_largest_risk_and_first_alarm(
 def test_info_of_a_run_sets_alarms_against_outcomes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", "80")
     run = foreseen_run(tmp_path, "", "miss", "drop")
     assert salus("bag", "info", str(run)) == 0
     text = output(capsys)
