@@ -4,8 +4,8 @@ A motion is drawn at the closing of the hand and kept until the release. The lab
 episode fails; an episode weighs 1, however often it closed the hand: one that fails tries many times. A closing that is
 over at once, as behind a release, is no grasp. Care and slowness have weights of their own, held small by a ridge.
 
-Only the first half second of a grasp is learned from: what is felt and seen later follows from the motion itself (a cube
-that did not slip because the arm was slow), and would explain the effect away.
+Only the first half second of a grasp is learned from: what is felt and seen later follows from the motion itself (a
+cube that did not slip because the arm was slow), and would explain the effect away.
 """
 
 from __future__ import annotations
