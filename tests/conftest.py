@@ -8,6 +8,9 @@ import pytest
 
 from salus_vla.ros.environment.domains import private_graph
 
+# Under nohup it is ignored, and so by every process that is started here: tests send it, and mean it.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 # A shell's `&` starts pytest with SIGINT ignored, and whatever it starts would inherit that: no Ctrl-C would end it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

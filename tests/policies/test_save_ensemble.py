@@ -179,7 +179,7 @@ def test_a_failure_leaves_the_old_model(
     save_ensemble(tmp_path / "model", policies, STATS, None, {})
     before = digests(tmp_path)
 
-    def full_disk(*_: object) -> None:
+    def full_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     if fails_in == "save_member":

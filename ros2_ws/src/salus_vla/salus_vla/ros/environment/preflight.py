@@ -46,9 +46,9 @@ def domain_number(text: str) -> int:
     Raises:
         ConfigError: it is none.
     """
-    if not (text.strip().isascii() and text.strip().isdigit() and int(text) <= MOST):
+    if not (text.strip().isascii() and text.strip().isdigit() and int(text.strip()) <= MOST):
         raise ConfigError(f"{DOMAIN}={text}: is no ROS domain, expected a whole number from 0 to {MOST}")
-    return int(text)
+    return int(text.strip())
 
 
 def _check_middleware(environment: Mapping[str, str]) -> None:
