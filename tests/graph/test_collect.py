@@ -124,4 +124,4 @@ def test_run_json_lists_the_episodes(collected: Collected) -> None:
     record = collected.run.record
     assert [entry.number for entry in record.episodes] == list(range(EPISODES))
     assert all(entry.gaps == 0 for entry in record.episodes)
-    assert "episode_000001" in collected.output
+    assert f"bags in {collected.run.path}" in collected.output

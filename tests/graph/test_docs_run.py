@@ -22,6 +22,7 @@ PAGES = {
     "concepts": (3, "tables/signals.csv"),
     "troubleshooting": (3, "runs/broken/run.json"),
     "prediction": (1, None),
+    "manifold": (1, None),
 }
 
 
