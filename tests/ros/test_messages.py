@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sensor_msgs.msg import JointState
 
-from salus_vla.contract import JOINTS
+from salus_msgs.msg import Episode
+from salus_vla.contract import EPISODE, JOINTS
 from salus_vla.contract.errors import MessageError, SalusError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import Contact, Pose, SimStep
 from salus_vla.ros.adapters import messages
 
@@ -148,3 +150,11 @@ def test_contacts_that_cannot_be_read_are_errors_that_name_the_topic(values: dic
 def test_key_values_are_texts() -> None:
     items = messages.key_values({"a": 1, "b": 0.5, "c": "x"})
     assert [(item.key, item.value) for item in items] == [("a", "1"), ("b", "0.5"), ("c", "x")]
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_of_the_contract_passes_and_no_other(outcome: Outcome) -> None:
+    messages.check(EPISODE, Episode(kind=Episode.ENDED, outcome=int(outcome)))
+    assert getattr(Episode, outcome.name) == outcome
+    with pytest.raises(MessageError, match="outcome is 8, expected 0 to 7"):
+        messages.check(EPISODE, Episode(kind=Episode.ENDED, outcome=len(Outcome)))

@@ -12,6 +12,7 @@ from salus_msgs.msg import Episode, Status
 from salus_vla.contract import JOINTS, Topic
 from salus_vla.contract.errors import MessageError
 from salus_vla.contract.message_readers import NS, joint_positions, to_contacts, to_ns, to_pose
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray, SimStep
 from salus_vla.ros.adapters.qos_profiles import interface_class
 from salus_vla.ros.adapters.standard_messages import contact_array, header, key_values, pose_stamped, to_time
@@ -70,7 +71,7 @@ def check(topic: Topic, message: Any) -> None:
             )
     if isinstance(message, Episode):
         _check_number(topic, "kind", message.kind, Episode.ENDED)
-        _check_number(topic, "outcome", message.outcome, Episode.ABORTED)
+        _check_number(topic, "outcome", message.outcome, max(Outcome))
         if message.seed < 0:
             raise MessageError(f"{topic.name}: seed is {message.seed}, expected at least 0")
     elif isinstance(message, Status):

@@ -126,6 +126,7 @@ class RunProgress:
             self._motions.reset()
         elif message.kind == Episode.ENDED:
             name = Outcome(message.outcome).name
+            motions = self._motions.words_of(message.decisions)
             self._outcomes[name] += 1
             self._done = message.episode + 1
             self._finished_here += 1
@@ -134,7 +135,7 @@ class RunProgress:
                     f"episode {message.episode}: {name} after {message.decisions} decisions, "
                     f"{self._rate():.1f} decisions/s; {self._done} of {self._episodes} done"
                     + (f"; alarm, {self._alarm}" if self._alarm else "")
-                    + (f"; {self._motions.in_words}" if self._motions.in_words else ""),
+                    + (f"; {motions}" if motions else ""),
                     soft_wrap=True,
                 )
 

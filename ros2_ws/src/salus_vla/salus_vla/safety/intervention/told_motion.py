@@ -135,6 +135,10 @@ class EpisodeMotions:
         """`careful_0.35 from decision 24, 2 more`; empty while there was nothing but the plan."""
         return interventions_in_words(self._begun)
 
+    def words_of(self, decisions: int) -> str:
+        """The same of an episode that is over; what was chosen on its terminal observation is not of it."""
+        return interventions_in_words([told for told in self._begun if told.decision < decisions])
+
 
 def interventions_in_words(begun: Sequence[ToldMotion]) -> str:
     """Interventions of an episode, of each what was told where it began, in a few words; empty of none."""
