@@ -148,6 +148,29 @@ def test_a_hopeless_try_is_handed_over_and_stays_so() -> None:
     assert not controller.handed_over
 
 
+def test_what_the_hand_does_behind_a_delivery_is_no_try() -> None:
+    """Closes on nothing, carries something for more than a second, lets go, and closes once more."""
+    nothing, carries = [0.08] * 15 + [0.0] * 15, [0.08] * 15 + [0.05] * 70
+
+    def handed_over(widths: list[float]) -> bool:
+        controller = Controller(Mover(), frame_dt_ns=FRAME, control_dt_ns=STEP, filters=[act(stuck=-1e9, prefers=PLAN)])
+        controller.start_episode(1)
+        joints = np.append(HOME, [0.04, 0.04])
+        for frame, width in enumerate(widths):
+            stamp = frame * FRAME
+            joints = np.append(joints[:7], [width / 2, width / 2])
+            controller.measured(stamp, np.stack((joints, np.zeros(9), np.zeros(9))))
+            if frame % 5 == 0:
+                observation = Observation(stamp, {}, joints, "task")
+                controller.accept(controller.decide(observation, controller.command_in_force), stamp, joints)
+            joints[:7] = controller.command(stamp, joints).position[:7]
+        return bool(controller.handed_over)
+
+    assert handed_over([*nothing, *nothing])
+    assert not handed_over([*nothing, *carries, *nothing])
+    assert handed_over([*nothing, *carries, *nothing, *nothing])
+
+
 def test_what_was_measured_is_forgotten_when_the_clock_jumps_back() -> None:
     safety = act()
     drive(safety)

@@ -17,7 +17,7 @@ from salus_vla.safety.intervention.grasp_follower import GraspFollower
 from salus_vla.safety.intervention.intervention_file import InterventionModel
 from salus_vla.safety.intervention.modes import ADVISE, ALWAYS, HAND_OVER_ONLY, RANDOM
 from salus_vla.safety.intervention.random_choice import RandomChoice
-from salus_vla.safety.intervention.stuck_watch import is_stuck, stuck_words
+from salus_vla.safety.intervention.stuck_watch import CARRIED_S, is_stuck, stuck_words
 from salus_vla.safety.manifold.action_manifold import ActionManifold
 from salus_vla.safety.prediction.alarm_band import SCORES
 from salus_vla.safety.prediction.decision_assembly import AssembledDecision, DecisionAssembly, HeardSignals
@@ -85,6 +85,7 @@ class Intervener:
         self._follower = GraspFollower()
         self._told: FloatArray | None = None
         self._over = ""
+        self._before_carry = 0  # closings on nothing before something was carried
 
     @property
     def model(self) -> str:
@@ -98,6 +99,7 @@ class Intervener:
         self._follower.reset()
         self._random.start_episode(seed)
         self._over = ""
+        self._before_carry = 0
 
     def forget(self) -> None:
         """Forgets what was measured."""
@@ -196,7 +198,9 @@ class Intervener:
 
     def _watch_stuck(self, prediction: Prediction, features: FloatArray) -> None:
         assert self._model is not None
-        empty = int(features[_EMPTY])
+        if features[_HELD] >= CARRIED_S:  # it was carried: what the hand does behind its release is no try
+            self._before_carry = int(features[_EMPTY])
+        empty = int(features[_EMPTY]) - self._before_carry
         logit = float(prediction.scores[_FAILURE])
         if not self._over and is_stuck(empty, logit, self._model.stuck_threshold, holds=features[_HOLDS] > 0.5):
             self._over = stuck_words(empty, prediction.failure)
