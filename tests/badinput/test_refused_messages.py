@@ -131,7 +131,7 @@ def test_damaged_bytes_are_a_message_or_an_error_that_names_the_topic(topic: Top
         (contract.CONTACT, {"header": messages.header(STAMP_NS, "hand")}, "frame_id is 'hand', expected 'world'"),
         (contract.image_topic("top"), {"header": messages.header(STAMP_NS, "side")}, "'side', expected 'camera_top_"),
         (contract.EPISODE, {"kind": 9}, "kind is 9, expected 0 to 2"),
-        (contract.EPISODE, {"outcome": 7}, "outcome is 7, expected 0 to 6"),
+        (contract.EPISODE, {"outcome": 8}, "outcome is 8, expected 0 to 7"),
         (contract.EPISODE, {"seed": -1}, "seed is -1, expected at least 0"),
         (contract.STATUS_TOPIC, {"state": 5}, "state is 5, expected 0 to 4"),
         (contract.STATUS_TOPIC, {"role": ""}, "role is empty"),
