@@ -61,6 +61,9 @@ class GateParameters:
         60.0, "wall time without a frame, while the arm moves, after which the simulator counts as lost [s]",
         bounds=(0.1, 3600.0),
     )  # fmt: skip
+    recorded_by: str = parameter(
+        "", "node that must hear the commands, besides the arm, before this one is ready; empty where none has to"
+    )
 
 
 class CommandGateNode:
@@ -228,7 +231,12 @@ class CommandGateNode:
 
     def _connected(self) -> bool:
         """Whether a first command would arrive and reach the arm: who only listens to commands is not the arm."""
-        return bool(self._targets.get_publisher_count()) and reaches(self.node, self._commands, besides=_LISTENERS)
+        recorder = self._parameters.recorded_by
+        return (
+            bool(self._targets.get_publisher_count())
+            and reaches(self.node, self._commands, besides=_LISTENERS)
+            and (not recorder or reaches(self.node, self._commands, wanted=recorder))
+        )
 
     def _diagnostics(self) -> list[DiagnosticPart]:
         gate = self._gate
