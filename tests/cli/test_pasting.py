@@ -41,7 +41,7 @@ def test_ctrl_c_while_importing_is_no_traceback(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("linked", "named"),
     [
-        (True, ".venv/bin/python is a link to /root/of/another/python, which "),
+        (True, ".venv/bin/python is a link to /nobody/bin/python, which "),
         (False, ".venv is missing. Run: make setup"),
     ],
 )
@@ -50,7 +50,7 @@ def test_a_python_that_this_user_cannot_run_is_named(tmp_path: Path, linked: boo
     shutil.copy(ENVIRONMENT, tmp_path / "tools")
     if linked:
         (tmp_path / ".venv" / "bin").mkdir(parents=True)
-        (tmp_path / ".venv" / "bin" / "python").symlink_to("/root/of/another/python")
+        (tmp_path / ".venv" / "bin" / "python").symlink_to("/nobody/bin/python")
     ended = subprocess.run(["bash", "-c", ". tools/env.sh"], cwd=tmp_path, capture_output=True, text=True)
     assert ended.returncode == 1
     assert named in ended.stderr

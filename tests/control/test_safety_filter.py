@@ -204,10 +204,11 @@ class Slow(Intervener):
 def test_interventions_that_are_too_slow_end_with_a_reason() -> None:
     safety = SafetyFilter(Slow(ACT, drawn_predictor(), model()), budget_s=0.001)
     _, controller = drive(safety)
-    assert "more than 1 ms 5 decisions in a row" in controller.intervention_fault
+    assert "more than 1 ms 5 decisions in a row" in safety.fault
+    assert safety.mode == ADVISE
     done = controller.intervention
     assert done is not None
-    assert (done.chosen, done.acted, done.reason) == (PLAN, False, controller.intervention_fault)
+    assert (done.chosen, done.acted, done.reason) == (PLAN, False, safety.fault)
 
 
 def settings(tmp_path: Path, **values: str) -> PolicySettings:
@@ -229,7 +230,8 @@ def test_a_missing_file_is_an_error_or_a_fault_with_the_same_words(tmp_path: Pat
     assert "does not exist" in faults[0]
     commands, controller = drive(safety)
     assert np.array_equal(commands, drive(None)[0])
-    assert faults[0] in controller.intervention_fault
+    assert faults[0] in safety.fault
+    assert controller.safety is safety
 
 
 def test_another_ensemble_is_refused_with_both_hashes(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from salus_vla.contract import (
     DIAGNOSTICS,
     JOINT_COMMAND,
     JOINT_STATES,
+    JOINT_TARGET,
     SAFETY_SIGNALS,
     TF,
     Topic,
@@ -123,6 +124,27 @@ def test_commands_may_share_the_stamp_of_the_observation_they_answer() -> None:
     assert report.gaps == ()
     half = [stamp for index, stamp in enumerate(stamps) if index % 2 == 0]
     assert audited(JOINT_COMMAND, half, START, START + 20 * decision).missing > 30
+
+
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_commands_of_which_the_beginning_was_lost_have_a_gap_there(wanted: int, sent: int) -> None:
+    """Both begin with the first decision, however late that is."""
+    audit, end = Audit([JOINT_TARGET, JOINT_COMMAND]), START + 100 * PERIOD
+    for topic, first in ((JOINT_TARGET, wanted), (JOINT_COMMAND, sent)):
+        for index in range(first, 101):
+            audit.observe(topic.name, START + index * PERIOD, 10)
+    gaps = {topic.name: topic.gaps for topic in audit.finish(START, end).topics}
+    for name, own, other in ((JOINT_TARGET.name, wanted, sent), (JOINT_COMMAND.name, sent, wanted)):
+        late = own - other
+        assert gaps[name] == ((Gap(START + other * PERIOD, START + own * PERIOD, late),) if late > 1 else ())
+
+
+def test_commands_that_never_came_are_one_gap() -> None:
+    audit, end = Audit([JOINT_TARGET, JOINT_COMMAND]), START + 100 * PERIOD
+    for index in range(101):
+        audit.observe(JOINT_TARGET.name, START + index * PERIOD, 10)
+    gaps = {topic.name: topic.gaps for topic in audit.finish(START, end).topics}
+    assert gaps == {JOINT_TARGET.name: (), JOINT_COMMAND.name: (Gap(START, end, 101),)}
 
 
 def test_a_missing_decision_is_a_gap() -> None:

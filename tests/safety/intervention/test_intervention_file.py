@@ -85,7 +85,7 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         ("candidates", '["plan", "fly"]', "has effects of 'fly'"),
         ("stuck_threshold", "soon", "is damaged"),
         ("settings", '{"failure_cost_s": -1}', "is damaged"),
-        ("about", "{", "is damaged"),
+        ("about", "{", "its metadata are damaged"),
     ],
 )
 def test_what_it_says_of_itself_is_checked(tmp_path: Path, key: str, value: str, expected: str) -> None:

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from salus_vla.cli.facts_table import print_facts
 from salus_vla.cli.narrow_table import Column, narrow_table
 from salus_vla.cli.options import check_is_folder, check_is_no_run, named
+from salus_vla.cli.printing import print_facts
 from salus_vla.contract import EPISODE, FAILURE_PREDICTION, INTERVENTION, Topic
 from salus_vla.contract.errors import RecordingError
 from salus_vla.data.bags.recover_bag import Recovered, recover

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from salus_vla.cli.facts_table import print_facts
 from salus_vla.cli.options import CUT_TASK_HELP, at_least, named
+from salus_vla.cli.printing import print_facts
 from salus_vla.config.policy_options import DEFAULT_MODEL
 from salus_vla.contract import DEFAULT_TASK
 from salus_vla.contract.outcomes import Outcome

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from salus_vla.cli.facts_table import print_facts
 from salus_vla.cli.options import number_above
+from salus_vla.cli.printing import print_facts, say
 from salus_vla.config.paths import DEFAULT_PREDICTOR, intervention_folder, predictor_folder
 
 _TRAIN = """\
@@ -75,7 +75,7 @@ def run_train(arguments: argparse.Namespace) -> int:
         failure_cost_s=arguments.failure_cost,
         hand_over_share=arguments.hand_over_share,
         seed=arguments.seed,
-        say=lambda text: Console(stderr=True).print(escape(text), soft_wrap=True),
+        say=say,
     )
     Console().print(escape(f"{arguments.out}: {made}"), soft_wrap=True)
     return 0

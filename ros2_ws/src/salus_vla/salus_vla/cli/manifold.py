@@ -9,10 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table as RichTable
 
-from salus_vla.cli.facts_table import print_facts
 from salus_vla.cli.options import named
+from salus_vla.cli.printing import print_facts, print_figures, say
 from salus_vla.config.paths import DEFAULT_MANIFOLD, manifold_folder
 
 _TRAIN = """\
@@ -73,7 +72,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     """
     from salus_vla.learning.manifold.train_manifold import train_manifold
 
-    made = train_manifold(arguments.tables, arguments.out, seed=arguments.seed, share=arguments.share, say=_say)
+    made = train_manifold(arguments.tables, arguments.out, seed=arguments.seed, share=arguments.share, say=say)
     Console().print(escape(f"{arguments.out}: {made}"), soft_wrap=True)
     return 0
 
@@ -94,23 +93,16 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     from salus_vla.safety.manifold.manifold_file import load_manifold
 
     manifold = load_manifold(manifold_folder(arguments.manifold))
-    _say("read the tables")
+    say("read the tables")
     table = read_tables(arguments.tables)
     manifold.require(table.source)
     manifold.require_basis(table.basis)
-    found = evaluate_manifold(make_manifold_samples(table), manifold, say=_say)
+    found = evaluate_manifold(make_manifold_samples(table), manifold, say=say)
     command = shlex.join(["salus", *sys.argv[1:]])
     for file in (arguments.out, arguments.json):
         if file is not None:
             write_evaluation(file, found, command)
-    console = Console()
-    for item in manifold_tables(found):
-        shown = RichTable(title=item.title, title_justify="left", title_style="bold")
-        for index, name in enumerate(item.head):
-            shown.add_column(escape(name), justify="right" if index else "left")
-        for row in item.rows:
-            shown.add_row(*(escape(cell) for cell in row))
-        console.print(shown)
+    print_figures(Console(), manifold_tables(found))
     return 0
 
 
@@ -134,7 +126,3 @@ def run_info(arguments: argparse.Namespace) -> int:
     ]
     print_facts(Console(), facts)
     return 0
-
-
-def _say(text: str) -> None:
-    Console(stderr=True).print(escape(text), soft_wrap=True)

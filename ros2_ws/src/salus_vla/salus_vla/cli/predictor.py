@@ -5,20 +5,18 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table as RichTable
 
-from salus_vla.cli.facts_table import print_facts
 from salus_vla.cli.options import at_least, named
+from salus_vla.cli.printing import print_facts, print_figures, say
 from salus_vla.config.paths import DEFAULT_PREDICTOR, predictor_folder
 
 if TYPE_CHECKING:
-    from salus_vla.learning.evaluation.tables import Table
+    pass
 
 _TRAIN = """\
 Trains a failure predictor on failure tables (`salus dataset failures`), on their training and validation seeds, and
@@ -112,7 +110,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     """
     from salus_vla.learning.prediction.train_predictor import train_predictor
 
-    made = train_predictor(arguments.tables, arguments.out, seed=arguments.seed, alpha=arguments.alpha, say=_say)
+    made = train_predictor(arguments.tables, arguments.out, seed=arguments.seed, alpha=arguments.alpha, say=say)
     Console().print(escape(f"{arguments.out}: {made}"), soft_wrap=True)
     return 0
 
@@ -130,9 +128,9 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     from salus_vla.learning.prediction.prediction_report import prediction_tables, write_prediction
     from salus_vla.learning.prediction.samples import make_samples
 
-    _say("read the tables")
+    say("read the tables")
     samples = make_samples(read_tables(arguments.tables))
-    found = evaluate_prediction(samples, range(arguments.seeds), say=_say, quick=arguments.quick)
+    found = evaluate_prediction(samples, range(arguments.seeds), say=say, quick=arguments.quick)
     command = shlex.join(["salus", *sys.argv[1:]])
     for file in (arguments.out, arguments.json):
         if file is not None:
@@ -141,7 +139,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         from salus_vla.learning.prediction.prediction_figure import plot_prediction
 
         plot_prediction(arguments.figure, found)
-    _print(prediction_tables(found))
+    print_figures(Console(), prediction_tables(found), names=2)
     return 0
 
 
@@ -158,14 +156,14 @@ def run_causes(arguments: argparse.Namespace) -> int:
     from salus_vla.learning.prediction.causes_report import causes_tables, plot_causes, write_causes
     from salus_vla.learning.prediction.samples import make_samples
 
-    _say("read the tables")
+    say("read the tables")
     table = read_tables(arguments.tables)
-    found = evaluate_causes(table, make_samples(table), load_scene(), say=_say)
+    found = evaluate_causes(table, make_samples(table), load_scene(), say=say)
     if arguments.out is not None:
         write_causes(arguments.out, found, shlex.join(["salus", *sys.argv[1:]]))
     if arguments.figure is not None:
         plot_causes(arguments.figure, found)
-    _print(causes_tables(found))
+    print_figures(Console(), causes_tables(found), names=2)
     return 0
 
 
@@ -180,7 +178,7 @@ def run_calibrate(arguments: argparse.Namespace) -> int:
     from salus_vla.learning.prediction.train_predictor import calibrate_predictor
 
     made = calibrate_predictor(
-        predictor_folder(arguments.predictor), arguments.runs, arguments.out, alpha=arguments.alpha, say=_say
+        predictor_folder(arguments.predictor), arguments.runs, arguments.out, alpha=arguments.alpha, say=say
     )
     Console().print(escape(f"{arguments.out}: {made}"), soft_wrap=True)
     return 0
@@ -215,18 +213,3 @@ def run_info(arguments: argparse.Namespace) -> int:
         facts += [(key.replace("_", " "), str(value)) for key, value in made.items()]
     print_facts(Console(), facts)
     return 0
-
-
-def _print(tables: Iterable[Table]) -> None:
-    console = Console()
-    for table in tables:
-        shown = RichTable(title=table.title, title_justify="left", title_style="bold")
-        for index, name in enumerate(table.head):
-            shown.add_column(escape(name), justify="left" if index < 2 else "right")
-        for row in table.rows:
-            shown.add_row(*(escape(cell) for cell in row))
-        console.print(shown)
-
-
-def _say(text: str) -> None:
-    Console(stderr=True).print(escape(text), soft_wrap=True)

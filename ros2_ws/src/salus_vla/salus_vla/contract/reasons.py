@@ -40,8 +40,6 @@ DEADMAN: Final = "deadman"
 SECOND_PUBLISHER: Final = "second_publisher"
 # The failure predictor.
 NO_PREDICTION: Final = "no_prediction"
-# Interventions, in the policy's node.
-NO_INTERVENTION: Final = "no_intervention"
 # The episode node and the recorder.
 NODE_LOST: Final = "node_lost"
 NOT_STARTED: Final = "not_started"

@@ -264,8 +264,9 @@ class Authority:
         """
         if not self._counts(JOINTS, stamp_ns):
             return self._take()
-        unknown = np.full((2, len(position)), np.nan)
-        self._controller.measured(stamp_ns, np.vstack((position[None], unknown if motion is None else motion)))
+        if motion is None:
+            motion = np.full((2, len(position)), np.nan)
+        self._controller.measured(stamp_ns, np.vstack((position[None], motion)))
         self._check_lockstep(stamp_ns)
         self.watchdog.judge(stamp_ns, self.plan_age_ns(stamp_ns))
         self._hold_if_tripped()

@@ -9,9 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from salus_vla.config.policy_settings import DEFAULTS
 from salus_vla.config.scene import Scene
@@ -59,7 +59,11 @@ class Command:
 
 
 class Controller:
-    """Decides on observations and answers each frame with a command that is inside the limits."""
+    """Decides on observations and answers each frame with a command that is inside the limits.
+
+    Attributes:
+        safety: the filter that intervenes; None where nobody may.
+    """
 
     def __init__(
         self,
@@ -92,6 +96,7 @@ class Controller:
         self._limiter = Limiter(limits, frame_dt_ns * 1e-9, max_jump_s=max_jump_s)
         self._hold_position = HoldPosition(limits.lower, limits.upper, frame_dt_ns)
         self._filters = tuple(filters)
+        self.safety = next((item for item in self._filters if isinstance(item, SafetyFilter)), None)
         self._handed_over = ""
         self._decisions = 0
         self._hold_reason, self._hold_detail = NO_DECISION_YET, "the first decision is being made"
@@ -151,14 +156,12 @@ class Controller:
         prediction = self.policy.predict(observation, number)
         signals = self._signals.update(prediction, observation.arm, command_in_force, observation.stamp_ns)
         chunk = prediction.chunks.mean(axis=(0, 1)) if prediction.finite else None
-        more: dict[str, Any] = {}
-        if chunk is not None:
-            more["member_chunks"] = prediction.chunks.mean(axis=1)
+        states: dict[str, NDArray[np.float32]] = {}
         if prediction.expert_state is not None:
-            more["expert_state"] = prediction.expert_state.astype(np.float32)
+            states["expert_state"] = prediction.expert_state.astype(np.float32)
         if prediction.prefix_parts is not None:
-            more["prefix_parts"] = prediction.prefix_parts.astype(np.float32)
-        return Decision(number, observation.stamp_ns, chunk, signals, (time.perf_counter() - began) * 1e3, **more)
+            states["prefix_parts"] = prediction.prefix_parts.astype(np.float32)
+        return Decision(number, observation.stamp_ns, chunk, signals, (time.perf_counter() - began) * 1e3, **states)
 
     def accept(self, decision: Decision, now_ns: int, measured: FloatArray) -> None:
         """Makes a decision's chunk the plan in force from `now_ns` on; a chunk that is not finite stops the arm.
@@ -189,18 +192,7 @@ class Controller:
     @property
     def intervention(self) -> Intervention | None:
         """What was done at the newest decision that was accepted; None where nobody may intervene."""
-        found = (item.newest for item in self._filters if isinstance(item, SafetyFilter))
-        return next(found, None)
-
-    @property
-    def intervention_model(self) -> str:
-        """Hash of what interventions are chosen with; empty without."""
-        return next((item.model for item in self._filters if isinstance(item, SafetyFilter)), "")
-
-    @property
-    def intervention_fault(self) -> str:
-        """Why nobody can intervene although somebody should, in words; empty if all is well."""
-        return next((item.fault for item in self._filters if isinstance(item, SafetyFilter)), "")
+        return None if self.safety is None else self.safety.newest
 
     @property
     def handed_over(self) -> str:

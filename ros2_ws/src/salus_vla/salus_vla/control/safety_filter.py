@@ -42,7 +42,7 @@ class SafetyFilter(TargetFilter):
         newest: what was done at the newest decision; None before the first of an episode.
     """
 
-    def __init__(self, intervener: Intervener | None, fault: str = "", budget_s: float | None = None) -> None:
+    def __init__(self, intervener: Intervener | None, *, fault: str = "", budget_s: float | None = None) -> None:
         """Takes the intervener.
 
         Args:
@@ -53,8 +53,14 @@ class SafetyFilter(TargetFilter):
         """
         self._intervener, self.fault, self._budget_s = intervener, fault, budget_s
         self.model = intervener.model if intervener is not None else ""
+        self._mode = intervener.mode if intervener is not None else ADVISE
         self._slow = 0
         self.newest: Intervention | None = None
+
+    @property
+    def mode(self) -> str:
+        """The parameter `intervention`; `advise` where nobody can intervene any more."""
+        return ADVISE if self.fault else self._mode
 
     def start_episode(self, seed: int) -> None:
         """Nothing was done yet."""
@@ -134,7 +140,7 @@ def build_safety_filter(
         if faults is None:
             raise
         faults.append(str(error))
-        return SafetyFilter(None, f"nobody intervenes: {error}")
+        return SafetyFilter(None, fault=f"nobody intervenes: {error}")
     return SafetyFilter(Intervener(mode, predictor, model, manifold), budget_s=_BUDGET_S if realtime else None)
 
 

@@ -2,8 +2,10 @@
 
 A topic of the simulator, or the safety signals, is judged by the intervals of its stamps. A topic whose stamps say
 nothing about its rate is judged by its count: messages without a stamp of their own, and /joint_command, where the
-commands that answer one observation share its stamp. Topics on event and of many publishers are only counted. Messages
-well above the rate of a topic that has one publisher are a surplus: two graphs were mixed.
+commands that answer one observation share its stamp. Commands begin with the first decision, which may take its time;
+but what the policy wants and what reaches the arm begin together: one that begins later has lost its beginning. Topics
+on event and of many publishers are only counted. Messages well above the rate of a topic that has one publisher are a
+surplus: two graphs were mixed.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from salus_vla.contract import JOINT_COMMAND, JOINT_TARGET, Source, Topic
 GAP_FACTOR = 1.5  # an interval longer than this many periods is a gap
 SURPLUS_FACTOR = 1.1  # more messages than this many times those that were due, and two, are a surplus
 SECOND_NS = 1_000_000_000
+_COMMANDS = frozenset({JOINT_TARGET.name, JOINT_COMMAND.name})
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,7 @@ class Audit:
             rate_hz=round((len(arrived) - 1) * SECOND_NS / span, 3) if span else None,
             expected_hz=topic.rate_hz,
             longest_ns=max((later - earlier for earlier, later in pairwise(stamps)), default=0),
-            gaps=self._gaps(topic, stamps, start_ns, end_ns),
+            gaps=(*self._late_beginning(topic, start_ns, end_ns), *self._gaps(topic, stamps, start_ns, end_ns)),
             duplicates=sum(later == earlier for earlier, later in pairwise(arrived)),
             backward=sum(later < earlier for earlier, later in pairwise(arrived)),
             after_end=sum(stamp > end_ns for stamp in arrived),
@@ -156,9 +159,26 @@ class Audit:
                 return ()
             return (Gap(start_ns, end_ns, int((end_ns - start_ns) // period_ns) + 1),)
         # Their first one waits for the first decision: that is no loss.
-        if topic.name in (JOINT_TARGET.name, JOINT_COMMAND.name):
+        if topic.name in _COMMANDS:
             return self._by_count(topic, inside[0], inside[-1], period_ns)
         return _by_interval(inside, start_ns, end_ns, period_ns)
+
+    def _late_beginning(self, topic: Topic, start_ns: int, end_ns: int) -> tuple[Gap, ...]:
+        """Commands that are missing at the beginning of the one topic of `_COMMANDS` while the other has them."""
+        if topic.name not in _COMMANDS or topic.rate_hz is None:
+            return ()
+        period_ns = SECOND_NS / topic.rate_hz
+        begins = {
+            name: min(
+                (stamp for stamp in self._stamps[name] if start_ns - period_ns / 2 <= stamp <= end_ns), default=None
+            )
+            for name in _COMMANDS & self._stamps.keys()
+        }
+        own, earliest = begins[topic.name], min((begin for begin in begins.values() if begin is not None), default=None)
+        # Without any there is one gap over the whole episode already.
+        if own is None or earliest is None or own - earliest <= GAP_FACTOR * period_ns:
+            return ()
+        return (Gap(earliest, own, round((own - earliest) / period_ns)),)
 
     def _by_count(self, topic: Topic, first_ns: int, last_ns: int, period_ns: float) -> tuple[Gap, ...]:
         count = sum(first_ns <= stamp <= last_ns for stamp in self._stamps[topic.name])

@@ -25,6 +25,7 @@ from salus_vla.safety.prediction.episode_features import FEATURES
 from salus_vla.safety.prediction.failure_predictor import FailurePredictor
 from salus_vla.safety.prediction.predictor_file import load_predictor
 from salus_vla.safety.prediction.predictor_network import logits, probabilities
+from salus_vla.safety.tensor_file import require_new
 
 _EMPTY, _HOLDS = FEATURES.index("empty_closings"), FEATURES.index("holds")
 _NEVER = -1e6
@@ -60,8 +61,7 @@ def train_intervention(
         DatasetError, TrainingError, ConfigError: tables cannot be read, have no drawn motions, or are too few.
         ModelError: they are of another ensemble than the predictor, or the folder exists or cannot be written.
     """
-    if out.exists():
-        raise ModelError(f"{out}: exists already, it is never overwritten")
+    require_new(out)
     predictor = load_predictor(predictor_folder)
     say("read the tables of drawn motions")
     table = read_tables(random_tables)

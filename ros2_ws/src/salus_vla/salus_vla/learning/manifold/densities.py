@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from salus_vla.contract.errors import TrainingError
 from salus_vla.contract.types import FloatArray
 from salus_vla.learning.manifold.fit_manifold import PointSettings, fit_gaussian, fit_points
 from salus_vla.learning.prediction.fit_predictor import one_thread
@@ -20,6 +21,7 @@ Fit = Callable[[FloatArray], Score]  # inputs of successes -> score
 
 _OPEN = 0.07  # m, of the hand
 _FEWEST = 300  # decisions of a phase of the hand that has a covariance of its own
+_FARTHEST = 1e9  # where the density is 0
 _FLOW_SIZE, _FLOW_STEPS, _FLOW_BATCH = 24, 1200, 256
 
 
@@ -93,7 +95,11 @@ def flow(seed: int, steps: int = _FLOW_STEPS) -> Fit:
             with one_thread(), torch.no_grad():
                 at = torch.from_numpy((known.place(others)[:, :size] - mean) / deviation).float()
                 found: FloatArray = -model().log_prob(at).numpy().astype(np.float64)
-            return np.nan_to_num(found, nan=1e9, posinf=1e9)
+            if np.isnan(found).any():
+                raise TrainingError(
+                    f"the flow has no density for {int(np.isnan(found).sum())} of {len(found)} decisions"
+                )
+            return np.minimum(found, _FARTHEST)
 
         return score
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from salus_vla.contract.errors import ConfigError, ModelError
+from salus_vla.contract.errors import ConfigError
 from salus_vla.data.failures.failure_table import FailureTable, read_tables
 from salus_vla.data.failures.split import Part
 from salus_vla.learning.manifold.fit_manifold import PointSettings, fit_points
@@ -17,6 +17,7 @@ from salus_vla.learning.manifold.manifold_samples import ManifoldSamples, make_m
 from salus_vla.safety.manifold.action_manifold import ActionManifold, level_of
 from salus_vla.safety.manifold.known_points import KnownPoints
 from salus_vla.safety.manifold.manifold_file import save_manifold
+from salus_vla.safety.tensor_file import require_new
 
 Say = Callable[[str], None]
 
@@ -38,8 +39,7 @@ def train_manifold(tables: Sequence[Path], out: Path, *, seed: int, share: float
         DatasetError, TrainingError, ConfigError: the tables cannot be read, teach nothing, or do not support the share.
         ModelError: the folder exists or cannot be written.
     """
-    if out.exists():
-        raise ModelError(f"{out}: exists already, it is never overwritten")
+    require_new(out)
     say("read the tables")
     table = read_tables(tables)
     samples = make_manifold_samples(table)

@@ -24,6 +24,7 @@ from salus_vla.safety.prediction.alarm_band import fit_band, scores
 from salus_vla.safety.prediction.failure_predictor import FailurePredictor
 from salus_vla.safety.prediction.predictor_file import digest_of, load_predictor, save_band, save_predictor
 from salus_vla.safety.prediction.predictor_network import logits, probabilities
+from salus_vla.safety.tensor_file import require_new
 
 Say = Callable[[str], None]
 
@@ -45,7 +46,7 @@ def train_predictor(tables: Sequence[Path], out: Path, *, seed: int, alpha: floa
         DatasetError, TrainingError, ConfigError: the tables cannot be read, teach nothing, or do not support alpha.
         ModelError: the folder exists or cannot be written.
     """
-    _require_new(out)
+    require_new(out)
     say("read the tables")
     table = read_tables(tables)
     samples = make_samples(table)
@@ -91,7 +92,7 @@ def calibrate_predictor(folder: Path, sources: Sequence[Path], out: Path, *, alp
     Raises:
         DatasetError, ConfigError, ModelError: as `train_predictor`, or they are of another ensemble.
     """
-    _require_new(out)
+    require_new(out)
     predictor = load_predictor(folder)
     runs = [source for source in sources if source.suffix != ".parquet"]
     say("read the runs")
@@ -122,8 +123,3 @@ def _scores(predictor: FailurePredictor, samples: Samples, episodes: NDArray[np.
     said = probabilities(logits(predictor.weights, samples.features))
     values: FloatArray = scores(said, holds(samples))
     return [values[rows] for rows in rows_of(samples, episodes & samples.success)]
-
-
-def _require_new(out: Path) -> None:
-    if out.exists():
-        raise ModelError(f"{out}: exists already, it is never overwritten")

@@ -14,6 +14,7 @@ from salus_msgs.msg import SafetySignals
 from salus_vla import contract
 from salus_vla.control.authority_types import Intervene, Job, Log, Observed, Output, Refuse, Report, Say, Send, Submit
 from salus_vla.control.decision import Decision
+from salus_vla.control.safety_filter import SafetyFilter
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.intervention_messages import intervention_message
 from salus_vla.ros.adapters.qos_profiles import qos_profile
@@ -22,7 +23,7 @@ from salus_vla.ros.adapters.signal_messages import safety_signals
 from salus_vla.ros.adapters.status import StatusPublisher
 from salus_vla.ros.adapters.worker import Worker
 from salus_vla.ros.nodes.ensemble_diagnostics import EnsembleDiagnostics
-from salus_vla.safety.intervention.modes import OFF
+from salus_vla.safety.intervention.intervener import Intervention
 
 
 class AuthorityOutput:
@@ -38,8 +39,7 @@ class AuthorityOutput:
         status: StatusPublisher,
         watch: EnsembleDiagnostics,
         worker: Worker[Job, tuple[Job, Decision]],
-        mode: str = OFF,
-        model: str = "",
+        safety: SafetyFilter | None = None,
     ) -> None:
         """Creates the publishers.
 
@@ -48,24 +48,29 @@ class AuthorityOutput:
             status: of the node.
             watch: is told what was published.
             worker: decides.
-            mode: the parameter `intervention`.
-            model: hash of what interventions are chosen with; empty without.
+            safety: intervenes; None where nobody may.
         """
-        self._mode, self._model = mode, model
+        self._safety, self._fault = safety, "" if safety is None else safety.fault
         self._node, self._status, self._watch, self._worker = node, status, watch, worker
         target, signals = contract.JOINT_TARGET, contract.SAFETY_SIGNALS
         self._targets = node.create_publisher(JointState, target.name, qos_profile(target.qos))
         self._signals = node.create_publisher(SafetySignals, signals.name, qos_profile(signals.qos))
         self._interventions = None
         self.made: tuple[Any, ...] = (self._targets, self._signals)
-        if mode != OFF:
+        if safety is not None:
             done = contract.INTERVENTION
             self._interventions = node.create_publisher(InterventionMessage, done.name, qos_profile(done.qos))
             self.made += (self._interventions,)
 
-    def reaches(self, commanded: str) -> bool:
-        """Whether a first command would arrive at the node of this name; true without a name."""
-        return not commanded or reaches(self._node, self._targets, wanted=commanded)
+    def reaches(self, commanded: str, recorder: str) -> bool:
+        """Whether a first command would arrive at the one node, and all that is published at the other.
+
+        Args:
+            commanded: name of the node that must hear the commands; empty where none has to.
+            recorder: name of the node that must hear everything; likewise.
+        """
+        wanted = [(self._targets, commanded), *((publisher, recorder) for publisher in self.made)]
+        return all(reaches(self._node, publisher, wanted=name) for publisher, name in wanted if name)
 
     def carry(self, outputs: Iterable[Output]) -> None:
         """Does what was decided, in order."""
@@ -83,11 +88,21 @@ class AuthorityOutput:
                     self._watch.decided(output.decision)
                     self._signals.publish(safety_signals(output.decision))
                 case Intervene():
-                    if self._interventions is not None:
-                        self._interventions.publish(intervention_message(output.intervention, self._mode, self._model))
+                    self._intervened(output.intervention)
                 case Observed():
                     self._watch.complete()
                 case Refuse():
                     self._watch.refused(output)
                 case Log():
                     self._node.get_logger().error(output.words)
+
+    def _intervened(self, done: Intervention) -> None:
+        """Publishes what was done, and says once why nobody can intervene any more."""
+        safety, publisher = self._safety, self._interventions
+        if safety is None or publisher is None:
+            return
+        publisher.publish(intervention_message(done, safety.mode, safety.model))
+        if safety.fault != self._fault:
+            self._fault = safety.fault
+            self._status.add_facts({"no_intervention": safety.fault})
+            self._node.get_logger().error(safety.fault)

@@ -54,11 +54,9 @@ class Commander:
         self._worker: Worker[Job, tuple[Job, Decision]] = Worker(
             node, self._decide, lambda result: self._do(self._authority.decided(*result)), self._on_failed_decision
         )
-        output = AuthorityOutput(
-            node, status, self._watch, self._worker, parameters.intervention, controller.intervention_model
-        )
+        output = AuthorityOutput(node, status, self._watch, self._worker, controller.safety)
         # Without an image there is no observation, and without one it is not READY.
-        self._connected = lambda: output.reaches(parameters.commands_to)
+        self._connected = lambda: output.reaches(parameters.commands_to, parameters.recorded_by)
         self._is_connected = False
         self._do, self._made = output.carry, list(output.made)  # publishers, subscriptions, timers, the service
         self._connect()

@@ -42,6 +42,9 @@ class EnsembleParameters(PolicySettings):
     commands_to: str = parameter(
         "command_gate", "node that must hear the commands before this one is ready; empty where none has to"
     )
+    recorded_by: str = parameter(
+        "", "node that must hear commands and signals before this one is ready; empty where none has to"
+    )
     autostart: bool = parameter(True, "configure and activate by itself; false where another node manages this one")
     scene_file: str = parameter("", "contract YAML; empty for the installed one")
 

@@ -24,7 +24,6 @@ from salus_vla.ros.adapters.run_node import run_node
 from salus_vla.ros.adapters.status import StatusPublisher
 from salus_vla.ros.nodes.commander import Commander
 from salus_vla.ros.nodes.ensemble_parameters import EnsembleParameters
-from salus_vla.safety.intervention.modes import OFF
 
 _END_S = 1.0  # wall time for a decision that is being made when the process ends
 _DECISION_S = 60.0  # wall time for one before the policy is freed: a large ensemble on a CPU is slow
@@ -76,9 +75,10 @@ class VlaEnsembleNode:
         faults: list[str] = []
         controller, policy = build_controller(p, scene, faults=faults, realtime=p.pacing == REALTIME)
         self._status.add_facts(policy.provenance())
-        if p.intervention != OFF:
-            told = {"intervention_model": controller.intervention_model, "no_intervention": "; ".join(faults)}
-            self._status.add_facts(told)
+        if controller.safety is not None:
+            self._status.add_facts(
+                {"intervention_model": controller.safety.model, "no_intervention": controller.safety.fault}
+            )
         for fault in faults:
             self.node.get_logger().error(f"nobody intervenes, the plan is followed: {fault}")
         if p.task:  # refused before anything moves

@@ -26,7 +26,7 @@ PACES: Final = (0.5, 0.35, 0.25)
 CAREFUL: Final = "careful"
 SLOW: Final = "slow"
 
-_CLOSING: Final = 0.045  # m, a hand told to be narrower closes
+CLOSING: Final = 0.045  # m, a hand told to be narrower closes
 _NEAR: Final = 0.072  # m, a wider hand has not begun to close
 
 
@@ -76,4 +76,4 @@ class HandState:
 
 def grasps(hand: HandState) -> bool:
     """Whether the hand holds something or closes: an arm that is slowed down before that closes above its goal."""
-    return hand.holds or (hand.told < _CLOSING and hand.width < _NEAR)
+    return hand.holds or (hand.told < CLOSING and hand.width < _NEAR)

@@ -10,11 +10,10 @@ from salus_vla.contract import ARM_DOF
 from salus_vla.contract.forward_kinematics import tool_poses
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.contract.types import FloatArray
-from salus_vla.safety.intervention.candidates import MOTIONS, PLAN, HandState, Motion, grasps
+from salus_vla.safety.intervention.candidates import CLOSING, MOTIONS, PLAN, HandState, Motion, grasps
 
 _WIDTH: Final = ARM_DOF  # column of the gripper's width
 _OPENS: Final = 0.065  # m, what asks for less is no clear opening; the cube of the contract is 50 mm, 71 across
-_CLOSING: Final = 0.045  # m
 _SOON_ROWS: Final = 3
 _AHEAD_ROWS: Final = 4  # that a release comes earlier, 0.4 s
 _SETTLE_S: Final = 0.1  # after the fingers have met something: their force is there then
@@ -120,7 +119,7 @@ def _stand(told: FloatArray, rows: int, width: float) -> FloatArray:
 def _two_answers(widths: FloatArray, hand: HandState, *, carried: bool) -> FloatArray:
     """Closed or open, and an opening over the goal a little earlier."""
     if not hand.holds:
-        return np.where(widths < _CLOSING, 0.0, widths)
+        return np.where(widths < CLOSING, 0.0, widths)
     if carried:
         last = np.repeat(widths[-1], min(_AHEAD_ROWS, len(widths)))
         widths = np.append(widths[_AHEAD_ROWS:], last)[: len(widths)]

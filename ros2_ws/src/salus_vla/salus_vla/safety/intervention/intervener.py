@@ -61,7 +61,11 @@ class Intervention:
 
 
 class Intervener:
-    """Follows one episode after the other; frames and decisions come in the order of their stamps."""
+    """Follows one episode after the other; frames and decisions come in the order of their stamps.
+
+    Attributes:
+        mode: see `modes`.
+    """
 
     def __init__(
         self,
@@ -78,7 +82,8 @@ class Intervener:
             model: of that predictor; may be None where nothing is weighed: `random`, `always:...`.
             manifold: of that ensemble and basis; says how far a plan is from those that succeeded, and decides nothing.
         """
-        self._mode, self._predictor, self._model, self._manifold = mode, predictor, model, manifold
+        self.mode = mode
+        self._predictor, self._model, self._manifold = predictor, model, manifold
         self._assembly, self._episode = DecisionAssembly(), EpisodePredictor(predictor)
         self._chooser = Chooser(model.settings if model else None)
         self._random = RandomChoice()
@@ -171,11 +176,11 @@ class Intervener:
         names: tuple[str, ...] = ()
         failure: FloatArray = np.zeros(0)
         probability = 1.0
-        if self._mode == RANDOM:
+        if self.mode == RANDOM:
             name, probability = self._random.update(grasps=holding)
             reason = "drawn" if probability < 1.0 else "nothing held"
-        elif self._mode.startswith(ALWAYS):
-            name, reason = self._mode.removeprefix(ALWAYS) if holding else PLAN, "always"
+        elif self.mode.startswith(ALWAYS):
+            name, reason = self.mode.removeprefix(ALWAYS) if holding else PLAN, "always"
         else:
             assert self._model is not None
             names = self._model.effects.candidates
@@ -183,13 +188,13 @@ class Intervener:
             choice = self._chooser.update(names, failure, hand.held_s, grasps=holding)
             name, reason = choice.candidate, choice.reason
             self._watch_stuck(prediction, features)
-        acted = self._mode != ADVISE
+        acted = self.mode != ADVISE
         if self._over:
             stop = self._over if acted else ""
             return Intervention(
                 decision, stamp_ns, names, failure, HAND_OVER, self._over, probability, acted, chunk, stop
             )
-        if self._mode == HAND_OVER_ONLY:
+        if self.mode == HAND_OVER_ONLY:
             name, reason = PLAN, "only handing over is allowed"
         followed = self._follower.update(chunk, MOTIONS[name], told, hand) if acted else chunk
         if self._follower.lowering:

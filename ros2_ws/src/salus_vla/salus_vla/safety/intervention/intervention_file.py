@@ -17,7 +17,7 @@ from salus_vla.contract.types import FloatArray
 from salus_vla.safety.intervention.candidates import MOTIONS
 from salus_vla.safety.intervention.choice import ChoiceSettings
 from salus_vla.safety.intervention.effects import SITUATION, EffectModel
-from salus_vla.safety.tensor_file import read_tensors, write_whole
+from salus_vla.safety.tensor_file import read_about, read_tensors, write_whole
 
 FORMAT = "salus-intervention-1"
 INTERVENTION_FILE = "intervention.safetensors"
@@ -77,11 +77,10 @@ def load_intervention(folder: Path) -> InterventionModel:
         ModelError: the file is missing, damaged, or of another version; names it.
     """
     file = folder / INTERVENTION_FILE
-    tensors, metadata = read_tensors(file, "salus intervention train")
-    if metadata.get("format") != FORMAT or metadata.get("situation") != json.dumps(SITUATION):
+    tensors, metadata = read_tensors(file, "salus intervention train", FORMAT)
+    if metadata.get("situation") != json.dumps(SITUATION):
         raise ModelError(
-            f"{file}: has format {metadata.get('format')!r} or another situation than this program computes, expected "
-            f"{FORMAT!r}; make it again with `salus intervention train`"
+            f"{file}: is of another situation than this program computes; make it again with `salus intervention train`"
         )
     try:
         names = tuple(json.loads(metadata["candidates"]))
@@ -93,7 +92,7 @@ def load_intervention(folder: Path) -> InterventionModel:
             make_effects(names, arrays[0], arrays[1], arrays[2], metadata["predictor"]),
             float(metadata["stuck_threshold"]),
             ChoiceSettings(**json.loads(metadata["settings"])),
-            json.loads(metadata["about"]),
+            read_about(file, metadata),
         )
     except (KeyError, ValueError, TypeError, ConfigError) as error:
         raise ModelError(f"{file}: is damaged ({error!s:.120})") from error

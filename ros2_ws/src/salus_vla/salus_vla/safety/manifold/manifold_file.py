@@ -16,7 +16,7 @@ from salus_vla.safety.manifold.action_manifold import ActionManifold
 from salus_vla.safety.manifold.known_points import KnownPoints
 from salus_vla.safety.manifold.manifold_inputs import VERSION
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
-from salus_vla.safety.tensor_file import read_tensors, write_whole
+from salus_vla.safety.tensor_file import read_about, read_tensors, write_whole
 
 FORMAT = "salus-manifold-1"
 MANIFOLD_FILE = "manifold.safetensors"
@@ -79,16 +79,8 @@ def read_card(folder: Path) -> dict[str, Any]:
         ModelError: the file is missing or damaged.
     """
     file = folder / MANIFOLD_FILE
-    _, metadata = _read(file)
-    try:
-        found: dict[str, Any] = json.loads(metadata.get("about", "{}"))
-    except ValueError as error:
-        raise ModelError(f"{file}: its metadata are damaged ({error!s:.80})") from error
-    return found
+    return read_about(file, _read(file)[1])
 
 
 def _read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    tensors, metadata = read_tensors(file, "salus manifold train")
-    if metadata.get("format") != FORMAT:
-        raise ModelError(f"{file}: has format {metadata.get('format')!r}, expected {FORMAT!r}")
-    return tensors, metadata
+    return read_tensors(file, "salus manifold train", FORMAT)

@@ -20,6 +20,7 @@ from salus_vla.safety.prediction.episode_features import VERSION
 from salus_vla.safety.prediction.failure_predictor import FailurePredictor
 from salus_vla.safety.prediction.predictor_network import HORIZONS_S, FailureKind, NetworkWeights
 from salus_vla.safety.prediction.state_basis import StateBasis
+from salus_vla.safety.tensor_file import read_about as about_of
 from salus_vla.safety.tensor_file import read_tensors, write_whole
 
 FORMAT = "salus-predictor-1"
@@ -122,12 +123,7 @@ def read_about(file: Path) -> dict[str, Any]:
     Raises:
         ModelError: the file is missing or damaged.
     """
-    _, metadata = _read(file)
-    try:
-        found: dict[str, Any] = json.loads(metadata.get("about", "{}"))
-    except ValueError as error:
-        raise ModelError(f"{file}: its metadata are damaged ({error!s:.80})") from error
-    return found
+    return about_of(file, _read(file)[1])
 
 
 def _load_band(file: Path, digest: str) -> AlarmBand:
@@ -150,7 +146,4 @@ def _tensors(weights: NetworkWeights) -> dict[str, NDArray[np.float32]]:
 
 
 def _read(file: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
-    tensors, metadata = read_tensors(file, "salus predictor train")
-    if metadata.get("format") != FORMAT:
-        raise ModelError(f"{file}: has format {metadata.get('format')!r}, expected {FORMAT!r}")
-    return tensors, metadata
+    return read_tensors(file, "salus predictor train", FORMAT)
