@@ -211,6 +211,14 @@ def test_interventions_that_are_too_slow_end_with_a_reason() -> None:
     assert (done.chosen, done.acted, done.reason) == (PLAN, False, safety.fault)
 
 
+def test_hidden_states_that_it_does_not_know_are_a_fault_and_the_arm_goes_on() -> None:
+    other = drawn_predictor(expert=EXPERT + 1)
+    safety = SafetyFilter(Intervener(RANDOM, other, None))
+    commands, _ = drive(safety)
+    assert np.array_equal(commands, drive(None)[0])
+    assert "states have" in safety.fault
+
+
 def settings(tmp_path: Path, **values: str) -> PolicySettings:
     given = {"intervention": ACT, "intervention_predictor": str(tmp_path), "intervention_model": str(tmp_path)}
     return PolicySettings(**{**given, **values})  # type: ignore[arg-type]

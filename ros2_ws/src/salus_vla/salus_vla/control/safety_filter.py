@@ -89,14 +89,19 @@ class SafetyFilter(TargetFilter):
             self.newest = only_the_plan(decision.number, decision.stamp_ns, plan.chunk, self.fault)
             return plan
         began = time.perf_counter()
-        found = self._intervener.decide(
-            decision.stamp_ns,
-            decision.number,
-            plan.chunk,
-            np.where(np.isfinite(decision.signals.values), decision.signals.values, np.nan).astype(np.float32),
-            decision.expert_state if decision.expert_state.size else None,
-            decision.prefix_parts if decision.prefix_parts.size else None,
-        )
+        try:
+            found = self._intervener.decide(
+                decision.stamp_ns,
+                decision.number,
+                plan.chunk,
+                np.where(np.isfinite(decision.signals.values), decision.signals.values, np.nan).astype(np.float32),
+                decision.expert_state if decision.expert_state.size else None,
+                decision.prefix_parts if decision.prefix_parts.size else None,
+            )
+        except ModelError as error:  # hidden states of another width than its hashes promise
+            self.fault = f"nobody intervenes: {error}"
+            self.newest = only_the_plan(decision.number, decision.stamp_ns, plan.chunk, self.fault)
+            return plan
         self._watch_time(time.perf_counter() - began)
         self.newest = found
         return Plan(found.chunk, found.stop)

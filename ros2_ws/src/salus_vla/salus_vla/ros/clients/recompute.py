@@ -132,7 +132,9 @@ def recorded_parameters(provenance: Mapping[str, str], model: str | None) -> dic
         values[name] = [item for item in value if item] if isinstance(value, tuple | list) else value
     if model is not None:
         values |= {"policy": "ensemble", "model.members": [model]}
-    values |= {"pacing": "lockstep", "autostart": False, "use_sim_time": True, "commands_to": ""}
+    # Nobody else is there to wait for, and interventions change commands only, which are not compared.
+    values |= {"commands_to": "", "recorded_by": "", "intervention": "off"}
+    values |= {"pacing": "lockstep", "autostart": False, "use_sim_time": True}
     return {name: value for name, value in values.items() if value != []}  # an empty list has no type in YAML
 
 

@@ -103,6 +103,7 @@ class Intervener:
         self._chooser.reset()
         self._follower.reset()
         self._random.start_episode(seed)
+        self._told = None  # a reset may have put the arm elsewhere
         self._over = ""
         self._before_carry = 0
 
