@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rclpy.executors import SingleThreadedExecutor
-
 from salus_msgs.msg import Status
+from salus_vla.ros.adapters.lean_executor import GATHER_S, LeanExecutor
 from salus_vla.ros.adapters.lifecycle import ManagedNode
 from salus_vla.ros.adapters.node_parameters import NodeParameters
 from salus_vla.ros.adapters.run_node import run_node
@@ -36,7 +35,7 @@ class BagRecorderNode:
         self._status.say(Status.STARTING, detail="not configured yet")
         self._recorder: TopicRecorder | None = None
         self._made: Path | None = None  # the run of this process: configured anew, it goes on with it
-        self._executor = SingleThreadedExecutor()
+        self._executor = LeanExecutor(gather_s=GATHER_S)
         self._executor.add_node(self.node)
 
     def run(self) -> None:

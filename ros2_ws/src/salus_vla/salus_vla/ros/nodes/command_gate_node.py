@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 
 from salus_msgs.msg import Status
@@ -25,6 +24,7 @@ from salus_vla.gate.gate import Gate, OwnCommand, Refused, State
 from salus_vla.health.meters import DiagnosticPart, LatencyMeter, Level, RateMeter
 from salus_vla.processes import ending_signals
 from salus_vla.ros.adapters import messages
+from salus_vla.ros.adapters.lean_executor import LeanExecutor
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
 from salus_vla.ros.adapters.publisher_watch import PublisherWatch
 from salus_vla.ros.adapters.qos_profiles import qos_profile
@@ -99,7 +99,7 @@ class CommandGateNode:
         watched = (contract.CLOCK, contract.JOINT_STATES, contract.JOINT_TARGET, command)
         self._publishers = PublisherWatch(self.node, watched, ours=(command,))
         self._timer = self.node.create_timer(_TICK_S, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._executor = SingleThreadedExecutor()
+        self._executor = LeanExecutor()
         self._executor.add_node(self.node)
         self._status.say(Status.STARTING, detail=f"waiting for {contract.JOINT_STATES.name}")
 

@@ -10,13 +10,13 @@ import os
 import sys
 from pathlib import Path
 
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
 from salus_msgs.msg import Status
 from salus_vla.config.params_file import check_params_file, given_params_files
 from salus_vla.config.scene import load_scene
 from salus_vla.contract.errors import SalusError
+from salus_vla.ros.adapters.lean_executor import GATHER_S, LeanExecutor
 from salus_vla.ros.adapters.lifecycle import ManagedNode
 from salus_vla.ros.adapters.node_parameters import NodeParameters
 from salus_vla.ros.adapters.run_node import run_node
@@ -42,7 +42,7 @@ class EpisodeNode:
         self._status.set_parameters(self._parameters)
         self._status.say(Status.STARTING, detail="not configured yet")
         self._runner: EpisodeRunner | None = None
-        self._executor = SingleThreadedExecutor()
+        self._executor = LeanExecutor(gather_s=GATHER_S)
         self._executor.add_node(self.node)
 
     def run(self) -> int:

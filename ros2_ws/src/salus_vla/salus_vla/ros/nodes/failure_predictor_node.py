@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 
 from salus_msgs.msg import FailurePrediction, SafetySignals, Status
@@ -14,6 +13,7 @@ from salus_vla.contract.errors import ModelError
 from salus_vla.contract.message_readers import joint_positions, measured_joints
 from salus_vla.health.meters import DiagnosticPart, LatencyMeter, RateMeter
 from salus_vla.ros.adapters import messages
+from salus_vla.ros.adapters.lean_executor import LeanExecutor
 from salus_vla.ros.adapters.lifecycle import ManagedNode, destroy
 from salus_vla.ros.adapters.node_parameters import NodeParameters
 from salus_vla.ros.adapters.prediction_messages import failure_prediction
@@ -45,7 +45,7 @@ class FailurePredictorNode:
         self._status.set_parameters(self._parameters)
         self._status.say(Status.STARTING, detail="not configured yet")
         self._live: _Live | None = None
-        self._executor = SingleThreadedExecutor()
+        self._executor = LeanExecutor()
         self._executor.add_node(self.node)
 
     def run(self) -> None:

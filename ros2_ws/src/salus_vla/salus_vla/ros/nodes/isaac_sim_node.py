@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.subscription import Subscription
 from rosgraph_msgs.msg import Clock
 
@@ -32,6 +31,7 @@ from salus_vla.contract.errors import SimulatorError
 from salus_vla.contract.message_readers import to_ns
 from salus_vla.health.meters import RateMeter
 from salus_vla.processes import start_with_parent
+from salus_vla.ros.adapters.lean_executor import LeanExecutor
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
 from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 from salus_vla.ros.adapters.run_node import run_node
@@ -82,7 +82,7 @@ class IsaacSimNode:
         self._missing: dict[str, Subscription] = {}
         self._diagnostics = DiagnosticsPublisher(self.node)
         self._clock_rate, self._clock_ns = RateMeter(contract.FRAME_HZ), 0
-        self._executor = SingleThreadedExecutor()
+        self._executor = LeanExecutor()
         self._executor.add_node(self.node)
 
     def run(self) -> int:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, JointState
 
@@ -20,6 +19,7 @@ from salus_vla.contract.errors import SimulatorError
 from salus_vla.contract.message_readers import to_ns
 from salus_vla.contract.types import Pose
 from salus_vla.ros.adapters import standard_messages as messages
+from salus_vla.ros.adapters.lean_executor import LeanExecutor
 from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 from salus_vla.ros.adapters.reset_services import ResetServices
 from salus_vla.simulation.frame_pacing import FramePacer
@@ -77,7 +77,7 @@ class IsaacWorldNode:
             wall_s=time.monotonic(),
         )
         self._rejection = ""
-        self._executor = SingleThreadedExecutor()
+        self._executor = LeanExecutor()
         self._executor.add_node(self.node)
         world.begin(self._reset_sample(spec.seed, {}))
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 
@@ -22,6 +21,7 @@ from salus_vla.contract.types import Pose, SimStep
 from salus_vla.health.meters import SLOW, DiagnosticPart, LatencyMeter, Level
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.image_messages import to_message
+from salus_vla.ros.adapters.lean_executor import LeanExecutor
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
 from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 from salus_vla.ros.adapters.reset_services import ResetServices
@@ -74,7 +74,7 @@ class MujocoSimNode:
         self._rejection = ""  # why the last command was rejected
         self._shown = (0, 0, 0)  # frames, rejected commands and timeouts that diagnostics have shown
         self._diagnosed_wall = time.monotonic()
-        self._executor = SingleThreadedExecutor()
+        self._executor = LeanExecutor()
         self._executor.add_node(self.node)
 
     def run(self) -> None:

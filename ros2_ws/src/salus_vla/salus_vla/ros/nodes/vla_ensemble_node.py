@@ -10,14 +10,13 @@ import gc
 from contextlib import suppress
 from pathlib import Path
 
-from rclpy.executors import SingleThreadedExecutor
-
 from salus_msgs.msg import Status
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import ENTITIES, REALTIME
 from salus_vla.contract.errors import SalusError
 from salus_vla.control.build_controller import build_controller
 from salus_vla.ros.adapters.image_messages import BACKEND
+from salus_vla.ros.adapters.lean_executor import LeanExecutor
 from salus_vla.ros.adapters.lifecycle import ManagedNode
 from salus_vla.ros.adapters.node_parameters import NodeParameters
 from salus_vla.ros.adapters.run_node import run_node
@@ -45,7 +44,7 @@ class VlaEnsembleNode:
         self._status.set_parameters(self._parameters)
         self._status.say(Status.STARTING, detail="not configured yet")
         self._commander: Commander | None = None
-        self._executor = SingleThreadedExecutor()
+        self._executor = LeanExecutor()
         self._executor.add_node(self.node)
 
     def run(self) -> None:

@@ -1,0 +1,229 @@
+"""An executor for one thread that keeps its wait set, where rclpy's builds two for each callback.
+
+rclpy's SingleThreadedExecutor collects every entity of its nodes for each wait, and wakes itself after each callback,
+because another thread might wait for it: half of what a node of this graph did (docs/benchmarks.md). This one looks at
+its nodes again only when one of them gains or loses an entity, and calls everything that is ready before it waits
+again. Messages, timers and guard conditions are called from here; services, clients, events and coroutines are rclpy's
+tasks.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+from rclpy.context import Context
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.guard_condition import GuardCondition
+from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+from rclpy.node import Node
+from rclpy.subscription import Subscription
+from rclpy.timer import Timer
+from rclpy.waitable import NumberOfEntities, Waitable
+
+GATHER_S = 0.005  # for a node that only follows: nobody waits for it at each message
+type _Call = Callable[[], bool]  # whether there was something to call
+
+
+class LeanExecutor(SingleThreadedExecutor):
+    """Does what rclpy's SingleThreadedExecutor does, in the same order, for a fraction of the time.
+
+    One call of `spin_once` is one callback. One thread spins; any other may wake it, as with rclpy's.
+    """
+
+    def __init__(self, *, context: Context | None = None, gather_s: float = 0.0) -> None:
+        """Has no node yet.
+
+        Args:
+            context: rclpy's default one if None.
+            gather_s: wall time between two waits, so that one wake finds many messages; for nodes that nobody waits
+                for at each message [s].
+        """
+        self._gather_s = gather_s
+        self._changed = True
+        self._ready: deque[_Call] = deque()
+        self._calls: dict[str, dict[int, _Call]] = {}
+        self._handles: list[tuple[str, Any]] = []
+        self._guards: list[GuardCondition] = []
+        self._waitables: list[tuple[Waitable, _Call]] = []
+        self._wait_set: Any = None
+        super().__init__(context=context)
+
+    def wake(self) -> None:
+        """Called by a node that gains or loses an entity, and by futures."""
+        self._changed = True
+        super().wake()
+
+    def add_node(self, node: Node) -> bool:
+        """As rclpy does it."""
+        self._changed = True
+        return bool(super().add_node(node))
+
+    def remove_node(self, node: Node) -> None:
+        """As rclpy does it."""
+        self._changed = True
+        super().remove_node(node)
+
+    def spin_once(self, timeout_sec: float | None = None) -> None:
+        """Waits for a callback and calls it; comes back without one after the time, and where it was only woken.
+
+        Args:
+            timeout_sec: at most [s]; without an end if None or negative.
+
+        Raises:
+            ExternalShutdownException: the context was shut down.
+        """
+        if self._tasks:
+            with self._tasks_lock:
+                self._tasks = [item for item in self._tasks if not (item[0].done() or item[0].cancelled())]
+        if self._tasks:  # a coroutine is under way: rclpy polls it, and finds again what is ready now
+            self._ready.clear()
+            super().spin_once(timeout_sec)
+            return
+        unfinished: Any = self._cb_iter
+        if unfinished is not None:
+            unfinished.close()
+            self._cb_iter = None
+        if not self._ready:
+            if self._gather_s > 0.0:
+                time.sleep(self._gather_s)
+            self._wait(-1 if timeout_sec is None or timeout_sec < 0 else int(timeout_sec * 1e9))
+        while self._ready:
+            if self._ready.popleft()():
+                return
+
+    def _wait(self, timeout_ns: int) -> None:
+        """Lists what is ready, as soon as something is; -1 waits for it without an end [ns]."""
+        if self._changed:
+            self._changed = False  # before the look: what changes meanwhile is seen by the next one
+            self._look()
+        with ExitStack() as held:
+            try:
+                for _, handle in self._handles:
+                    held.enter_context(handle)
+                for waitable, _ in self._waitables:
+                    held.enter_context(waitable)
+                if self._context.handle is not None:
+                    held.enter_context(self._context.handle)
+            except InvalidHandle:  # destroyed since the last look
+                self._changed = True
+                return
+            wait_set = self._wait_set
+            wait_set.clear_entities()
+            add = {kind: getattr(wait_set, f"add_{kind}") for kind in self._calls}
+            for kind, handle in self._handles:
+                add[kind](handle)
+            for waitable, _ in self._waitables:
+                waitable.add_to_wait_set(wait_set)
+            for guard in self._guards:
+                if guard._executor_triggered:  # taken from the middleware by an earlier wait, and never called
+                    guard.trigger()
+            wait_set.wait(timeout_ns)
+            if self._is_shutdown:
+                return
+            if not self._context.ok():
+                raise ExternalShutdownException
+            self._ready.extend(call for waitable, call in self._waitables if waitable.is_ready(wait_set))
+            ready = {kind: wait_set.get_ready_entities(kind) for kind in self._calls}
+        for guard in self._guards:
+            if guard.handle.pointer in ready["guard_condition"]:
+                guard._executor_triggered = True
+        for kind, calls in self._calls.items():  # each in the order in which it was created
+            self._ready.extend(calls[pointer] for pointer in ready[kind] if pointer in calls)
+
+    def _look(self) -> None:
+        """Looks what the nodes have now."""
+        nodes = self.get_nodes()
+        # In rclpy's order.
+        self._calls = {"timer": {}, "subscription": {}, "guard_condition": {}, "client": {}, "service": {}}
+        self._handles = [("guard_condition", guard.handle) for guard in (self._guard, self._sigint_gc) if guard]
+        self._guards = [guard for node in nodes for guard in node.guards]
+        self._waitables = [
+            (waitable, partial(self._do_task, waitable, node, self._take_waitable))
+            for node in nodes
+            for waitable in node.waitables
+        ]
+        for node in nodes:
+            self._add("timer", node, node.timers, self._take_timer, self._call_timer)
+            self._add("subscription", node, node.subscriptions, self._take_subscription, self._call_subscription)
+            self._add("guard_condition", node, node.guards, self._take_guard_condition, self._call_guard)
+            self._add("client", node, node.clients, self._take_client)
+            self._add("service", node, node.services, self._take_service)
+        count = NumberOfEntities(*(sum(kind == wanted for kind, _ in self._handles) for wanted in _COUNTED))
+        for waitable, _ in self._waitables:
+            count += waitable.get_num_entities()
+        self._wait_set = _rclpy.WaitSet(
+            count.num_subscriptions, count.num_guard_conditions, count.num_timers, count.num_clients,
+            count.num_services, count.num_events, self._context.handle,
+        )  # fmt: skip
+
+    def _add(
+        self,
+        kind: str,
+        node: Node,
+        entities: Iterable[Any],
+        take: Callable[[Any], Any],
+        call: Callable[[Any], bool] | None = None,
+    ) -> None:
+        for entity in entities:
+            if call is None or inspect.iscoroutinefunction(entity.callback):
+                made: _Call = partial(self._do_task, entity, node, take)
+            else:
+                made = partial(call, entity)
+            self._calls[kind][entity.handle.pointer] = made
+            self._handles.append((kind, entity.handle))
+
+    # -- calls ---------------------------------------------------------------------------------------------------------
+
+    def _do_task(self, entity: Any, node: Node, take: Callable[[Any], Any]) -> bool:
+        """By rclpy's own task, which goes on later where it has to wait."""
+        if not self.can_execute(entity):
+            return False
+        task = self._make_handler(entity, node, take)
+        task()
+        if task.exception() is not None:
+            raise task.exception()
+        task.result()
+        return True
+
+    @staticmethod
+    def _call_subscription(subscription: Subscription) -> bool:
+        try:
+            with subscription.handle:
+                taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+        except InvalidHandle:  # a callback before this one destroyed it
+            return False
+        if taken is None:
+            return False
+        alone = subscription._callback_type is Subscription.CallbackType.MessageOnly
+        subscription.callback(*(taken[:1] if alone else taken))
+        return True
+
+    @staticmethod
+    def _call_timer(timer: Timer) -> bool:
+        try:
+            with timer.handle:
+                if not timer.handle.is_timer_ready():  # cancelled, or reset, by a callback before this one
+                    return False
+                timer.handle.call_timer()
+        except InvalidHandle:
+            return False
+        timer.callback()
+        return True
+
+    @staticmethod
+    def _call_guard(guard: GuardCondition) -> bool:
+        if not guard._executor_triggered:
+            return False
+        guard._executor_triggered = False
+        guard.callback()
+        return True
+
+
+_COUNTED = ("subscription", "guard_condition", "timer", "client", "service")  # in the order of NumberOfEntities
