@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.narrow_table import Column, narrow_table
 from salus_vla.cli.options import check_is_folder, check_is_no_run, named
 from salus_vla.cli.printing import print_facts
@@ -53,7 +54,7 @@ run, episode, seed and outcome it belongs to. Nothing but the format is changed:
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `bag` with its commands; each sets `run`, which takes the parsed arguments and returns the exit code."""
-    bag = subparsers.add_parser("bag", help="look into bags and runs, recover interrupted ones")
+    bag = subparsers.add_parser("bag", help=SUMMARIES["bag"])
     commands = bag.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, summary, text, run in (
         ("info", "show what is in a bag or a run", _INFO, run_info),

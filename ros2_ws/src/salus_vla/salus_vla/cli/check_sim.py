@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.graph_process import TAIL, end_graph, output_lines, start_graph
 from salus_vla.cli.launch import LAUNCH_FILE, find_launch_file, launch_command
 from salus_vla.cli.options import number_above
@@ -47,7 +48,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `check-sim`."""
     parser = subparsers.add_parser(
         "check-sim",
-        help="check a simulator against the topic contract",
+        help=SUMMARIES["check-sim"],
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

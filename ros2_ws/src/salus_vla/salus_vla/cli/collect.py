@@ -20,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 
 from salus_vla.cli.bag import print_run
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.graph_process import TAIL, end_graph, output_lines, start_graph
 from salus_vla.cli.launch import LAUNCH_FILE, find_launch_file, launch_command
 from salus_vla.cli.options import (
@@ -77,7 +78,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `collect`."""
     parser = subparsers.add_parser(
         "collect",
-        help="record episodes unattended",
+        help=SUMMARIES["collect"],
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

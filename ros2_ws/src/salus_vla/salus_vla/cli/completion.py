@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-import shtab
+from salus_vla.cli.commands import SUMMARIES
 
 _SHELLS = ("bash", "zsh")
 _DESCRIPTION = """\
@@ -25,7 +25,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser], 
     """Adds `completion`, of all commands that `root` has by the time it runs."""
     parser = subparsers.add_parser(
         "completion",
-        help="print a completion script for bash or zsh",
+        help=SUMMARIES["completion"],
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -42,6 +42,8 @@ def run(parser: argparse.ArgumentParser, shell: str) -> int:
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """The completion script for `bash` or `zsh` of a parser with all its commands, whose descriptions become short."""
+    import shtab  # a tenth of a second, and of no use to the other commands
+
     for action in _actions(parser):
         if action.type is Path:
             action.complete = shtab.FILE  # type: ignore[attr-defined]  # where shtab looks for it

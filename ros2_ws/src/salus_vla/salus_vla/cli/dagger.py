@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.options import at_least, check_can_be_folder, number_above, some_text
 from salus_vla.contract.errors import TrainingError
 from salus_vla.learning.dagger.rounds import SETTINGS_FILE, DaggerSettings, check_same, final_model, steps
@@ -57,7 +58,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `dagger`."""
     parser = subparsers.add_parser(
         "dagger",
-        help="let an ensemble learn from its own failures",
+        help=SUMMARIES["dagger"],
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

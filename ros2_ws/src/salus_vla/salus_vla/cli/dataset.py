@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.options import CUT_TASK_HELP, at_least, named
 from salus_vla.cli.printing import print_facts
 from salus_vla.config.policy_options import DEFAULT_MODEL
@@ -61,7 +62,7 @@ _EXAMPLES = 5  # episodes that are not complete and named
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `dataset` with its commands; each sets `run`, which takes the parsed arguments and returns the exit code."""
-    dataset = subparsers.add_parser("dataset", help="recorded runs as data sets for LeRobot")
+    dataset = subparsers.add_parser("dataset", help=SUMMARIES["dataset"])
     commands = dataset.add_subparsers(title="commands", metavar="COMMAND", required=True)
     raw = argparse.RawDescriptionHelpFormatter
     export = commands.add_parser(

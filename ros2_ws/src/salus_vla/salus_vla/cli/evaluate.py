@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as RichTable
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.options import at_least, named
 from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.contract.errors import ConfigError
@@ -54,7 +55,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `evaluate`."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="success rates, shift detection and failure prediction of runs",
+        help=SUMMARIES["evaluate"],
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.options import number_above
 from salus_vla.cli.printing import print_facts, say
 from salus_vla.config.paths import DEFAULT_PREDICTOR, intervention_folder, predictor_folder
@@ -24,7 +25,7 @@ Shows what interventions are chosen with: motions, what they were learned from, 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `intervention` with its commands; each sets `run`, a function of the parsed arguments."""
-    intervention = subparsers.add_parser("intervention", help="learn what to do about foreseen failures")
+    intervention = subparsers.add_parser("intervention", help=SUMMARIES["intervention"])
     commands = intervention.add_subparsers(title="commands", metavar="COMMAND", required=True)
     raw = argparse.RawDescriptionHelpFormatter
     train = commands.add_parser("train", help="learn effects", description=_TRAIN, formatter_class=raw)

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.contract.errors import LaunchError
 from salus_vla.ros.environment.domains import LAUNCH_DOMAIN, claimed_domain, keep_on_this_machine
 from salus_vla.ros.environment.preflight import DOMAIN, prepare
@@ -24,7 +25,7 @@ LAUNCH_FILE = "salus.launch.xml"  # the whole graph
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Adds the `launch` command."""
-    parser = subparsers.add_parser("launch", help="start a launch file", description=__doc__)
+    parser = subparsers.add_parser("launch", help=SUMMARIES["launch"], description=__doc__)
     parser.add_argument("file", help=f"path of a launch file, or the name of one in share/{_PACKAGE}/launch")
     parser.add_argument("arguments", nargs="*", default=[], metavar="name:=value", help="launch arguments")
     parser.add_argument("-s", "--show-args", action="store_true", help="show the arguments of the launch file and exit")

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.options import named
 from salus_vla.cli.printing import print_facts, print_figures, say
 from salus_vla.config.paths import DEFAULT_MANIFOLD, manifold_folder
@@ -29,7 +30,7 @@ Shows what a manifold is of, what it was fitted on, and where its level is.
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `manifold` with its commands; each sets `run`, a function of the parsed arguments."""
-    manifold = subparsers.add_parser("manifold", help="fit and judge the action manifold")
+    manifold = subparsers.add_parser("manifold", help=SUMMARIES["manifold"])
     commands = manifold.add_subparsers(title="commands", metavar="COMMAND", required=True)
     raw = argparse.RawDescriptionHelpFormatter
     train = commands.add_parser("train", help="fit a manifold", description=_TRAIN, formatter_class=raw)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.options import at_least, check_can_be_folder
 from salus_vla.config.policy_options import MANIFEST
 from salus_vla.contract.errors import ModelError
@@ -47,7 +48,7 @@ _OUTCOMES = tuple(outcome.name for outcome in Outcome if outcome is not Outcome.
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `model` with its commands."""
-    model = subparsers.add_parser("model", help="make policy checkpoints, fit what belongs to them")
+    model = subparsers.add_parser("model", help=SUMMARIES["model"])
     commands = model.add_subparsers(title="commands", metavar="COMMAND", required=True)
     raw = argparse.RawDescriptionHelpFormatter
     init = commands.add_parser("init", help="build an untrained ensemble", description=_INIT, formatter_class=raw)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.markup import escape
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.options import at_least, named
 from salus_vla.cli.printing import print_facts, print_figures, say
 from salus_vla.config.paths import DEFAULT_PREDICTOR, predictor_folder
@@ -44,7 +45,7 @@ Shows what a predictor is of, what it was trained on, and when it alarms.
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `predictor` with its commands; each sets `run`, a function of the parsed arguments."""
-    predictor = subparsers.add_parser("predictor", help="train, judge and calibrate the failure predictor")
+    predictor = subparsers.add_parser("predictor", help=SUMMARIES["predictor"])
     commands = predictor.add_subparsers(title="commands", metavar="COMMAND", required=True)
     raw = argparse.RawDescriptionHelpFormatter
     train = commands.add_parser("train", help="train a predictor", description=_TRAIN, formatter_class=raw)

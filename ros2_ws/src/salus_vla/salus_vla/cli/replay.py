@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.options import check_is_folder, check_is_no_run, number_above
 from salus_vla.config.parameters import PARAMETER_FORMAT
 from salus_vla.config.paths import DEFAULT_PREDICTOR, NO_PREDICTOR
@@ -48,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `replay`."""
     parser = subparsers.add_parser(
         "replay",
-        help="play a bag, or let a policy decide on it again",
+        help=SUMMARIES["replay"],
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

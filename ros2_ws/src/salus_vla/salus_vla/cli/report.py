@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from salus_vla.cli.commands import SUMMARIES
+
 _DESCRIPTION = """\
 Writes a run of `salus collect` or `salus rollout` as HTML pages that need no network: index.html of the run (outcomes
 with 95 % Wilson intervals, episodes with filters, signals by outcome, joint margins, throughput, gaps, provenance), and
@@ -30,7 +32,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `report`."""
     parser = subparsers.add_parser(
         "report",
-        help="show a run as HTML pages",
+        help=SUMMARIES["report"],
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

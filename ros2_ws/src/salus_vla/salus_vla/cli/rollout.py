@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.narrow_table import Column, narrow_table
 from salus_vla.cli.options import (
     CUT_TASK_HELP,
@@ -60,7 +61,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `rollout`."""
     parser = subparsers.add_parser(
         "rollout",
-        help="make episodes without ROS, in parallel",
+        help=SUMMARIES["rollout"],
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

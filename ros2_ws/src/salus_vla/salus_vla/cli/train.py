@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.options import CAMERAS_HELP, CUT_TASK_HELP, at_least, check_can_be_folder
 from salus_vla.contract.errors import TrainingError
 from salus_vla.learning.training.training_settings import PRECISIONS, STAGES
@@ -48,7 +49,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `train`."""
     parser = subparsers.add_parser(
         "train",
-        help="train an ensemble on a data set",
+        help=SUMMARIES["train"],
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

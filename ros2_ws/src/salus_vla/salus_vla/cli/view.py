@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.options import add_domain_option, at_least, check_is_folder
 from salus_vla.contract.errors import RecordingError, SalusError
 from salus_vla.data.bags.run_info import bags_of, is_run, read_run
@@ -32,7 +33,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `view`."""
     parser = subparsers.add_parser(
         "view",
-        help="open a run, a bag or the running graph in rerun",
+        help=SUMMARIES["view"],
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -9,6 +9,7 @@ import time
 from rich.console import Console
 from rich.live import Live
 
+from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.options import add_domain_option, number_above
 from salus_vla.contract import DISCOVERY_S
 from salus_vla.contract.errors import SalusError
@@ -33,7 +34,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds `watch`."""
     parser = subparsers.add_parser(
         "watch",
-        help="show the running graph in the terminal",
+        help=SUMMARIES["watch"],
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
