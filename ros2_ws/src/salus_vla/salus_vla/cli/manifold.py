@@ -1,4 +1,4 @@
-"""`salus manifold train|evaluate|info`: the action manifold, from failure tables."""
+"""`salus manifold train|evaluate|execute|info`: the action manifold, from failure tables."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from salus_vla.cli.commands import SUMMARIES
-from salus_vla.cli.options import named
+from salus_vla.cli.options import at_least, named
 from salus_vla.cli.printing import print_facts, print_figures, say
-from salus_vla.config.paths import DEFAULT_MANIFOLD, manifold_folder
+from salus_vla.config.paths import DEFAULT_MANIFOLD, DEFAULT_PREDICTOR, manifold_folder, predictor_folder
+from salus_vla.config.policy_options import DEFAULT_MODEL
+from salus_vla.config.profiles import DEFAULT_PROFILE
+from salus_vla.safety.intervention.modes import OFF
 
 _TRAIN = """\
 Fits an action manifold on the successes of failure tables (`salus dataset failures`), on their training seeds, and
@@ -22,6 +25,10 @@ finds its level on successes of their calibration seeds. It is of the ensemble t
 _EVALUATE = """\
 Judges a manifold on the test seeds of failure tables: does its distance tell that a failure is near, beside other
 densities, without the chunk, and beside the clock; which share of successes and of chunks bent at random is inside.
+"""
+_EXECUTE = """\
+Makes episodes in process; each that succeeds is made again, bit for bit until a decision at which its plan is bent at
+random, and followed for half a second. Says how many of the bends that the manifold calls safe succeed, beside all.
 """
 _INFO = """\
 Shows what a manifold is of, what it was fitted on, and where its level is.
@@ -55,6 +62,32 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     evaluate.add_argument("--out", metavar="FILE.md", type=named(".md"), help="write the tables as Markdown")
     evaluate.add_argument("--json", metavar="FILE.json", type=named(".json"), help="write every number")
     evaluate.set_defaults(run=run_evaluate)
+    execute = commands.add_parser(
+        "execute", help="follow bent plans, and see", description=_EXECUTE, formatter_class=raw
+    )
+    execute.add_argument("--episodes", metavar="N", type=at_least(1), required=True, help="episodes without a bend")
+    execute.add_argument("--seed", metavar="S", type=at_least(0), default=0, help="of the first one (default: 0)")
+    execute.add_argument(
+        "--profile", metavar="NAME", default=DEFAULT_PROFILE, help=f"of the scenes (default: {DEFAULT_PROFILE})"
+    )
+    execute.add_argument(
+        "--tries", metavar="K", type=at_least(1, 100), default=2, help="bends of each that succeeds (default: 2)"
+    )
+    execute.add_argument(
+        "--model", default=DEFAULT_MODEL, help=f"ensemble, of which the manifold is (default: {DEFAULT_MODEL})"
+    )
+    execute.add_argument(
+        "--manifold", metavar="DIR", default=DEFAULT_MANIFOLD, help=f"folder, or {DEFAULT_MANIFOLD} (default)"
+    )
+    execute.add_argument(
+        "--predictor",
+        metavar="DIR",
+        default=DEFAULT_PREDICTOR,
+        help=f"has the basis of the hidden states: folder, or {DEFAULT_PREDICTOR} (default)",
+    )
+    execute.add_argument("--out", metavar="FILE.md", type=named(".md"), help="write the table as Markdown")
+    execute.add_argument("--json", metavar="FILE.json", type=named(".json"), help="write every bend")
+    execute.set_defaults(run=run_execute)
     info = commands.add_parser("info", help="show what a manifold is", description=_INFO, formatter_class=raw)
     info.add_argument(
         "manifold", metavar="DIR", nargs="?", default=DEFAULT_MANIFOLD, help=f"folder (default: {DEFAULT_MANIFOLD})"
@@ -104,6 +137,43 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         if file is not None:
             write_evaluation(file, found, command)
     print_figures(Console(), manifold_tables(found))
+    return 0
+
+
+def run_execute(arguments: argparse.Namespace) -> int:
+    """Follows bent plans and prints or writes what came of it.
+
+    Raises:
+        ModelError: policy, manifold or predictor cannot be read, or are of different ensembles.
+        ConfigError: there is no such profile.
+        TrainingError: no episode succeeded.
+        RecordingError: a file cannot be written.
+    """
+    from salus_vla.config.policy_settings import read_settings, replaced
+    from salus_vla.learning.manifold.executed_bends import execute_bends, groups_of
+    from salus_vla.learning.manifold.manifold_report import bend_table, write_bends
+    from salus_vla.safety.manifold.manifold_file import load_manifold
+    from salus_vla.safety.prediction.predictor_file import load_predictor
+
+    settings = replaced(
+        read_settings(), policy="ensemble", members=tuple(arguments.model.split(",")), intervention=OFF, disturb=False
+    )
+    bends, succeeded = execute_bends(
+        settings,
+        load_manifold(manifold_folder(arguments.manifold)),
+        load_predictor(predictor_folder(arguments.predictor)).basis,
+        profile=arguments.profile,
+        seeds=range(arguments.seed, arguments.seed + arguments.episodes),
+        tries=arguments.tries,
+        say=say,
+    )
+    groups = groups_of(bends)
+    table = bend_table(groups, succeeded, arguments.episodes)
+    command = shlex.join(["salus", *sys.argv[1:]])
+    for file in (arguments.out, arguments.json):
+        if file is not None:
+            write_bends(file, groups, bends, table, command)
+    print_figures(Console(), [table])
     return 0
 
 

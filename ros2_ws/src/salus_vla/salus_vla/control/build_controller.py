@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from salus_vla.config.policy_settings import PolicySettings
 from salus_vla.config.scene import Scene
 from salus_vla.control.controller import Controller, make_controller
@@ -22,6 +24,7 @@ def build_controller(
     when: tuple[str, ...] = (),
     faults: list[str] | None = None,
     realtime: bool = False,
+    filters: Sequence[TargetFilter] = (),
 ) -> tuple[Controller, ReferencedPolicy]:
     """The controller, and the policy that it drives.
 
@@ -31,6 +34,7 @@ def build_controller(
         teacher: name of the policy that takes over; nobody when empty.
         when: names of the conditions on which it does, see `takeover`.
         realtime: whether the arm goes on while it is thought; then thinking has a budget.
+        filters: more of them, behind those that the settings ask for.
         faults: takes why nobody can intervene, in words; without it that is an error.
 
     Raises:
@@ -57,10 +61,10 @@ def build_controller(
         import torch  # loaded by now
 
         torch.set_num_threads(settings.threads)  # their number changes the last digits
-    filters: list[TargetFilter] = [Disturbance()] if settings.disturb else []
+    made: list[TargetFilter] = [Disturbance()] if settings.disturb else []
     if settings.intervention != OFF:
-        filters.append(build_safety_filter(settings, policy.provenance(), faults, realtime=realtime))
+        made.append(build_safety_filter(settings, policy.provenance(), faults, realtime=realtime))
     controller = make_controller(
-        policy, scene, blend_s=settings.blend_s, max_jump_s=settings.max_jump_s, filters=filters
+        policy, scene, blend_s=settings.blend_s, max_jump_s=settings.max_jump_s, filters=[*made, *filters]
     )
     return controller, policy

@@ -25,7 +25,7 @@ from salus_vla.safety.manifold.manifold_inputs import CONTEXT, ROWS, STATE_SIZE
 QUESTIONS = {"closing on nothing": True, "drop, collision": False}
 OURS = "this manifold"
 SIZES_RAD = (0.05, 0.1, 0.2)  # of perturbations: deviation of the last row that is looked at
-_GRIPPER = 0.25  # m that are as much as 1 rad
+GRIPPER = 0.25  # m that are as much as 1 rad
 _RESAMPLES = 1000
 
 
@@ -192,11 +192,18 @@ def _inside(samples: ManifoldSamples, manifold: ActionManifold, test: Mapping[st
     for name, of in groups.items():
         inside = manifold.known.distances(manifold.known.place(samples.inputs[of])) <= manifold.level
         episodes = samples.episode[of]
-        found[name] = _share(inside, samples.seed[episodes], len(np.unique(episodes)))
+        found[name] = share_inside(inside, samples.seed[episodes], len(np.unique(episodes)))
     return found
 
 
-def _share(inside: NDArray[np.bool_], seeds: NDArray[np.int64], episodes: int) -> Inside:
+def share_inside(inside: NDArray[np.bool_], seeds: NDArray[np.int64], episodes: int) -> Inside:
+    """With the interval of a bootstrap over seeds.
+
+    Args:
+        inside: of N decisions, (N,).
+        seeds: of their episodes, (N,).
+        episodes: how many those are.
+    """
     if not len(inside):
         return Inside(0, 0, None, None, None)
     known, of_seed = np.unique(seeds, return_inverse=True)
@@ -211,7 +218,7 @@ def _perturbed(inputs: FloatArray, size: float) -> FloatArray:
     """Chunks bent away: nothing at once, and by so many rad (a quarter of it in m for the gripper) in the last row."""
     random = np.random.default_rng(0)
     away = random.normal(size=(len(inputs), 1, STATE_SIZE)) * size
-    away[..., -1] *= _GRIPPER
+    away[..., -1] *= GRIPPER
     found = inputs.copy()
     found[:, CONTEXT:] += (away * (np.arange(1, ROWS + 1) / ROWS)[:, None]).reshape(len(inputs), -1)
     return found

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from salus_vla.data.bags.run_records import write_atomically
 from salus_vla.learning.evaluation.evaluation_report import markdown_table
 from salus_vla.learning.evaluation.tables import DASH, Table
-from salus_vla.learning.manifold.manifold_evaluation import SIZES_RAD, ManifoldEvaluation
+from salus_vla.learning.manifold.executed_bends import BendGroup, ExecutedBend
+from salus_vla.learning.manifold.manifold_evaluation import SIZES_RAD, Inside, ManifoldEvaluation
 from salus_vla.learning.manifold.matched_cases import MatchedArea
 
 FORMAT = "salus-manifold-evaluation-1"
+BENDS = "salus-executed-bends-1"
 _TEXT = """\
 Fitted on the training seeds, settings chosen on the validation seeds, levels from successes of the calibration seeds,
 every figure from the test seeds. An AUROC tells decisions 1 to 0.5 s before a failure from decisions of successes
@@ -41,6 +44,39 @@ def write_evaluation(file: Path, found: ManifoldEvaluation, command: str) -> Non
             parts += [f"## {table.title}", markdown_table(Table("", table.head, table.rows))]
         made = "\n\n".join(parts) + "\n"
     write_atomically(file, made.encode())
+
+
+def bend_table(groups: Sequence[BendGroup], succeeded: int, episodes: int) -> Table:
+    """Successes among episodes whose plan was bent."""
+    rows = []
+    for group in groups:
+        cells = [group.name, *(_rate(item) for item in (group.inside, group.outside, group.all))]
+        rows.append(tuple(cells))
+    title = f"Plans of {succeeded} episodes that succeed (of {episodes}), bent once: share that succeeds"
+    return Table(title, ("bends", "the manifold calls safe", "it calls not", "all (chance)"), tuple(rows))
+
+
+def write_bends(
+    file: Path, groups: Sequence[BendGroup], bends: Sequence[ExecutedBend], table: Table, command: str
+) -> None:
+    """Writes Markdown (.md) or JSON (.json) with each bend; an existing file is replaced.
+
+    Raises:
+        RecordingError: it cannot be written.
+    """
+    if file.suffix == ".json":
+        found = {"groups": [asdict(group) for group in groups], "bends": [asdict(item) for item in bends]}
+        made = json.dumps({"format": BENDS, "command": command, **found}, indent=1, allow_nan=False) + "\n"
+    else:
+        parts = [f"# {table.title}", f"```bash\n{command}\n```", markdown_table(Table("", table.head, table.rows))]
+        made = "\n\n".join(parts) + "\n"
+    write_atomically(file, made.encode())
+
+
+def _rate(item: Inside) -> str:
+    if item.share is None:
+        return DASH
+    return f"{item.share:.0%} ({item.low:.0%} to {item.high:.0%}) of {item.decisions}"
 
 
 def _areas(found: ManifoldEvaluation) -> Table:
