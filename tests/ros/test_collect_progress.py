@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 
 import pytest
+from diagnostic_msgs.msg import KeyValue
 from rich.console import Console
 
-from salus_msgs.msg import Episode, FailurePrediction, Intervention
+from salus_msgs.msg import Episode, FailurePrediction, Intervention, Status
 from salus_vla import contract
 from salus_vla.contract.outcomes import Outcome
+from salus_vla.control.realtime_pace import TOO_SLOW
 from salus_vla.ros.clients.collect_progress import RunProgress
 from salus_vla.safety.intervention.candidates import HAND_OVER, PLAN
 
@@ -55,6 +57,15 @@ def test_on_a_terminal_it_stands_below_the_bar() -> None:
     text = console.export_text()
     assert "seed 0  careful" in text
     assert "  careful from decision 3\n" in text
+
+
+def test_a_policy_that_is_too_slow_for_realtime_is_said_once() -> None:
+    output = io.StringIO()
+    progress = RunProgress(Console(file=output, width=60), 1, {}, None)
+    for words in ("", "a decision takes 340 ms", "a decision takes 340 ms"):
+        facts = [KeyValue(key=TOO_SLOW, value=words)]
+        progress.take(contract.STATUS_TOPIC, Status(role="policy", state=Status.HOLDING, facts=facts))
+    assert output.getvalue().splitlines() == ["a decision takes 340 ms"]
 
 
 @pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.RUNNING])

@@ -59,11 +59,11 @@ from salus_vla.control.decision import Decision
 from salus_vla.control.decision_schedule import DecisionSchedule
 from salus_vla.control.gate_hold import GateHold
 from salus_vla.control.observation_matcher import ObservationMatcher
+from salus_vla.control.realtime_pace import CANNOT_KEEP_UP
 from salus_vla.control.watchdog import JOINTS, Trip, Watchdog, WatchLimits
 
 _INACTIVE_WORDS = "the node is not active: it was deactivated by a lifecycle transition"
 _FRESH_FRAMES = 2  # measured joints that are older do not say where the arm is
-_CANNOT_KEEP_UP = "this machine cannot keep the pace: fewer noise samples, builtin:tiny, a GPU or lockstep would"
 
 
 class AuthorityState(StrEnum):
@@ -361,7 +361,7 @@ class Authority:
     def _yield(self) -> None:
         self.yielded += 1
         slow = self._inference_ms * 1e6 > self._period_ns
-        why = f"; a decision took {self._inference_ms:.0f} of {self._period_ns * 1e-6:.0f} ms, {_CANNOT_KEEP_UP}"
+        why = f"; a decision took {self._inference_ms:.0f} of {self._period_ns * 1e-6:.0f} ms, {CANNOT_KEEP_UP}"
         detail = f"the gate holds the arm, no valid command came in time{why if slow else ''}"
         self._controller.drop_plan(DEADMAN, detail)
         if self.state is AuthorityState.YIELDED:

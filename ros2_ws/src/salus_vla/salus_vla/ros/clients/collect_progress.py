@@ -19,6 +19,7 @@ from rich.text import Text
 from salus_msgs.msg import Episode, FailurePrediction, Intervention, SafetySignals, Status
 from salus_vla import contract
 from salus_vla.contract.outcomes import Outcome
+from salus_vla.control.realtime_pace import TOO_SLOW
 from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.clients.connection import Connection
 from salus_vla.safety.intervention.told_motion import EpisodeMotions, ToldMotion
@@ -54,6 +55,7 @@ class RunProgress:
         self._done = self._decisions = self._in_episode = 0
         self._state = "starting the graph"
         self._refused = False  # somebody refuses what the simulator publishes, and it was printed
+        self._slow = False  # the policy said so
         self._risk: FailurePrediction | None = None  # the newest of the episode
         self._alarm = ""  # the first of the episode, in words
         self._motions = EpisodeMotions()
@@ -140,7 +142,11 @@ class RunProgress:
                 )
 
     def _on_status(self, message: Status) -> None:
-        """Until the first episode: who is not ready yet."""
+        """Until the first episode: who is not ready yet. And once, that this machine is too slow for realtime."""
+        slow = next((fact.value for fact in message.facts if fact.key == TOO_SLOW), "")
+        if slow and not self._slow:
+            self._slow = True
+            self._console.print(slow, style="yellow", markup=False, highlight=False, soft_wrap=True)
         if self._state.startswith("starting") and message.state == Status.STARTING and message.detail:
             self._state = f"starting the graph: {message.detail}"
             refuses = any(word in message.detail for word in ("refuse", "best effort"))

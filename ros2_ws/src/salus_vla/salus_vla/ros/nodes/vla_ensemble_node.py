@@ -15,6 +15,7 @@ from salus_vla.config.scene import load_scene
 from salus_vla.contract import ENTITIES, REALTIME
 from salus_vla.contract.errors import SalusError
 from salus_vla.control.build_controller import build_controller
+from salus_vla.control.realtime_pace import TOO_SLOW, measure_decision_ms, too_slow
 from salus_vla.ros.adapters.image_messages import BACKEND
 from salus_vla.ros.adapters.lean_executor import LeanExecutor
 from salus_vla.ros.adapters.lifecycle import ManagedNode
@@ -80,6 +81,12 @@ class VlaEnsembleNode:
             )
         for fault in faults:
             self.node.get_logger().error(f"nobody intervenes, the plan is followed: {fault}")
+        if p.pacing == REALTIME and policy.needs_images:
+            took_ms = measure_decision_ms(controller, scene)
+            slow = too_slow(took_ms, scene.rates.decision_dt_ns)
+            self._status.add_facts({"decision_ms": f"{took_ms:.1f}", TOO_SLOW: slow})
+            if slow:
+                self.node.get_logger().warning(slow)
         if p.task:  # refused before anything moves
             self._status.add_facts(policy.read_task(p.task))
         entities = ENTITIES if policy.needs_poses else ()

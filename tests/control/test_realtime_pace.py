@@ -1,0 +1,51 @@
+"""A policy that decides too slowly for realtime is told so before anything moves."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from salus_vla.config.scene import load_scene
+from salus_vla.contract.types import Observation, PolicyOutput
+from salus_vla.control.controller import make_controller
+from salus_vla.control.realtime_pace import measure_decision_ms, too_slow
+
+TAKES_S = 0.01
+PERIOD_NS = 100_000_000
+
+
+class SlowOnce:
+    """Takes a second for the first decision and 10 ms for each other one."""
+
+    source = "slow"
+    reference = None
+
+    def __init__(self) -> None:
+        self.started, self.seen = 0, []  # type: ignore[var-annotated]
+
+    def start_episode(self, seed: int) -> None:
+        self.started += 1
+
+    def predict(self, observation: Observation, decision: int) -> PolicyOutput:
+        time.sleep(TAKES_S if self.seen else 1.0)
+        self.seen.append(observation.images)
+        return PolicyOutput(np.tile(np.append(observation.arm, 0.05), (10, 1))[None, None])
+
+
+def test_the_first_decision_warms_up_and_every_one_sees_other_images() -> None:
+    policy, scene = SlowOnce(), load_scene()
+    took_ms = measure_decision_ms(make_controller(policy, scene), scene)  # type: ignore[arg-type]
+    assert TAKES_S * 1e3 <= took_ms < 500.0
+    pictures = [images["front"].tobytes() for images in policy.seen]
+    assert len(set(pictures)) == len(pictures) > 3
+    assert policy.started == 2  # before it, and behind it: nothing of it is left for the first episode
+
+
+@pytest.mark.parametrize(("took_ms", "slow"), [(20.0, False), (90.0, False), (91.0, True), (340.0, True)])
+def test_what_leaves_no_time_for_the_frames_is_too_slow(took_ms: float, slow: bool) -> None:
+    words = too_slow(took_ms, PERIOD_NS)
+    assert bool(words) is slow
+    if slow:
+        assert words.startswith(f"a decision takes {took_ms:.0f} ms and one is due every 100 ms: ")
