@@ -15,7 +15,7 @@ PARTS = {
     "bag_recorder": {"write", "disk", "/camera_top/image_raw", "/clock", "resources"},
 }
 NUMBERS = {
-    ("vla_ensemble", "decisions"): {"decide_ms_p50", "decide_ms_p99", "receive_ms_p99", "rate_hz", "plan_age_s"},
+    ("vla_ensemble", "decisions"): {"decide_ms_p50", "react_ms_p99", "receive_ms_p99", "rate_hz", "plan_age_s"},
     ("vla_ensemble", "commands"): {"publish_ms_p50", "publish_ms_p99", "commands_refused", "longest_gap_s"},
     ("command_gate", "joints"): {"rate_hz", "longest_gap_s"},
     ("command_gate", "commands"): {"judge_ms_p50", "judge_ms_p99", "passed", "refused"},

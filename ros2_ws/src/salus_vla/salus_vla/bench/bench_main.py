@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 from salus_vla.bench import parts
+from salus_vla.bench.realtime import RealtimePace, realtime_pace
 from salus_vla.bench.timing import Timing
-from salus_vla.config.policy_options import BUILTIN_TINY
+from salus_vla.config.policy_options import BUILTIN_COMPACT, BUILTIN_TINY
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import DECISION_HZ
 from salus_vla.data.bags.run_info import read_run
@@ -50,14 +51,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         timings += parts.inference(scene, observation, arguments.calls)
         timings.append(parts.recording(observation, arguments.calls))
         timings.append(parts.transport(observation, arguments.calls))
-        rates = graph_rates(arguments.episodes, arguments.decisions)
+        rates = {
+            name: graph_rates(name, arguments.episodes, arguments.decisions) for name in (BUILTIN_TINY, BUILTIN_COMPACT)
+        }
+        paces = [realtime_pace(name, arguments.episodes, arguments.decisions) for name in rates]
     by_name = {timing.name: timing for timing in timings}
     _print(console, by_name, rates)
+    _print_paces(console, paces)
     content = {
         "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "engines": engines,
         "parts": [asdict(timing) for timing in timings],
         "graph_decisions_per_s": rates,
+        "realtime": [asdict(pace) for pace in paces],
     }
     arguments.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     console.print(f"numbers in {arguments.json}")
@@ -84,17 +90,17 @@ def _engine(size: str) -> dict[str, object]:
     return found
 
 
-def graph_rates(episodes: int, decisions: int) -> list[float]:
+def graph_rates(model: str, episodes: int, decisions: int) -> list[float]:
     """Decisions per second of wall time in each episode of a run through the whole graph, lockstep."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "salus_vla.cli", "collect", "--episodes", str(episodes), "--run-id", "bench"]
-        command += ["--model", BUILTIN_TINY, "--max-decisions", str(decisions), "--out", out]
+        command += ["--model", model, "--max-decisions", str(decisions), "--out", out]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         entries = read_run(Path(out) / "bench").record.episodes
     return [entry.decisions / entry.wall_s for entry in entries if entry.wall_s]
 
 
-def _print(console: Console, timings: dict[str, Timing], rates: list[float]) -> None:
+def _print(console: Console, timings: dict[str, Timing], rates: dict[str, list[float]]) -> None:
     total = sum(timings[name].median_ms for name in _PARTS)
     table = Table(title="One decision: five frames, one camera set, five members, two noise samples")
     table.add_column("part")
@@ -112,8 +118,19 @@ def _print(console: Console, timings: dict[str, Timing], rates: list[float]) -> 
         f"the engine against LeRobot's policies one by one: {naive.median_ms:.1f} ms / {engine.median_ms:.1f} ms "
         f"= {naive.median_ms / engine.median_ms:.1f} x"
     )
-    rate = median(rates)
-    console.print(
-        f"whole graph, lockstep, recording: median {rate:.1f} decisions/s over {len(rates)} episodes = "
-        f"{rate / DECISION_HZ:.2f} x real time"
-    )
+    for name, found in rates.items():
+        rate = median(found)
+        console.print(
+            f"whole graph, {name}, lockstep, recording: median {rate:.1f} decisions/s over {len(found)} episodes = "
+            f"{rate / DECISION_HZ:.2f} x real time"
+        )
+
+
+def _print_paces(console: Console, paces: Sequence[RealtimePace]) -> None:
+    for pace in paces:
+        trips = ", ".join(f"{reason} {count}" for reason, count in pace.trips.items() if count) or "none"
+        console.print(
+            f"realtime, {pace.model}: {pace.episodes} episodes, {pace.decisions} decisions, {pace.overtaken} "
+            f"observations overtaken, from image to command {pace.react_p50_ms:.0f} ms (p99 {pace.react_p99_ms:.0f} "
+            f"ms), trips: {trips}"
+        )

@@ -17,6 +17,7 @@ from salus_vla.health.camera_health import CameraHealth
 from salus_vla.health.meters import DiagnosticPart, LatencyMeter, Level, RateMeter
 from salus_vla.health.refusals import Refusals
 
+_KEPT = 50  # camera sets whose beginning is remembered
 _CLOCK, _DECISIONS, _COMMANDS = "clock", "decisions", "commands"
 
 
@@ -25,19 +26,22 @@ class EnsembleDiagnostics:
 
     Attributes:
         stages: wall time from the first image of a camera set to the whole observation (receive), of the policy and
-            the signals (decide), of publishing a command (publish).
+            the signals (decide), of publishing a command (publish); and from the first image of a camera set to the
+            first command that follows from it (react).
     """
 
     def __init__(self, node: Node, authority: Authority) -> None:
         """Nothing came yet."""
         self._node, self._authority = node, authority
-        self.stages = {stage: LatencyMeter() for stage in ("receive", "decide", "publish")}
+        self.stages = {stage: LatencyMeter() for stage in ("receive", "decide", "publish", "react")}
         self._pictures = CameraHealth()
         self._rates = {camera: RateMeter(DECISION_HZ) for camera in CAMERAS}
         self._rates |= {name: RateMeter(FRAME_HZ) for name in (JOINTS, _CLOCK, _COMMANDS)}
         self._rates[_DECISIONS] = RateMeter(DECISION_HZ)
         self._refusals = Refusals()
         self._set_began: float | None = None
+        self._came: dict[int, float] = {}  # when the first image of a stamp did
+        self._answering: float | None = None  # when the observation of the newest decision came, until a command goes
         self._shown_epoch = 0
 
     # -- what comes and goes -------------------------------------------------------------------------------------------
@@ -58,6 +62,10 @@ class EnsembleDiagnostics:
         self._rates[camera].add(stamp_ns)
         if self._set_began is None:
             self._set_began = time.perf_counter()
+        if stamp_ns not in self._came:
+            self._came[stamp_ns] = time.perf_counter()
+            while len(self._came) > _KEPT:  # not decided on
+                del self._came[next(iter(self._came))]
         before = self._pictures.fault(camera)
         fault = self._pictures.look(camera, stamp_ns, pixels, arm)
         if fault is not before:
@@ -82,11 +90,16 @@ class EnsembleDiagnostics:
         """Notes a decision."""
         self._rates[_DECISIONS].add(decision.stamp_ns)
         self.stages["decide"].add(decision.inference_ms)
+        self._answering = self._came.pop(decision.stamp_ns, None)
 
     def commanded(self, stamp_ns: int, began: float) -> None:
         """Notes a command; `began` is `time.perf_counter()` before it was published."""
         self._rates[_COMMANDS].add(stamp_ns)
-        self.stages["publish"].add((time.perf_counter() - began) * 1e3)
+        now = time.perf_counter()
+        self.stages["publish"].add((now - began) * 1e3)
+        if self._answering is not None:
+            self.stages["react"].add((now - self._answering) * 1e3)
+            self._answering = None
 
     # -- diagnostics ---------------------------------------------------------------------------------------------------
 
@@ -119,7 +132,7 @@ class EnsembleDiagnostics:
         commands |= {f"holds_{reason}": count for reason, count in holds.items()}
         for name, values in ((_DECISIONS, decisions), (_COMMANDS, commands)):
             part = self._rates[name].part(name, now_ns)
-            stages = ("receive", "decide") if name == _DECISIONS else ("publish",)
+            stages = ("receive", "decide", "react") if name == _DECISIONS else ("publish",)
             latencies = [self.stages[stage].values(stage) for stage in stages]
             shown = {**part.values, **values, **{key: v for stage in latencies for key, v in stage.items()}}
             judged = part if judged_now else DiagnosticPart(name)
