@@ -20,7 +20,7 @@ from .conftest import LIMIT_S, Isaac
 pytestmark = [pytest.mark.graph, pytest.mark.timeout(120)]
 
 # The stand-in renders nothing; its pictures are black.
-UNSEEN = {f"{camera} {what}" for camera in CAMERAS for what in ("sees cube", "sees bin", "sees robot", "pose")}
+UNSEEN = {f"{camera} sees cube" for camera in CAMERAS}  # all that follows from black pictures is not judged
 
 
 def test_the_stand_in_keeps_every_rule_but_those_of_pictures(

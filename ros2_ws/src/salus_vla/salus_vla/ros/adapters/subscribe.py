@@ -21,6 +21,7 @@ from salus_vla.contract import CLOCK, Topic
 from salus_vla.contract.errors import MessageError
 from salus_vla.health.meters import DiagnosticPart
 from salus_vla.health.refusals import Refusals
+from salus_vla.health.standing_stamps import StandingStamps
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 
@@ -76,12 +77,18 @@ def subscribe(
     """
     refusals = _REFUSALS.setdefault(node, Refusals())
     read = not raw or topic.qos.latched
+    # A topic with a rate measures something at each stamp; those on event may say the same again.
+    stamps = StandingStamps() if read and topic.rate_hz is not None and not topic.qos.latched else None
 
     def take(cdr: bytes, _: Mapping[str, Any]) -> None:
         try:
             message = messages.deserialized(topic, cdr) if read else None
             if checked and read:
                 messages.check(topic, message)
+            if stamps is not None and hasattr(message, "header") and (
+                words := stamps.judge(messages.to_ns(message.header.stamp))
+            ):
+                raise MessageError(words)
             if raw:
                 callback(cdr, message)
             else:

@@ -42,6 +42,7 @@ _WINDOW_FRAMES = 100
 _LATER_FRAMES = 15  # in which three camera frames pass
 _LIMIT_S = 10.0  # wall time for anything that a simulator that works does within a second
 _PICTURES_S = 15.0  # a software renderer draws its first image late
+_OTHERS_S = 3.0  # in which everything else came that will
 _IDENTITY = (0.0, 0.0, 0.0, 1.0)
 _FIRST = (contract.CLOCK.name, JOINT_STATES.name)
 
@@ -63,6 +64,7 @@ class SimChecker:
             for service in (contract.SIM_RESET, contract.SIM_SET_PARAMETERS)
         }
         self._answer: tuple[tuple[str, float], ...] | None = None  # what each frame is answered with
+        self._absent: set[Service] = set()
         self._heard: frozenset[str] = frozenset()  # topics that came while nothing was commanded
         listener.on_joints, listener.on_clock = self._answer_frame, self._answer_clock
 
@@ -75,7 +77,9 @@ class SimChecker:
         """Everything the rules need; about twenty seconds with a simulator in real time."""
         listener = self._listener
         due = {topic.name for topic in SIMULATOR_TOPICS if topic.rate_hz is not None and not topic.optional}
-        listener.spin(_PICTURES_S, lambda: due <= listener.counts.keys())
+        drawn = {contract.image_topic(camera).name for camera in CAMERAS}
+        if listener.spin(_PICTURES_S, lambda: drawn <= listener.counts.keys()):
+            listener.spin(_OTHERS_S, lambda: due <= listener.counts.keys())
         listener.forget()
         self._pass(_WINDOW_FRAMES)
         stamps, counts, joints = listener.stamps, listener.counts, listener.joints
@@ -149,9 +153,10 @@ class SimChecker:
     # -- services ------------------------------------------------------------------------------------------------------
 
     def _call(self, service: Service, request: Any) -> Any:
-        """The answer, or None."""
+        """The answer, or None; of a service that nobody offered once not waited for again."""
         client = self._services[service]
-        if not self._listener.spin(_LIMIT_S, client.service_is_ready):
+        if service in self._absent or not self._listener.spin(_LIMIT_S, client.service_is_ready):
+            self._absent.add(service)
             return None
         future = client.call_async(request)
         return future.result() if self._listener.spin(_LIMIT_S, future.done) else None
@@ -226,8 +231,8 @@ class SimChecker:
             return Move(before, self._position() if self._pass(experiment.frames) else None)
 
         def gone() -> FloatArray | None:
-            far = (f.position for f in listener.joints if _apart(f.position, before) >= experiment.goes)
-            return next(far, None)
+            came = (joints.ordered(joints.position) for joints in listener.joints)
+            return next((position for position in came if _apart(position, before) >= experiment.goes), None)
 
         last_ns = stamp_ns + experiment.frames * _FRAME_NS
         listener.spin(_LIMIT_S, lambda: gone() is not None or self._now() > last_ns)
@@ -246,7 +251,8 @@ class SimChecker:
         return move
 
     def _position(self) -> FloatArray | None:
-        return self._listener.joints[-1].position if self._listener.joints else None
+        joints = self._listener.joints[-1] if self._listener.joints else None
+        return joints.ordered(joints.position) if joints is not None else None
 
     def _look(self) -> dict[str, ImageArray]:
         """The next image of each camera, while frames are answered."""

@@ -10,6 +10,7 @@ from salus_vla import contract
 from salus_vla.config.scene import Scene
 from salus_vla.contract import CAMERAS, ENTITIES, JOINTS, WORLD_FRAME
 from salus_vla.contract.types import FloatArray
+from salus_vla.simulation.conformance.causes import beyond, unheard
 from salus_vla.simulation.conformance.interface_rules import NOTHING
 from salus_vla.simulation.conformance.observed import Observed, ObservedCameraInfo, ObservedImage
 from salus_vla.simulation.conformance.verdict import Verdict
@@ -21,36 +22,41 @@ UNIT_TOLERANCE = 1e-3
 
 def joint_verdicts(seen: Observed) -> Iterator[Verdict]:
     """/joint_states, whatever the arm does."""
-    found = seen.joints
+    found, silent = seen.joints, unheard(seen, contract.JOINT_STATES)
     names = {state.names for state in found}
-    yield _all("joints names", ", ".join(JOINTS), [", ".join(joints) for joints in sorted(names)], names == {JOINTS})
+    named = _all("joints names", ", ".join(JOINTS), [", ".join(joints) for joints in sorted(names)], names == {JOINTS})
+    yield named.behind(silent)
     lengths = {(len(s.position), len(s.velocity), len(s.effort)) for s in found}
     # A robot may not measure its efforts; who predicts from them knows less then, and a 0 would be a lie.
     fits = {(len(JOINTS), len(JOINTS), efforts) for efforts in (0, len(JOINTS))}
     wanted = "position and velocity of 9, effort of 9 or none"
-    yield _all("joints lengths", wanted, sorted(map(str, lengths)), len(lengths) == 1 and lengths <= fits)
+    whole = _all("joints lengths", wanted, sorted(map(str, lengths)), len(lengths) == 1 and lengths <= fits)
+    as_named = all({len(s.position), len(s.velocity), len(s.effort)} <= {len(s.names), 0} for s in found)
+    other = named.rule if found and as_named and {len(joints) for joints in names} != {len(JOINTS)} else ""
+    yield whole.behind(silent or other)
     efforts: FloatArray = np.concatenate([s.effort for s in found]) if found else np.zeros(0)
     numbers = bool(np.isfinite(efforts).all())
     seen_text = ("yes" if numbers else "no") if len(efforts) else "none measured"
-    yield _all("joints effort", "every effort is a number, or none is measured", [seen_text] if found else [], numbers)
+    effort = _all("joints effort", "every effort is a number, or none is measured", [seen_text][: len(found)], numbers)
+    yield effort.behind(silent)
     for what, values in (("position", [s.position for s in found]), ("velocity", [s.velocity for s in found])):
         numbers_of: FloatArray = np.concatenate(values) if values else np.zeros(0)
         finite = bool(len(numbers_of)) and bool(np.isfinite(numbers_of).all())
-        name = "finite" if what == "position" else what
-        yield _all(f"joints {name}", f"every {what} is a number", ["yes" if finite else "no"] if found else [], finite)
+        name, text = "finite" if what == "position" else what, "yes" if finite else "no" if len(numbers_of) else "none"
+        verdict = _all(f"joints {name}", f"every {what} is a number", [text][: len(found)], finite)
+        yield verdict.behind(silent or (whole.rule if not len(numbers_of) else ""))
+    outside = sorted({joint for state in found for joint in beyond(state)})
+    texts = [f"beyond: {', '.join(outside)}" if outside else "yes"][: len(found)]
+    yield _all("joints range", "rad and m: within the limits of the joints", texts, not outside).behind(silent)
     frames = {state.frame_id for state in found}
-    yield _all("joints frame_id", "''", sorted(map(repr, frames)), frames == {""})
+    yield _all("joints frame_id", "''", sorted(map(repr, frames)), frames == {""}).behind(silent)
 
 
 def camera_verdicts(seen: Observed, scene: Scene) -> Iterator[Verdict]:
     """Form of images and camera_info."""
-    width, height = scene.cameras.width, scene.cameras.height
     for camera in CAMERAS:
-        frame = contract.camera_frame(camera)
-        expected = _image_text(ObservedImage(0, frame, ENCODING, width, height, 3 * width, False, 3 * width * height))
-        texts = sorted({_image_text(found) for found in seen.images.get(camera, ())})
-        yield _all(f"image {camera}", expected, texts, texts == [expected])
-        wanted = _camera_info_of(scene, frame)
+        yield image_verdict(seen, scene, camera)
+        wanted = _camera_info_of(scene, contract.camera_frame(camera))
         camera_infos = seen.camera_infos.get(camera, ())
         texts = sorted({_camera_info_text(found) for found in camera_infos})
         yield _all(
@@ -58,7 +64,17 @@ def camera_verdicts(seen: Observed, scene: Scene) -> Iterator[Verdict]:
             _camera_info_text(wanted),
             texts,
             all(_same_camera_info(found, wanted) for found in camera_infos),
-        )
+        ).behind(unheard(seen, contract.camera_info_topic(camera)))
+
+
+def image_verdict(seen: Observed, scene: Scene, camera: str) -> Verdict:
+    """Form of the images of a camera."""
+    width, height, frame = scene.cameras.width, scene.cameras.height, contract.camera_frame(camera)
+    expected = _image_text(ObservedImage(0, frame, ENCODING, width, height, 3 * width, False, 3 * width * height))
+    texts = sorted({_image_text(found) for found in seen.images.get(camera, ())})
+    return _all(f"image {camera}", expected, texts, texts == [expected]).behind(
+        unheard(seen, contract.image_topic(camera))
+    )
 
 
 def pose_verdicts(seen: Observed) -> Iterator[Verdict]:
@@ -77,7 +93,7 @@ def pose_verdicts(seen: Observed) -> Iterator[Verdict]:
             f"in {WORLD_FRAME!r}, quaternion of length 1.000",
             text if finite else f"{text}, position not finite",
             bool(found) and frames == {WORLD_FRAME} and finite and unit,
-        )
+        ).behind(unheard(seen, contract.pose_topic(entity)))
 
 
 def _all(rule: str, expected: str, seen: list[str], passed: bool) -> Verdict:

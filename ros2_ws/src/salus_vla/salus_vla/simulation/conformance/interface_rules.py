@@ -8,6 +8,7 @@ import numpy as np
 
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, SIMULATOR_TOPICS, Service, Topic
+from salus_vla.simulation.conformance.causes import silence, stand_still
 from salus_vla.simulation.conformance.observed import Endpoint, Observed
 from salus_vla.simulation.conformance.verdict import Verdict
 
@@ -41,10 +42,8 @@ def rate_verdicts(seen: Observed) -> Iterator[Verdict]:
 def stamp_verdicts(seen: Observed) -> Iterator[Verdict]:
     """Stamps of one topic against those of another, and over resets."""
     for camera in CAMERAS:
-        images, infos = (
-            set(seen.stamps.get(topic.name, ()))
-            for topic in (contract.image_topic(camera), contract.camera_info_topic(camera))
-        )
+        pair = (contract.image_topic(camera), contract.camera_info_topic(camera))
+        images, infos = (set(seen.stamps.get(topic.name, ())) for topic in pair)
         # At each end one of the two may have come alone.
         inner = {stamp for stamp in images if infos and min(infos) <= stamp <= max(infos)}
         without = len(inner - infos)
@@ -53,9 +52,10 @@ def stamp_verdicts(seen: Observed) -> Iterator[Verdict]:
             "the same stamps",
             f"{without} of {len(inner)} images without" if inner else NOTHING,
             bool(inner) and without == 0,
-        )
+        ).behind(silence(seen, *pair))
     yield _matched_joints(seen)
     yield _clock(seen)
+    topics = {topic.name: topic for topic in SIMULATOR_TOPICS}
     for name, stamps in sorted(seen.all_stamps.items()):
         steps = np.diff(np.asarray(stamps, dtype=np.int64))
         back = int((steps < 0).sum())
@@ -64,7 +64,11 @@ def stamp_verdicts(seen: Observed) -> Iterator[Verdict]:
         may_repeat = name.startswith("/camera_") or name == contract.CONTACT.name
         found = f"{len(stamps)} stamps, {back} jump back, {repeated} repeated" if len(stamps) else NOTHING
         kept = len(stamps) > 1 and not back and (may_repeat or not repeated)
-        yield Verdict(f"monotonic {name}", "no stamp jumps back, also at a reset", found, kept)
+        cause = silence(seen, topics[name]) if topics[name].rate_hz is not None else "contact after a reset"
+        if len(seen.publishers.get(name, ())) > 1 and not back:  # each stamp of each of them
+            cause = f"topic {name}"
+        verdict = Verdict(f"monotonic {name}", "no stamp jumps back, also at a reset", found, kept)
+        yield verdict.behind(cause if not back or not len(stamps) else "")
 
 
 def _published(seen: Observed, topic: Topic) -> Verdict:
@@ -94,13 +98,22 @@ def _rate(seen: Observed, topic: Topic) -> Verdict:
     rule, period_ns = f"rate {topic.name}", round(1e9 / (topic.rate_hz or 1.0))
     expected = f"{topic.rate_hz:g} Hz: stamps {period_ns / 1e6:g} ms apart"
     stamps = _advancing(seen.stamps.get(topic.name, ()))
+    published = seen.publishers.get(topic.name, ())
+    nobody = "" if published else f"topic {topic.name}"
+    if stand_still(came := seen.stamps.get(topic.name, ())):
+        text = f"{len(came)} messages, all stamped {came[0] * 1e-9:g} s: the stamps stand still"
+        return Verdict(rule, expected, text, False)
     if len(stamps) < MIN_STAMPS:
-        return Verdict(rule, expected, f"{len(stamps)} stamps" if stamps else NOTHING, False)
+        return Verdict(rule, expected, f"{len(stamps)} stamps" if stamps else NOTHING, False).behind(nobody)
     steps = np.diff(np.asarray(stamps, dtype=np.int64))
     kept = bool((np.abs(steps - period_ns) <= STAMP_TOLERANCE_NS).all())
     low, high = steps.min() / 1e6, steps.max() / 1e6
     text = f"{low:g} ms" if np.isclose(low, high, atol=STAMP_TOLERANCE_NS / 1e6) else f"{low:g} to {high:g} ms"
-    return Verdict(rule, expected, f"{len(stamps)} stamps, {text} apart", kept)
+    verdict = Verdict(rule, expected, f"{len(stamps)} stamps, {text} apart", kept)
+    # What is published best effort may be lost on the way: holes in it are not the simulator's.
+    holes = bool((np.abs(steps - np.round(steps / period_ns) * period_ns) <= STAMP_TOLERANCE_NS).all())
+    lossy = holes and bool(published) and not any(endpoint.reliable for endpoint in published)
+    return verdict.behind(f"topic {topic.name}" if lossy else nobody)
 
 
 def _advancing(stamps: Sequence[int]) -> list[int]:
@@ -114,19 +127,23 @@ def _matched_joints(seen: Observed) -> Verdict:
     images = {stamp for camera in CAMERAS for stamp in seen.stamps.get(contract.image_topic(camera).name, ())}
     inner = [stamp for stamp in images if len(joints) and joints[0] <= stamp <= joints[-1]]
     without = sum(int(np.abs(joints - stamp).min()) >= half_ns for stamp in inner)
-    return Verdict(
+    verdict = Verdict(
         "joints of each image",
         f"/joint_states within {half_ns / 1e6:g} ms of it",
         f"{without} of {len(inner)} images without" if inner else NOTHING,
         bool(inner) and without == 0,
     )
+    causes = [silence(seen, contract.image_topic(camera)) for camera in CAMERAS]
+    return verdict.behind(silence(seen, contract.JOINT_STATES) or next(filter(None, causes), ""))
 
 
 def _clock(seen: Observed) -> Verdict:
     frame_ns = round(1e9 / contract.FRAME_HZ)
     newest = [max(seen.stamps.get(topic.name, ()), default=None) for topic in (contract.CLOCK, contract.JOINT_STATES)]
     expected = f"within {2 * frame_ns / 1e6:g} ms of /clock"
+    cause = silence(seen, contract.CLOCK, contract.JOINT_STATES)
     if newest[0] is None or newest[1] is None:
-        return Verdict("stamps are sim time", expected, NOTHING, False)
+        return Verdict("stamps are sim time", expected, NOTHING, False).behind(cause)
     apart_ns = abs(newest[0] - newest[1])
-    return Verdict("stamps are sim time", expected, f"{apart_ns / 1e6:g} ms apart", apart_ns <= 2 * frame_ns)
+    kept = apart_ns <= 2 * frame_ns
+    return Verdict("stamps are sim time", expected, f"{apart_ns / 1e6:g} ms apart", kept).behind(cause)

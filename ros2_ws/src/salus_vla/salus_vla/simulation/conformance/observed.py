@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
+from salus_vla.contract import JOINTS
 from salus_vla.contract.types import Contact, FloatArray, ImageArray
 
 
@@ -28,6 +31,13 @@ class Joints:
     position: FloatArray
     velocity: FloatArray
     effort: FloatArray
+
+    def ordered(self, values: FloatArray) -> FloatArray:
+        """Values of these names in contract order, shape (9,); as they came where a joint is missing or twice."""
+        places = {name: place for place, name in enumerate(self.names)}
+        if not len(values) == len(self.names) == len(places) or not set(JOINTS) <= places.keys():
+            return values
+        return np.array([values[places[joint]] for joint in JOINTS])
 
 
 @dataclass(frozen=True)
