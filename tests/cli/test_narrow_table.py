@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from salus_vla.cli.bag import _EPISODE_COLUMNS
+from salus_vla.cli.bag import _EPISODE_COLUMNS, _TOPIC_COLUMNS
 from salus_vla.cli.narrow_table import Column, narrow_table
 
 ROWS = [
@@ -56,3 +56,28 @@ def test_a_long_outcome_takes_a_second_line() -> None:
 @pytest.mark.parametrize("rows", [[], [("", "")]])
 def test_empty_tables_are_no_error(rows: list[tuple[str, str]]) -> None:
     Console(file=io.StringIO(), width=10).print(narrow_table((Column("a"), Column("b", rank=1)), rows, 10))
+
+
+TOPICS = [
+    ("/ground_truth/red_cube/pose", "geometry_msgs/PoseStamped", "3051", "50", "50", "[red]1[/red]", "2"),
+    ("/salus/episode", "salus_msgs/Episode", "12", "-", "-", "-", "-"),
+]
+
+
+@pytest.mark.parametrize(
+    ("width", "cells"),
+    [
+        (120, "geometry_msgs/PoseStamped 3051 missing due"),
+        (72, "geometry_msg 3051 missing due"),
+        (40, "pose 3051 gaps"),
+    ],
+)
+def test_topics_keep_their_names_and_counts(width: int, cells: str) -> None:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(narrow_table(_TOPIC_COLUMNS, TOPICS, width, "Topics", plain=True))
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, text.splitlines())) <= width
+    assert all(row[0] in text and f" {row[2]} " in f"{text} " for row in TOPICS)
+    assert all(cell in text for cell in cells.split())
+    if width == 40:
+        assert "not shown: type" in " ".join(text.split())

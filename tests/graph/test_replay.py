@@ -14,9 +14,13 @@ import pytest
 import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
+from rosbags.highlevel import AnyReader
 
-from salus_vla.contract import CLOCK, JOINT_STATES, SAFETY_SIGNALS, Topic
-from salus_vla.data.replay.comparison import EVIDENCE
+from episodes import write_bag
+from salus_vla.config.policy_options import BUILTIN_TINY
+from salus_vla.contract import CAMERAS, CLOCK, JOINT_STATES, SAFETY_SIGNALS, Topic, image_topic
+from salus_vla.data.replay.comparison import EVIDENCE, compare
+from salus_vla.data.replay.recorded_inputs import read_story
 from salus_vla.data.replay.schedule import Schedule
 from salus_vla.policies.smolvla.init.model_init import init_model
 from salus_vla.ros.adapters.qos_profiles import interface_class
@@ -58,6 +62,23 @@ def test_a_policy_that_cannot_be_loaded_is_an_error_with_its_reason(collected: C
     result = salus("replay", "--recompute", collected.bag(0), "--model", tmp_path / "nothing")
     assert result.returncode == 1
     assert "nothing is not a folder" in result.stderr
+
+
+def test_on_a_robots_bag_a_policy_decides_as_if_it_had_been_there(collected: Collected, tmp_path: Path) -> None:
+    """Cameras and joints alone, without clock, episode and poses: the decisions are those of the run itself."""
+    bag, entry = collected.bag(0), collected.run.record.episodes[0]
+    inputs = {topic.name: topic for topic in (JOINT_STATES, *map(image_topic, CAMERAS))}
+    with AnyReader([bag]) as reader:
+        taken = [(inputs[c.topic], bytes(raw)) for c, _, raw in reader.messages() if c.topic in inputs]
+    robot, out = write_bag(tmp_path / "robot", taken), tmp_path / "decided"
+    told = ("--model", BUILTIN_TINY, "--seed", entry.seed, "--task", entry.task)
+    result = salus("replay", "--decide", robot, "--out", out, *told)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"{entry.decisions + 1} decisions added" in " ".join(result.stdout.split())
+    assert compare(read_story(bag).decisions, read_story(out).decisions).equal
+    again = salus("replay", "--decide", out, "--out", tmp_path / "twice")
+    assert again.returncode == 1
+    assert "--recompute compares with it" in again.stderr
 
 
 # -- playing -----------------------------------------------------------------------------------------------------------

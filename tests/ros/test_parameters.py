@@ -146,6 +146,17 @@ def test_sim_time_is_not_an_unknown_parameter(start_ros: StartRos) -> None:
         assert made.get_parameter("use_sim_time").value is True
 
 
+def test_a_parameter_file_that_is_not_there_is_refused(start_ros: StartRos, tmp_path: Path) -> None:
+    there = tmp_path / "there.yaml"
+    there.write_text("{}")
+    with node(start_ros, "-p", f"params_file:={there}") as made:
+        assert read_parameters(made, Sample) == Sample()
+    for path in (tmp_path, tmp_path / "absent.yaml", 7):
+        words = r"parameter 'params_file' is .*, which is no file"
+        with node(start_ros, "-p", f"params_file:={path}") as made, pytest.raises(ConfigError, match=words):
+            read_parameters(made, Sample)
+
+
 # -- the files of this repository --------------------------------------------------------------------------------------
 
 

@@ -125,3 +125,15 @@ def test_the_warning_has_value_and_unit() -> None:
         "action gripper_width hardly moves in the whole data set (0.04 m, deviation 0): "
         "normalised with a deviation of 0.0001 m"
     )
+
+
+def test_cameras_of_other_names_are_taken_where_it_is_said_which_is_which() -> None:
+    names = {image_key(camera): image_key(f"cam_{number}") for number, camera in enumerate(CAMERAS)}
+    image = features()[image_key("top")]
+    other = features(**dict.fromkeys(names), **dict.fromkeys(names.values(), image))
+    check_fits("d", other, 10, None, cameras=names)
+    with pytest.raises(DatasetError, match="say which is which with --data-cameras front=NAME"):
+        check_fits("d", other, 10, None)
+    grey = {**other, image_key("cam_1"): {"dtype": "image", "shape": (64, 48, 1)}}
+    with pytest.raises(DatasetError, match=r"cam_1: shape .64, 48, 1., expected three colours"):
+        check_fits("d", grey, 10, None, cameras=names)

@@ -68,7 +68,31 @@ def test_an_incomplete_camera_set_is_named(tmp_path: Path) -> None:
         list(read_frames(write_bag(tmp_path / "bag", recorded)))
 
 
-@pytest.mark.parametrize("missing", [CLOCK, JOINT_STATES, image_topic("top")], ids=lambda topic: topic.name)
+def test_the_bag_of_a_robot_has_no_clock(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", [item for item in content() if item[0] != CLOCK])
+    frames = list(read_frames(bag))
+    assert [frame.decided for frame in frames] == [index % 5 == 0 for index in range(FRAMES)]
+    assert all(topic != CLOCK.name for frame in frames for topic, _ in frame.messages)
+
+
+def test_joints_and_camera_sets_that_come_more_often_are_thinned(tmp_path: Path) -> None:
+    """A robot with joints at 500 Hz and cameras at 30 Hz, each camera a few milliseconds after the other."""
+    step_ns, set_ns, pixels = 2_000_000, 33_333_333, np.zeros((4, 4, 3), dtype=np.uint8)
+    made = [(JOINT_STATES, joints(START_NS + n * step_ns, np.full(9, n / 1000))) for n in range(250)]
+    for number in range(15):
+        for later, camera in enumerate(CAMERAS):
+            stamp = START_NS + number * set_ns + later * 3_000_000
+            made.append((image_topic(camera), image(camera, stamp, pixels)))
+    frames = list(read_frames(write_bag(tmp_path / "bag", sorted(made, key=stamp_ns))))
+    stamps = np.array([frame.stamp_ns for frame in frames])
+    assert (np.diff(stamps) >= 15_000_000).all()
+    decided = stamps[[frame.decided for frame in frames]]
+    assert len(decided) == 5
+    assert (np.diff(decided) >= 95_000_000).all()
+    assert all(len(frame.messages) == (4 if frame.decided else 1) for frame in frames)
+
+
+@pytest.mark.parametrize("missing", [JOINT_STATES, image_topic("top")], ids=lambda topic: topic.name)
 def test_a_missing_input_is_named(tmp_path: Path, missing: Topic) -> None:
     bag = write_bag(tmp_path / "bag", [item for item in content() if item[0] != missing])
     with pytest.raises(RecordingError, match=f"holds no messages on {missing.name}"):

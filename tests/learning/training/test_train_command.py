@@ -25,8 +25,16 @@ from salus_vla.contract import CAMERAS, DEFAULT_TASK
 from salus_vla.contract.types import Observation
 from salus_vla.data.lerobot.dataset_export import export
 from salus_vla.data.lerobot.prepare import Options
-from salus_vla.learning.training.training_data import fingerprint, open_dataset, read_frames, statistics, statistics_of
+from salus_vla.learning.training.training_data import (
+    _Reader,
+    fingerprint,
+    open_dataset,
+    read_frames,
+    statistics,
+    statistics_of,
+)
 from salus_vla.policies.registry import expand_members
+from salus_vla.policies.smolvla.features import image_key
 from salus_vla.policies.smolvla.inference.ensemble_policy import EnsemblePolicy
 
 OPTIONS = ["--size", "tiny", "--members", "2", "--steps", "3", "--expert-steps", "2", "--batch", "4", "--draws", "2"]
@@ -61,6 +69,24 @@ def test_frames_are_what_was_recorded(demos: Path, trained: Path) -> None:
     expected = (recorded - stats["action"]["mean"]) / (stats["action"]["std"] + 1e-8)
     torch.testing.assert_close(frames.action, expected, rtol=1e-4, atol=1e-4)
     assert frames.episodes == [0, 1, 2, 3]
+
+
+def test_cameras_of_a_data_set_are_found_under_its_names(demos: Path) -> None:
+    mine = open_dataset(demos)
+    named = {image_key(camera): image_key(f"cam_{camera}") for camera in CAMERAS}
+
+    class Renamed:
+        """The same data under other names."""
+
+        root, num_frames = demos, mine.num_frames
+
+        def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+            return {named.get(key, key): value for key, value in mine[index].items()}
+
+    order = ["top", "front", "side"]
+    theirs = _Reader(Renamed(), 64, [named[image_key(camera)] for camera in order])[0]["images"]  # type: ignore[arg-type]
+    assert torch.equal(theirs, _Reader(mine, 64, list(map(image_key, order)))[0]["images"])
+    assert not torch.equal(theirs, _Reader(mine, 64, list(map(image_key, CAMERAS)))[0]["images"])
 
 
 def test_the_ensemble_shares_its_vlm_and_decides(trained: Path) -> None:

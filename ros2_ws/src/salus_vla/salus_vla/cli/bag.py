@@ -7,14 +7,12 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.narrow_table import Column, narrow_table
-from salus_vla.cli.options import check_is_folder, check_is_no_run, named
+from salus_vla.cli.options import add_episode_number, check_is_folder, check_is_no_run, named
 from salus_vla.cli.printing import print_facts
 from salus_vla.contract import EPISODE, FAILURE_PREDICTION, INTERVENTION, Topic
 from salus_vla.contract.errors import RecordingError
@@ -73,6 +71,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     kinds = export.add_mutually_exclusive_group(required=True)
     kinds.add_argument("--csv", metavar="DIR", type=Path, help="folder for CSV files")
     kinds.add_argument("--parquet", metavar="DIR", type=Path, help="folder for Parquet files")
+    add_episode_number(export, "export")
     export.set_defaults(run=run_export)
 
 
@@ -138,6 +137,7 @@ def run_export(arguments: argparse.Namespace) -> int:
             folder,
             "csv" if arguments.csv else "parquet",
             lambda bag: status.update(f"reading {escape(str(bag))}"),
+            arguments.episode,
         )
     for file, count in rows.items():
         console.print(f"{escape(str(file))}: {count} rows", soft_wrap=True, highlight=False)
@@ -171,13 +171,8 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
     for event in _events(bag):
         facts.append((f"at {event.stamp_ns * 1e-9:.2f} s", f"{event.kind}: {event.text}"))
     print_facts(console, facts)
-    table = Table(title="Topics", box=SIMPLE_HEAD, padding=0)
-    table.add_column("topic", no_wrap=True)
-    table.add_column("type", overflow="ellipsis")  # the only one that gives way in a narrow terminal
-    for column in ("count", "Hz", "due", "gaps", "missing"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for topic in bag.topics:
-        table.add_row(
+    rows = [
+        (
             escape(topic.name),
             escape(topic.type.replace("/msg/", "/")),
             f"[red]{topic.count}[/red]" if topic.surplus else str(topic.count),
@@ -186,7 +181,9 @@ def _print_bag(console: Console, bag: BagInfo) -> None:
             f"[red]{topic.gaps}[/red]" if topic.gaps else _number(topic.gaps),
             _number(topic.missing),
         )
-    console.print(table)
+        for topic in bag.topics
+    ]
+    console.print(narrow_table(_TOPIC_COLUMNS, rows, console.width, "Topics", plain=True))
     print_facts(console, sorted(bag.custom_data.items()), "Provenance")
 
 
@@ -242,6 +239,15 @@ _EPISODE_COLUMNS = (
     Column("seconds", rank=4, right=True),
     Column("gaps", rank=2, right=True),
     Column("bag", rank=5),
+)
+_TOPIC_COLUMNS = (
+    Column("topic"),
+    Column("type", rank=5, least=12),  # the first that gives way
+    Column("count", right=True),
+    Column("Hz", rank=2, right=True),
+    Column("due", rank=3, right=True),
+    Column("gaps", rank=1, right=True),
+    Column("missing", rank=4, right=True),
 )
 _ALARM_COLUMN = Column("alarm", rank=2)  # before the last, where something was foreseen
 

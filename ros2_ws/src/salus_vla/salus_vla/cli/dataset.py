@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from salus_vla.cli.commands import SUMMARIES
-from salus_vla.cli.options import CUT_TASK_HELP, at_least, named
+from salus_vla.cli.options import CUT_TASK_HELP, add_assumed_options, assumed_of, at_least, named
 from salus_vla.cli.printing import print_facts
 from salus_vla.config.policy_options import DEFAULT_MODEL
 from salus_vla.contract import DEFAULT_TASK
@@ -120,6 +120,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         default=(),
         help="how often `salus train` takes the frames of each RUN, in their order (default: all alike)",
     )
+    add_assumed_options(export)
     export.add_argument("--cut-task", action="store_true", help=CUT_TASK_HELP)
     export.add_argument(
         "--model",
@@ -142,6 +143,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=Path,
         help="take the basis of the hidden states of this table (default: found on the training seeds of these runs)",
     )
+    add_assumed_options(failures)
     failures.set_defaults(run=run_failures, makes=True)
     info = commands.add_parser("info", help="show what is in a data set", description=_INFO, formatter_class=raw)
     info.add_argument("path", metavar="DIR", type=Path, help="folder of a data set")
@@ -180,6 +182,7 @@ def run_export(arguments: argparse.Namespace) -> int:
             weights=arguments.weights,
             check_task=lambda task: _check_task(task, arguments.model, cut=arguments.cut_task),
             surplus=arguments.surplus,
+            assumed=assumed_of(arguments),
             workers=arguments.workers,
             on_episode=lambda done, total: progress.update(bar, completed=done, total=total),
         )
@@ -260,6 +263,7 @@ def run_failures(arguments: argparse.Namespace) -> int:
             arguments.runs,
             arguments.out,
             basis=arguments.basis,
+            assumed=assumed_of(arguments),
             on_episode=lambda done, total: progress.update(bar, completed=done, total=total),
         )
     left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(made.left_out.items()))

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as RichTable
 
 from salus_vla.cli.commands import SUMMARIES
-from salus_vla.cli.options import at_least, named
+from salus_vla.cli.options import add_assumed_options, assumed_of, at_least, named
 from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.contract.errors import ConfigError
 from salus_vla.learning.evaluation.evaluated_runs import open_runs
@@ -94,6 +94,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help=f"decisions of the first of the two windows of shift detection (default: {FIRST_DECISIONS})",
     )
     add("--acceptance", action="store_true", help="also evaluate runs with seeds that are reserved for acceptance")
+    add_assumed_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -117,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.figure:
             raise ConfigError("--figure: there is none of --paired")
         return _run_paired(arguments, console)
-    options = Options(arguments.reference, arguments.first, arguments.acceptance)
+    options = Options(arguments.reference, arguments.first, arguments.acceptance, assumed_of(arguments))
     columns = (TextColumn("episodes read"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=None)
@@ -142,7 +143,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run_paired(arguments: argparse.Namespace, console: Console) -> int:
     paths = list(dict.fromkeys(path for pair in arguments.paired for path in pair))
-    opened = dict(zip(paths, open_runs(paths, acceptance=arguments.acceptance), strict=True))
+    opened = dict(
+        zip(paths, open_runs(paths, acceptance=arguments.acceptance, assumed=assumed_of(arguments)), strict=True)
+    )
     rows = paired_rows((opened[base], opened[other]) for base, other in arguments.paired)
     for file in arguments.out:
         write_paired(file, rows, _command(arguments))
@@ -209,6 +212,8 @@ def _command(arguments: argparse.Namespace) -> str:
         parts += ["--reference", arguments.reference]
     if arguments.first != FIRST_DECISIONS:
         parts += ["--first", str(arguments.first)]
+    if arguments.assume_outcome:
+        parts += ["--assume-outcome", arguments.assume_outcome]
     if arguments.acceptance:
         parts.append("--acceptance")
     for file in arguments.out:

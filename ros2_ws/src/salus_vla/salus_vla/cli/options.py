@@ -11,6 +11,8 @@ from salus_vla.config.policy_options import DEFAULT_MODEL, POLICIES
 from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.contract import DEFAULT_TASK
 from salus_vla.contract.errors import ConfigError, RecordingError
+from salus_vla.contract.outcomes import Outcome
+from salus_vla.data.bags.assumed import Assumed
 from salus_vla.data.bags.run_info import is_run
 from salus_vla.safety.intervention.candidates import MOTIONS
 from salus_vla.safety.intervention.modes import checked_mode
@@ -169,3 +171,35 @@ def _intervention(text: str) -> str:
         return checked_mode(text, tuple(MOTIONS))
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_assumed_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what bags of other recorders may not say; `assumed_of` reads it."""
+    known = [outcome.name for outcome in Outcome if outcome is not Outcome.RUNNING]
+    parser.add_argument(
+        "--assume-outcome",
+        metavar="NAME",
+        choices=known,
+        help="how the episodes ended whose bags do not say it, as those of `ros2 bag record` without /salus/episode: "
+        f"{', '.join(known)} (default: it is not known)",
+    )
+    parser.add_argument(
+        "--assume-task",
+        metavar="TEXT",
+        type=some_text,
+        default="",
+        help="likewise the instruction that was followed (default: it is not known)",
+    )
+
+
+def assumed_of(arguments: argparse.Namespace) -> Assumed:
+    """What `add_assumed_options` were given."""
+    name = arguments.assume_outcome
+    return Assumed(Outcome[name] if name is not None else None, arguments.assume_task)
+
+
+def add_episode_number(parser: argparse.ArgumentParser, what: str) -> None:
+    """Adds which episode of a bag that holds several; `what` is done with it."""
+    parser.add_argument(
+        "--episode", metavar="N", type=at_least(0), help=f"{what} episode N only, of a bag that holds several"
+    )

@@ -17,10 +17,18 @@ from rich.markup import escape
 from rich.table import Table
 
 from salus_vla.cli.commands import SUMMARIES
-from salus_vla.cli.options import check_is_folder, check_is_no_run, number_above
+from salus_vla.cli.options import (
+    add_episode_number,
+    at_least,
+    check_is_folder,
+    check_is_no_run,
+    number_above,
+    some_text,
+)
 from salus_vla.config.parameters import PARAMETER_FORMAT
 from salus_vla.config.paths import DEFAULT_PREDICTOR, NO_PREDICTOR
-from salus_vla.contract import DISCOVERY_S
+from salus_vla.config.policy_options import DEFAULT_MODEL
+from salus_vla.contract import DEFAULT_TASK, DISCOVERY_S
 from salus_vla.contract.errors import RecordingError
 from salus_vla.data.bags.run_info import bags_of
 from salus_vla.data.replay.comparison import Comparison, compare
@@ -35,10 +43,13 @@ one of its topics. What would command an arm is left out unless --commands is gi
 With --recompute nothing is played: the recorded cameras, joints and clock are given to the policy's node once more, in
 lockstep and in a private ROS domain, and each field of the new safety signals is compared with the recorded one. Where
 a failure predictor spoke, it foresees once more from the recorded signals, joints and commands, and is compared, too.
+
+With --decide the policy decides on a bag that has cameras and joints but no decisions, such as that of a robot which a
+person drove, and BAG2 becomes a bag with everything of the first and the policy's safety signals.
 """
 _EPILOG = """\
-exit codes: 0 played, or every decision and prediction is the same bit for bit; 1 an error, or some differ; 2 wrong
-arguments; 130 Ctrl-C
+exit codes: 0 played or decided, or every decision and prediction is the same bit for bit; 1 an error, or some differ;
+2 wrong arguments; 130 Ctrl-C
 """
 # What differs between two loads of the same policy (where it lies does not matter, its hashes do), or is chosen here.
 _HELP_S = 20.0  # wall time for ros2 to say whether it has a player
@@ -89,7 +100,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="use the built-in player even where `ros2 bag` is installed (with --start-offset it always is)",
     )
     add("--recompute", action="store_true", help="decide on the recorded observations again and compare")
-    add("--model", metavar="MODEL", help="for --recompute: as in `salus collect` (default: the recorded one)")
+    add("--decide", action="store_true", help="decide on a bag without decisions and write one with them")
+    add("--out", metavar="BAG2", type=Path, help="for --decide: folder of the new bag")
+    add("--task", metavar="TEXT", type=some_text, help=f"for --decide, where BAG has none (default: {DEFAULT_TASK!r})")
+    add("--seed", metavar="S", type=at_least(0), help="for --decide, likewise: of the policy's noise (default: 0)")
+    add_episode_number(parser, "play, or decide on,")
+    add(
+        "--model",
+        metavar="MODEL",
+        help="for --recompute and --decide: as in `salus collect` (default: the recorded one, and for --decide "
+        f"{DEFAULT_MODEL})",
+    )
     add(
         "--predictor",
         metavar="P",
@@ -104,9 +125,14 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SalusError: the bag cannot be read, the policy cannot be loaded, or the domain is in use by a graph.
     """
+    for option in ("out", "task", "seed"):
+        if getattr(arguments, option) is not None and not arguments.decide:
+            raise RecordingError(f"--{option}: only --decide uses it")
+    if arguments.decide:
+        return _decide(arguments)
     if arguments.recompute:
         check_is_folder(arguments.path)
-        return _recompute(arguments.path, arguments.model, arguments.predictor)
+        return _recompute(arguments.path, arguments.model, arguments.predictor, arguments.episode)
     for option, what in (("model", "a model"), ("predictor", "a predictor")):
         if getattr(arguments, option) is not None:
             raise RecordingError(f"--{option}: only --recompute uses {what}; without it the bag is played as it is")
@@ -125,6 +151,7 @@ def _play(arguments: argparse.Namespace) -> int:
         start_offset_s=arguments.start_offset,
         topics=arguments.topics,
         commands=arguments.commands,
+        episode=arguments.episode,
     )
     with private_graph(os.environ, joins=True):
         console.print(f"[dim]to look at the topics: export ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}[/dim]")
@@ -134,7 +161,8 @@ def _play(arguments: argparse.Namespace) -> int:
             words = f"{' and '.join(schedule.left_out)} would command an arm and are left out; --commands plays them"
             console.print(words, markup=False, soft_wrap=True)
         # rosbag2's player loses what was latched before the offset.
-        ros2 = None if arguments.builtin or arguments.start_offset > 0.0 else find_rosbag2()
+        part = arguments.start_offset > 0.0 or arguments.episode is not None
+        ros2 = None if arguments.builtin or part else find_rosbag2()
         if ros2 is not None:
             check_alone(schedule.topics)
             sys.stdout.flush()
@@ -177,7 +205,30 @@ def rosbag2_command(ros2: str, arguments: argparse.Namespace, schedule: Schedule
 # -- recomputing -------------------------------------------------------------------------------------------------------
 
 
-def _recompute(path: Path, model: str | None, predictor_name: str | None) -> int:
+def _decide(arguments: argparse.Namespace) -> int:
+    """A policy decides on what nobody decided on."""
+    console, bag, out = Console(), arguments.path, arguments.out
+    if out is None or arguments.recompute or arguments.predictor is not None:
+        raise RecordingError("--decide: needs --out BAG2, and goes neither with --recompute nor with --predictor")
+    check_is_no_run(bag)
+    from salus_vla.data.bags.message_types import MessageTypes
+    from salus_vla.data.replay.decided_bag import check_is_new, write_decided
+    from salus_vla.ros.clients.recompute import decide_first
+
+    check_is_new(out)  # before a model is loaded
+    task, seed = arguments.task or DEFAULT_TASK, arguments.seed or 0
+    with console.status(f"{escape(str(bag))}: loading the policy") as status:
+
+        def show(count: int) -> None:
+            status.update(f"{escape(str(bag))}: decision {count}")
+
+        decided = decide_first(bag, arguments.model or DEFAULT_MODEL, task, seed, show, arguments.episode)
+        made = write_decided(bag, out, decided.added, decided.facts, MessageTypes())
+    console.print(f"{escape(str(made))}: {decided.decisions} decisions added", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _recompute(path: Path, model: str | None, predictor_name: str | None, episode: int | None) -> int:
     console = Console()
     different = 0
     for bag in bags_of(path):
@@ -186,11 +237,11 @@ def _recompute(path: Path, model: str | None, predictor_name: str | None) -> int
         from salus_vla.data.replay.repeated_predictions import chosen_predictor, foresee_again
         from salus_vla.ros.clients.recompute import decide_again
 
-        recorded, provenance = read_story(bag).decisions, node_facts(bag)
+        recorded, provenance = read_story(bag, episode).decisions, node_facts(bag)
         predictor = chosen_predictor(bag, provenance, predictor_name)  # what is wrong with it shows first
         with console.status(f"{escape(str(bag))}: loading the policy") as status:
             words = f"{escape(str(bag))}: decision {{}} of {len(recorded)}"
-            repeated = decide_again(bag, model, lambda count, words=words: status.update(words.format(count)))  # type: ignore[misc]
+            repeated = decide_again(bag, model, lambda count, words=words: status.update(words.format(count)), episode)  # type: ignore[misc]
         result = compare(recorded, repeated.decisions)
         before = {key.removeprefix(FACTS): value for key, value in provenance.items() if key.startswith(FACTS)}
         _print_result(console, bag, "decisions", result, changed_facts(before, repeated.facts))

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from salus_vla.cli.commands import SUMMARIES
+from salus_vla.cli.options import add_assumed_options, assumed_of
 
 _DESCRIPTION = """\
 Writes a run of `salus collect` or `salus rollout` as HTML pages that need no network: index.html of the run (outcomes
@@ -42,6 +43,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add("--out", metavar="FOLDER", type=Path, help=f"folder for the pages (default: RUN/{_FOLDER})")
     add("--open", action="store_true", help="open the page of the run in the browser")
     add("--acceptance", action="store_true", help="also show a run with seeds that are reserved for acceptance")
+    add_assumed_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     from salus_vla.views.report.write_report import write_run
 
     console = Console()
-    (opened,) = open_runs([arguments.path], acceptance=arguments.acceptance)
+    (opened,) = open_runs([arguments.path], acceptance=arguments.acceptance, assumed=assumed_of(arguments))
     columns = (TextColumn("episodes"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=len(opened.episodes))

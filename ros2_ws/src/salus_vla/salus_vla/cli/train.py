@@ -57,6 +57,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add = parser.add_argument
     add("--data", metavar="DIR", type=Path, required=True, help="a LeRobotDataset v3")
     add("--any-names", action="store_true", help="state and action of DIR are this robot's, under other names")
+    add(
+        "--data-cameras",
+        metavar="LIST",
+        help="what DIR calls this robot's cameras: front=cam_high,side=cam_left,top=cam_top (default: the same)",
+    )
     add("--cut-task", action="store_true", help=CUT_TASK_HELP)
     add("--out", metavar="DIR", type=Path, required=True, help="folder of the training")
     add("--stage", choices=(*STAGES, "all"), default="all", help="default: both, one after the other")
@@ -119,9 +124,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise TrainingError("--cameras: needs --from MODEL; a policy with new weights has this robot's names")
     rename = parse_cameras([arguments.cameras or ""])
     cameras = training_run.camera_names(arguments.base, rename=rename) if arguments.base else UNCHANGED
-    dataset = training_data.open_dataset(arguments.data, any_names=arguments.any_names)
+    names = parse_cameras([arguments.data_cameras or ""], "--data-cameras", "")
+    dataset = training_data.open_dataset(arguments.data, any_names=arguments.any_names, names=names)
     card = {
-        "data": training_data.describe(dataset),
+        "data": training_data.describe(dataset) | ({"cameras": names} if names else {}),
         "size": arguments.size,
         "from": training_run.origin(arguments.base, rename=rename) if arguments.base else None,
         "seed": arguments.seed,
@@ -133,6 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
             "members": arguments.members,
             "seed": arguments.seed,
             "data": training_data.fingerprint(dataset),
+            **({"data_cameras": names} if names else {}),
         }
         continues = arguments.resume or (arguments.stage == "experts" and place.model("vlm").is_dir())
         training_run.check_continues(arguments.out, told, resume=continues)
@@ -152,7 +159,13 @@ def run(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     with quiet_lerobot():
         frames = training_data.read_frames(
-            dataset, config, stats, cameras=cameras.seen, cut_task=arguments.cut_task, workers=arguments.workers
+            dataset,
+            config,
+            stats,
+            cameras=cameras.seen,
+            names=names,
+            cut_task=arguments.cut_task,
+            workers=arguments.workers,
         )
     if main:
         for item in [] if arguments.keep_members else training_data.hardly_moving(dataset):

@@ -13,9 +13,11 @@ from typing import Final
 from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.contract.errors import RecordingError
 from salus_vla.contract.outcomes import Outcome
+from salus_vla.data.bags.assumed import NOTHING_ASSUMED, Assumed
 from salus_vla.data.bags.bag_metadata import METADATA_FILE
 from salus_vla.data.bags.foreign_bag import bags_in, foreign_record
 from salus_vla.data.bags.recorded_bag import BagEpisode
+from salus_vla.data.bags.recorded_observations import episodes_in
 from salus_vla.data.bags.run_info import is_run
 from salus_vla.data.bags.run_info import read_run as read_bags
 from salus_vla.data.bags.run_records import AUDIT_FILE, RUN_FILE, RunRecord
@@ -91,8 +93,12 @@ class Run:
         return tuple(found)
 
 
-def open_run(path: Path) -> Run:
+def open_run(path: Path, assumed: Assumed = NOTHING_ASSUMED) -> Run:
     """Opens a run without looking into its episodes.
+
+    Args:
+        path: its folder; or a bag, or a folder of bags, of another recorder, each of which may hold several episodes.
+        assumed: what bags of other recorders do not say.
 
     Raises:
         RecordingError: the folder is not a run, or a file of it is wrong; names it.
@@ -102,7 +108,7 @@ def open_run(path: Path) -> Run:
     if is_run(path):
         return _open_bags(path)
     if bags := bags_in(path):
-        return _open_foreign(path, bags)
+        return _open_foreign(path, bags, assumed)
     raise RecordingError(
         f"{path}: is not a run: `salus collect` and `salus rollout` write {RUN_FILE} into its folder; nor a bag, or a "
         "folder of bags, of another recorder"
@@ -153,9 +159,13 @@ def _open_bags(path: Path) -> Run:
     return _run(path, record, COLLECT, policy, episodes, interrupted)
 
 
-def _open_foreign(path: Path, bags: tuple[Path, ...]) -> Run:
+def _open_foreign(path: Path, bags: tuple[Path, ...], assumed: Assumed) -> Run:
     """Bags of other recorders as a run: what run.json would say is read from their messages."""
-    records = [foreign_record(bag, number) for number, bag in enumerate(bags)]
+    held: list[tuple[Path, int | None]] = []
+    for bag in bags:
+        numbers = episodes_in(bag)
+        held += [(bag, number) for number in numbers] if len(numbers) > 1 else [(bag, None)]
+    records = [foreign_record(bag, number, said, assumed) for number, (bag, said) in enumerate(held)]
     profiles = [record.provenance.get("episode.param.profile", f'"{DEFAULT_PROFILE}"') for record in records]
     episodes = tuple(
         BagEpisode(
@@ -168,8 +178,9 @@ def _open_foreign(path: Path, bags: tuple[Path, ...]) -> Run:
             entry=record.episode,
             profile=profiles[number].strip('"'),
             made=record,
+            said=said,
         )
-        for number, (bag, record) in enumerate(zip(bags, records, strict=True))
+        for number, ((bag, said), record) in enumerate(zip(held, records, strict=True))
     )
     created = datetime.fromtimestamp((bags[0] / METADATA_FILE).stat().st_mtime, UTC).isoformat(timespec="seconds")
     record = RunRecord(path.resolve().name, created, {}, {"profile": episodes[0].profile})

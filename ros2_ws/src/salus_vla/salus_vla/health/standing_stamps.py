@@ -1,4 +1,4 @@
-"""Whether the stamps of a topic go on: messages that all have one stamp are no measurements, and nobody waits for more."""
+"""Whether the stamps of a topic go on: messages that all have one stamp are no measurements."""
 
 from __future__ import annotations
 

@@ -26,10 +26,15 @@ def predictions_of(bag: Path, is_inside: Callable[[int], bool] = lambda stamp_ns
     return Predictions.of(risk for risk in said if is_inside(risk.stamp_ns))
 
 
-def interventions_of(bag: Path) -> Interventions | None:
+def interventions_of(bag: Path, is_inside: Callable[[int], bool] = lambda stamp_ns: True) -> Interventions | None:
     """From /salus/intervention; None in a bag without.
+
+    Args:
+        bag: folder of a finished bag.
+        is_inside: whether a stamp [ns] is of the episode.
 
     Raises:
         RecordingError: the bag cannot be read or is damaged; names it.
     """
-    return Interventions.of(read_topic(bag, INTERVENTION, ToldMotion.of))
+    told = read_topic(bag, INTERVENTION, ToldMotion.of)
+    return Interventions.of(item for item in told if is_inside(item.stamp_ns))

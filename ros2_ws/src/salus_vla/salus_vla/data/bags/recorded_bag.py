@@ -51,6 +51,7 @@ from salus_vla.data.bags.recorded_observations import (
     HALF_FRAME_NS,
     connections_of,
     episode_of,
+    holds,
     messages_of,
     opened_bag,
     read_message,
@@ -94,11 +95,13 @@ class BagEpisode(Episode):
         entry: its line in run.json.
         profile: randomisation profile.
         made: what audit.json would say of the bag of another recorder; None for our own.
+        said: its number in the messages of a bag that holds several; None otherwise.
     """
 
     entry: EpisodeEntry
     profile: str
     made: EpisodeRecord | None = None
+    said: int | None = None
 
     @cached_property
     def summary(self) -> Summary:
@@ -155,6 +158,10 @@ class BagRecording(Recording):
     def require(self, *parts: Part) -> None:
         """Compares seed, outcome and task with run.json, and looks for the topics."""
         with opened_bag(self._path) as reader:
+            wanted = [topic for part in parts for topic in _TOPICS[part]]
+            if self._episode.made is not None:  # read from these messages, or given where there are none
+                connections_of(reader, self._path, [topic for topic in wanted if topic is not EPISODE])
+                return
             found, listed = episode_of(reader, self._path), self.summary
             for what, here, there in (
                 ("seed", found.seed, listed.seed),
@@ -165,7 +172,7 @@ class BagRecording(Recording):
                     raise RecordingError(
                         f"{self._path}: has {what} {here!r}, run.json of {self._episode.run} says {there!r}"
                     )
-            connections_of(reader, self._path, [topic for part in parts for topic in _TOPICS[part]])
+            connections_of(reader, self._path, wanted)
 
     def decisions(self) -> Decisions:
         """From /salus/safety_signals."""
@@ -234,7 +241,7 @@ class BagRecording(Recording):
         """The task's rules over the recorded frames again; None when joints, poses or contacts are missing."""
         topics = (JOINT_STATES, CONTACT, *map(pose_topic, ENTITIES))
         with opened_bag(self._path) as reader:
-            if not all(_holds(reader, topic) for topic in topics):
+            if not all(holds(reader, topic) for topic in topics):
                 return None
             frames = sorted(
                 ((stamp_of(message), topic, message) for topic in topics for message in self._messages(reader, topic)),
@@ -245,8 +252,10 @@ class BagRecording(Recording):
     def observations(self) -> Iterator[tuple[int, Observation]]:
         """None when a camera, the joints or the episode are missing in the bag."""
         with opened_bag(self._path) as reader:
-            complete = all(_holds(reader, topic) for topic in _IMAGES)
-        for number, observation in read_observations(self._path) if complete else ():
+            needed = [topic for topic in _IMAGES if topic is not EPISODE or self._episode.made is None]
+            complete = all(holds(reader, topic) for topic in needed)
+        task = None if self._episode.made is None else self.summary.task
+        for number, observation in read_observations(self._path, task=task) if complete else ():
             if self._is_inside(observation.stamp_ns):
                 yield number, observation
 
@@ -256,7 +265,7 @@ class BagRecording(Recording):
 
     def interventions(self) -> Interventions | None:
         """From /salus/intervention; None in a bag without."""
-        return interventions_of(self._path)
+        return interventions_of(self._path, self._is_inside)
 
     def events(self) -> tuple[RecordedEvent, ...]:
         """Of the task, grasps, alarms, interventions, and nodes that held or failed while the episode went on."""
@@ -382,10 +391,6 @@ def task_events(reader: AnyReader, path: Path) -> Iterator[RecordedEvent]:
 
 def _messages(reader: AnyReader, topic: Topic, path: Path) -> Iterator[Any]:
     """Of a topic that the bag may lack."""
-    if _holds(reader, topic):
+    if holds(reader, topic):
         for _, message in messages_of(reader, connections_of(reader, path, (topic,))):
             yield message
-
-
-def _holds(reader: AnyReader, topic: Topic) -> bool:
-    return any(connection.topic == topic.name and connection.msgcount for connection in reader.connections)

@@ -41,24 +41,32 @@ class RecordedEpisode:
     outcome: Outcome
 
 
-def read_episode(bag: Path) -> RecordedEpisode:
-    """Reads seed, task and outcome of the episode of a bag.
+def read_episode(bag: Path, episode: int | None = None) -> RecordedEpisode:
+    """Reads seed, task and outcome of an episode of a bag.
+
+    Args:
+        bag: folder of a finished bag.
+        episode: its number; None where the bag holds one only.
 
     Raises:
-        RecordingError: no readable bag, or not one of exactly one episode; names the bag.
+        RecordingError: no readable bag, or not that episode; names the bag.
     """
     with opened_bag(bag) as reader:
-        return episode_of(reader, bag)
+        return episode_of(reader, bag, episode)
 
 
-def read_observations(bag: Path) -> Iterator[tuple[int, Observation]]:
+def read_observations(
+    bag: Path, episode: int | None = None, task: str | None = None
+) -> Iterator[tuple[int, Observation]]:
     """Reads the camera sets of a bag with the joints of their stamp, in order; holds a few sets in memory at a time.
 
     The number is that of the decision made on the set, from the bag's safety signals. Sets that were not decided on
     (overtaken by newer ones in realtime) are left out. In a bag without safety signals all sets are counted from 0.
 
     Args:
-        bag: folder of a finished bag of one episode.
+        bag: folder of a finished bag.
+        episode: whose instruction the observations have; None where the bag holds one only.
+        task: the instruction instead, of a bag that does not hold it.
 
     Yields:
         Number of the decision in the episode, and what was decided on. The images are copies, owned by the caller.
@@ -67,7 +75,7 @@ def read_observations(bag: Path) -> Iterator[tuple[int, Observation]]:
         RecordingError: no readable bag, a topic is missing, or a message is not of the contract; names the bag.
     """
     with opened_bag(bag) as reader:
-        task = episode_of(reader, bag).task
+        task = episode_of(reader, bag, episode).task if task is None else task
         numbers = _Numbers(reader)
         matcher = ObservationMatcher(HALF_FRAME_NS)
         connections = connections_of(reader, bag, (JOINT_STATES, *map(image_topic, CAMERAS)))
@@ -185,12 +193,45 @@ def messages_of(reader: AnyReader, connections: list[Connection]) -> Iterator[tu
             yield connection.topic, reader.deserialize(raw, connection.msgtype)
 
 
-def episode_of(reader: AnyReader, bag: Path) -> RecordedEpisode:
-    """As `read_episode`, of an open bag."""
+def said_of(reader: AnyReader, bag: Path, episode: int | None = None) -> list[Any]:
+    """The messages on /salus/episode of one episode of an open bag, in order; otherwise as `read_episode`."""
     messages = [message for _, message in messages_of(reader, connections_of(reader, bag, (EPISODE,)))]
-    episodes = {(message.run_id, message.episode) for message in messages}
-    if len(episodes) != 1:
-        raise RecordingError(f"{bag}: holds messages of {len(episodes)} episodes on {EPISODE.name}, expected one")
+    known = list(dict.fromkeys((str(message.run_id), int(message.episode)) for message in messages))
+    numbers = ", ".join(str(number) for _, number in known)
+    if episode is None and len(known) != 1:
+        raise RecordingError(
+            f"{bag}: holds messages of {len(known)} episodes on {EPISODE.name}, expected one; --episode N takes one of "
+            f"{numbers}"
+        )
+    chosen = [key for key in known if episode in (None, key[1])]
+    if len(chosen) != 1:
+        raise RecordingError(
+            f"{bag}: {EPISODE.name}: --episode {episode} is there {len(chosen)} times; it has {numbers}"
+        )
+    return [message for message in messages if (str(message.run_id), int(message.episode)) == chosen[0]]
+
+
+def episodes_in(bag: Path) -> tuple[int, ...]:
+    """Numbers of the episodes that a bag tells of, in order; empty without /salus/episode.
+
+    Raises:
+        RecordingError: no readable bag; names it.
+    """
+    with opened_bag(bag) as reader:
+        if not holds(reader, EPISODE):
+            return ()
+        said = messages_of(reader, connections_of(reader, bag, (EPISODE,)))
+        return tuple(dict.fromkeys(int(message.episode) for _, message in said))
+
+
+def holds(reader: AnyReader, topic: Topic) -> bool:
+    """Whether an open bag has a message of a topic."""
+    return any(item.topic == topic.name and item.msgcount for item in reader.connections)
+
+
+def episode_of(reader: AnyReader, bag: Path, episode: int | None = None) -> RecordedEpisode:
+    """As `read_episode`, of an open bag."""
+    messages = said_of(reader, bag, episode)
     ended = [message for message in messages if message.kind == EventKind.ENDED]
     try:
         outcome = Outcome(ended[-1].outcome) if ended else Outcome.RUNNING
@@ -199,12 +240,12 @@ def episode_of(reader: AnyReader, bag: Path) -> RecordedEpisode:
     return RecordedEpisode(int(messages[0].seed), str(messages[0].task), outcome)
 
 
-def window_of(reader: AnyReader, bag: Path) -> tuple[int, int]:
+def window_of(reader: AnyReader, bag: Path, episode: int | None = None) -> tuple[int, int]:
     """From half a frame before STARTED to half a frame behind ENDED [ns], as far as the bag holds them.
 
     Others than the recorder of SALUS record longer.
     """
-    said = [message for _, message in messages_of(reader, connections_of(reader, bag, (EPISODE,)))]
+    said = said_of(reader, bag, episode)
     starts = [stamp_of(message) for message in said if message.kind == EventKind.STARTED]
     ends = [stamp_of(message) for message in said if message.kind == EventKind.ENDED]
     return (starts[0] - HALF_FRAME_NS if starts else 0), (ends[-1] + HALF_FRAME_NS if ends else 2**63 - 1)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 from rosbags.highlevel import AnyReader
 
-from salus_vla.contract import EPISODE, JOINT_COMMAND, JOINT_STATES, JOINTS, SAFETY_SIGNALS, Topic
+from salus_vla.contract import JOINT_COMMAND, JOINT_STATES, JOINTS, SAFETY_SIGNALS, Topic
 from salus_vla.contract.errors import RecordingError
 from salus_vla.contract.message_readers import joint_positions, measured_joints, policy_states, stamp_of
 from salus_vla.data.bags.recorded_observations import (
@@ -22,6 +22,7 @@ from salus_vla.data.bags.recorded_observations import (
     messages_of,
     opened_bag,
     read_message,
+    said_of,
     window_of,
 )
 from salus_vla.signals.safety_signals import NAMES
@@ -90,7 +91,11 @@ class _Writer(Protocol):
 
 
 def export_tables(
-    bags: Sequence[Path], folder: Path, kind: Format, on_bag: Callable[[Path], None] = lambda bag: None
+    bags: Sequence[Path],
+    folder: Path,
+    kind: Format,
+    on_bag: Callable[[Path], None] = lambda bag: None,
+    episode: int | None = None,
 ) -> dict[Path, int]:
     """Writes `signals`, `joint_states` and `joint_command` of some bags, each topic into one file.
 
@@ -101,6 +106,7 @@ def export_tables(
         folder: gets the files; made if missing.
         kind: what they are.
         on_bag: called with each bag before it is read.
+        episode: its number in each bag; None of bags that hold one.
 
     Returns:
         Rows of each file.
@@ -122,7 +128,7 @@ def export_tables(
             ]
             for bag in bags:
                 on_bag(bag)
-                for file, writer, table in zip(files, writers, _read(bag, kind), strict=True):
+                for file, writer, table in zip(files, writers, _read(bag, kind, episode), strict=True):
                     writer.write_table(table)
                     rows[file] += table.num_rows
     except OSError as error:
@@ -150,11 +156,11 @@ def _new_file(file: Path, schema: pa.Schema, kind: Format) -> Iterator[_Writer]:
         temporary.unlink(missing_ok=True)
 
 
-def _read(bag: Path, kind: Format) -> list[pa.Table]:
-    """The tables of one bag."""
+def _read(bag: Path, kind: Format, number: int | None) -> list[pa.Table]:
+    """The tables of an episode of one bag."""
     with opened_bag(bag) as reader:
-        episode = _episode_row(reader, bag)
-        start_ns, end_ns = window_of(reader, bag)
+        episode = _episode_row(reader, bag, number)
+        start_ns, end_ns = window_of(reader, bag, number)
         tables = []
         for _, topic, columns, to_row in _TABLES:
             rows = [
@@ -166,7 +172,6 @@ def _read(bag: Path, kind: Format) -> list[pa.Table]:
         return tables
 
 
-def _episode_row(reader: AnyReader, bag: Path) -> Row:
-    episode = episode_of(reader, bag)
-    _, first = next(iter(messages_of(reader, connections_of(reader, bag, (EPISODE,)))))
+def _episode_row(reader: AnyReader, bag: Path, number: int | None) -> Row:
+    episode, first = episode_of(reader, bag, number), said_of(reader, bag, number)[0]
     return {"run": first.run_id, "episode": first.episode, "seed": episode.seed, "outcome": episode.outcome.name}

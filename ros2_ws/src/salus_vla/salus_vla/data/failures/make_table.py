@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from salus_vla.contract import RESERVED_FROM
 from salus_vla.contract.errors import DatasetError
 from salus_vla.contract.outcomes import Outcome, ended_as
+from salus_vla.data.bags.assumed import NOTHING_ASSUMED, Assumed
 from salus_vla.data.episodes import Run, open_run
 from salus_vla.data.failures.extract import extract, state_rows
 from salus_vla.data.failures.failure_table import TableWriter, read_tables
@@ -41,6 +42,7 @@ def make_failure_table(
     out: Path,
     *,
     basis: Path | StateBasis | None = None,
+    assumed: Assumed = NOTHING_ASSUMED,
     on_episode: Callable[[int, int], None] | None = None,
 ) -> MadeTable:
     """Extracts the episodes of runs of one ensemble.
@@ -49,13 +51,14 @@ def make_failure_table(
         runs: folders of `salus collect` or `salus rollout`, in any mixture.
         out: file to make, or the beginning of the names of several.
         basis: of the hidden states, or a failure table that has it; None finds one on the training part of these runs.
+        assumed: what bags of other recorders do not say.
         on_episode: called after each episode with the number of those done and of all.
 
     Raises:
         DatasetError: the runs are not of one ensemble, have reserved seeds, or nothing to extract; names the run.
         RecordingError: a run or an episode cannot be read.
     """
-    opened = _open(runs)
+    opened = _open(runs, assumed)
     source = _source(opened)
     left_out: Counter[str] = Counter()
     chosen: list[tuple[Run, Episode]] = []
@@ -94,11 +97,11 @@ def make_failure_table(
     return MadeTable(tuple(writer.write()), len(chosen), decisions, left_out)
 
 
-def _open(paths: Sequence[Path]) -> list[Run]:
+def _open(paths: Sequence[Path], assumed: Assumed) -> list[Run]:
     opened: list[Run] = []
     seen: dict[tuple[str, int], Path] = {}
     for path in paths:
-        run = open_run(path)
+        run = open_run(path, assumed)
         for seed in run.seeds:
             if seed >= RESERVED_FROM:
                 raise DatasetError(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from salus_vla.contract.errors import DatasetError
 from salus_vla.contract.outcomes import Outcome
+from salus_vla.data.bags.assumed import NOTHING_ASSUMED, Assumed
 from salus_vla.data.copies import refuse_copy
 from salus_vla.data.lerobot.prepare import LeftOut, Options, Prepared
 from salus_vla.data.lerobot.prepare_pool import prepare_all
@@ -59,6 +60,7 @@ def export(
     weights: Sequence[float] = (),
     check_task: Callable[[str], object] = lambda task: None,
     surplus: bool = False,
+    assumed: Assumed = NOTHING_ASSUMED,
     workers: int | None = 1,
     on_episode: OnEpisode | None = None,
 ) -> Exported:
@@ -73,6 +75,7 @@ def export(
         weights: of the frames of each run when they are learned from; 1 for all when empty.
         check_task: gets each instruction once, and raises SalusError for one that no policy could read whole.
         surplus: take episodes with more messages than one graph publishes, too.
+        assumed: what bags of other recorders do not say.
         workers: processes that read and encode; 1 does it in this one, None takes as many as pay off.
         on_episode: called after each episode with the number of those done and of all.
 
@@ -81,7 +84,7 @@ def export(
         RecordingError: a run, bag or rollout cannot be read.
     """
     _check(out, options, workers)
-    sources = find_sources(runs, outcomes, weights, surplus=surplus)
+    sources = find_sources(runs, outcomes, weights, surplus=surplus, assumed=assumed)
     if not sources.episodes:
         names = ", ".join(outcome.name for outcome in outcomes)
         reasons = ", ".join(f"{count} with {reason}" for reason, count in sources.left_out.items()) or "none at all"

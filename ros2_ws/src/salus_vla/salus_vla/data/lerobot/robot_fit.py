@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,13 @@ class HardlyMoving:
 
 
 def check_fits(
-    where: str, features: Mapping[str, Mapping[str, Any]], fps: float, robot: str | None, *, any_names: bool = False
+    where: str,
+    features: Mapping[str, Mapping[str, Any]],
+    fps: float,
+    robot: str | None,
+    *,
+    any_names: bool = False,
+    cameras: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Compares what a data set says of itself with this robot.
 
@@ -68,6 +75,7 @@ def check_fits(
         fps: its rate [Hz].
         robot: its robot_type, if it says one.
         any_names: state and action may have other names for the same.
+        cameras: key of a camera of this robot -> key in the data set, where that differs.
 
     Raises:
         DatasetError: something differs; the message has all of it, found and expected, and what helps.
@@ -78,12 +86,16 @@ def check_fits(
     found = {key: _vector_fault(features.get(key), any_names) for key in (STATE_KEY, ACTION_KEY)}
     for fault in dict.fromkeys(item for item in found.values() if item):
         faults.append(f"{', '.join(key for key in found if found[key] == fault)}: {fault}")
-    missing = [image_key(camera) for camera in CAMERAS if image_key(camera) not in features]
+    images = sorted(key for key, feature in features.items() if feature.get("dtype") in ("image", "video"))
+    wanted = [cameras.get(image_key(camera), image_key(camera)) for camera in CAMERAS]
+    missing = [key for key in wanted if key not in images]
     if missing:
-        cameras = sorted(key for key, feature in features.items() if feature.get("dtype") in ("image", "video"))
-        expected = ", ".join(map(image_key, CAMERAS))
-        faults.append(f"{', '.join(missing)}: missing, it has {', '.join(cameras) or 'no camera'}, expected {expected}")
-    for key in set(map(image_key, CAMERAS)) & features.keys():
+        fault = (
+            f"{', '.join(missing)}: missing, it has {', '.join(images) or 'no camera'}, expected {', '.join(wanted)}"
+        )
+        say = "; say which is which with --data-cameras front=NAME,side=NAME,top=NAME" if len(images) >= 3 else ""
+        faults.append(fault + say)
+    for key in sorted(set(wanted) & set(images)):
         shape = tuple(features[key].get("shape") or ())
         if len(shape) != 3 or 3 not in (shape[0], shape[-1]):
             faults.append(f"{key}: shape {shape}, expected three colours")

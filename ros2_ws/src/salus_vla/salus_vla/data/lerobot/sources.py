@@ -11,6 +11,7 @@ import numpy as np
 
 from salus_vla.contract.errors import DatasetError
 from salus_vla.contract.outcomes import Outcome
+from salus_vla.data.bags.assumed import NOTHING_ASSUMED, Assumed
 from salus_vla.data.copies import check_no_copies
 from salus_vla.data.episodes import open_run
 from salus_vla.data.recording import Episode
@@ -34,7 +35,12 @@ class Sources:
 
 
 def find_sources(
-    runs: Sequence[Path], outcomes: Collection[Outcome], weights: Sequence[float] = (), *, surplus: bool = False
+    runs: Sequence[Path],
+    outcomes: Collection[Outcome],
+    weights: Sequence[float] = (),
+    *,
+    surplus: bool = False,
+    assumed: Assumed = NOTHING_ASSUMED,
 ) -> Sources:
     """Lists the finished episodes of runs that ended with one of `outcomes`.
 
@@ -43,9 +49,11 @@ def find_sources(
         outcomes: wanted ones.
         weights: of the frames of each run; 1 for all when empty.
         surplus: take episodes with more messages than one graph publishes, too.
+        assumed: what bags of other recorders do not say.
 
     Raises:
-        DatasetError: RUNNING or ABORTED is wanted, a run is given twice or with a copy, or the weights do not fit.
+        DatasetError: RUNNING or ABORTED is wanted, a run is given twice or with a copy, the weights do not fit, or the
+            instruction of an episode is not known.
         RecordingError: a folder is not a run, or a file of it cannot be read.
     """
     refused = [outcome.name for outcome in (Outcome.RUNNING, Outcome.ABORTED) if outcome in outcomes]
@@ -65,11 +73,13 @@ def find_sources(
         if run.resolve() in seen:
             raise DatasetError(f"{run}: is given twice")
         seen.add(run.resolve())
-        for episode in open_run(run).episodes:
+        for episode in open_run(run, assumed).episodes:
             outcome = episode.summary.outcome
             if outcome in outcomes and episode.summary.surplus and not surplus:
                 left_out[SURPLUS] += 1
             elif outcome in outcomes:
+                if not episode.summary.task:
+                    raise DatasetError(f"{episode.path}: its instruction is not recorded; --assume-task says it")
                 chosen.append(episode)
                 weighted.append(weight)
             else:

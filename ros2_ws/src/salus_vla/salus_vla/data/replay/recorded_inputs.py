@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rosbags.highlevel import AnyReader
-
 from salus_vla.contract import (
     CAMERAS,
     CLOCK,
+    DECISION_HZ,
     ENTITIES,
     EPISODE,
     FRAME_HZ,
@@ -24,7 +23,14 @@ from salus_vla.contract import (
 )
 from salus_vla.contract.errors import RecordingError
 from salus_vla.contract.message_readers import EventKind, stamp_of
-from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS, connections_of, messages_of, opened_bag
+from salus_vla.data.bags.recorded_observations import (
+    HALF_FRAME_NS,
+    connections_of,
+    holds,
+    messages_of,
+    opened_bag,
+    said_of,
+)
 from salus_vla.data.bags.stamps import stamp_layout
 from salus_vla.data.replay.comparison import RecordedDecision
 
@@ -36,6 +42,9 @@ INPUTS: tuple[Topic, ...] = (JOINT_STATES, CLOCK, *_POSES, *_IMAGES)
 _ORDER = {topic.name: index for index, topic in enumerate(INPUTS)}
 # A message may come this long after its frame: a bag of `ros2 bag record` is in the order of arrival.
 _LATE_NS = round(5e9 / FRAME_HZ)
+_FRAME_NS, _SET_NS = round(1e9 / FRAME_HZ), round(1e9 / DECISION_HZ)
+_JITTER_NS = _FRAME_NS // 4  # that the stamps of a driver may have
+_Waiting = tuple[int, int, str, bytes, int]  # order in a frame, stamp [ns], topic, message, when it was recorded [ns]
 
 
 @dataclass(frozen=True)
@@ -46,11 +55,13 @@ class InputFrame:
         stamp_ns: stamp of its joint states, sim time [ns].
         messages: topic and serialized message.
         decided: whether it has a camera set, on which the policy decides.
+        log_ns: when the last of them was recorded, on the clock of the recording [ns].
     """
 
     stamp_ns: int
     messages: tuple[tuple[str, bytes], ...]
     decided: bool
+    log_ns: int
 
 
 @dataclass(frozen=True)
@@ -70,8 +81,13 @@ class EpisodeStory:
     decisions: tuple[RecordedDecision, ...]
 
 
-def read_story(bag: Path) -> EpisodeStory:
-    """Reads the start and the decisions of the episode of a bag.
+def read_story(bag: Path, episode: int | None = None, *, decided: bool = True) -> EpisodeStory:
+    """Reads the start and the decisions of an episode of a bag.
+
+    Args:
+        bag: folder of a finished bag.
+        episode: its number; None where the bag holds one only.
+        decided: whether it must hold decisions.
 
     Raises:
         RecordingError: no readable bag, no start of an episode in it, or no safety signals; names the bag.
@@ -81,10 +97,14 @@ def read_story(bag: Path) -> EpisodeStory:
         said: list[tuple[Any, bytes]] = [
             (reader.deserialize(raw, item.msgtype), raw) for item, _, raw in reader.messages(connections)
         ]
+        if episode is not None:
+            ours = said_of(reader, bag, episode)[0]
+            said = [item for item in said if (item[0].run_id, item[0].episode) == (ours.run_id, ours.episode)]
         started = [(message, raw) for message, raw in said if message.kind == EventKind.STARTED]
         if len(started) != 1:
-            raise RecordingError(f"{bag}: {EPISODE.name} starts {len(started)} episodes, expected one")
-        signals = connections_of(reader, bag, (SAFETY_SIGNALS,))
+            hint = "; --episode N takes one of them" if started else ""
+            raise RecordingError(f"{bag}: {EPISODE.name} starts {len(started)} episodes, expected one{hint}")
+        signals = connections_of(reader, bag, (SAFETY_SIGNALS,)) if decided else []
         decisions = tuple(RecordedDecision.of(message) for _, message in messages_of(reader, signals))
         message, raw = started[0]
         start_ns = stamp_of(message)
@@ -102,6 +122,9 @@ def is_inside(stamp_ns: int, start_ns: int, end_ns: int | None) -> bool:
 def read_frames(bag: Path, start_ns: int = 0, end_ns: int | None = None) -> Iterator[InputFrame]:
     """Reads the frames of a bag in order; holds a few of them in memory at a time.
 
+    The joints of a robot may come more often than 50 Hz and its camera sets more often than 10 Hz: those in between are
+    left out. Ground truth and `/clock` may be missing, as in the bag of a real robot.
+
     Args:
         bag: folder of a finished bag.
         start_ns: stamp of the first frame that counts, that of the episode [ns]; others recorded longer.
@@ -111,44 +134,61 @@ def read_frames(bag: Path, start_ns: int = 0, end_ns: int | None = None) -> Iter
         RecordingError: no readable bag, an input is missing, or a camera set is not complete; names bag and topic.
     """
     with opened_bag(bag) as reader:
-        wanted = [topic for topic in INPUTS if topic not in _POSES or _holds(reader, topic)]
+        wanted = [topic for topic in INPUTS if topic not in (*_POSES, CLOCK) or holds(reader, topic)]
         connections = connections_of(reader, bag, wanted)
         layouts = {item.msgtype: stamp_layout(reader.typestore.fielddefs, item.msgtype) for item in connections}
         joints: list[int] = []  # a heap
-        waiting: list[tuple[int, int, str, bytes]] = []
-        for connection, _, raw in reader.messages(connections):
+        waiting: list[_Waiting] = []
+        thinned = _Thinned(bag)
+        for connection, log_ns, raw in reader.messages(connections):
             layout = layouts[connection.msgtype]
             stamp_ns = layout.read(connection.topic, bytes(raw)) if layout is not None else None
             if stamp_ns is None:
                 raise RecordingError(f"{bag}: {connection.topic}: messages of {connection.msgtype} have no stamp")
             if not is_inside(stamp_ns, start_ns, end_ns):
                 continue
-            waiting.append((_ORDER[connection.topic], stamp_ns, connection.topic, bytes(raw)))
+            waiting.append((_ORDER[connection.topic], stamp_ns, connection.topic, bytes(raw), log_ns))
             if connection.topic == JOINT_STATES.name:
                 heapq.heappush(joints, stamp_ns)
             while joints and stamp_ns > joints[0] + _LATE_NS:
-                frame, waiting = _frame(bag, heapq.heappop(joints), waiting)
-                yield frame
+                frame, waiting = thinned.frame(heapq.heappop(joints), waiting)
+                if frame is not None:
+                    yield frame
         while joints:
-            frame, waiting = _frame(bag, heapq.heappop(joints), waiting)
-            yield frame
+            frame, waiting = thinned.frame(heapq.heappop(joints), waiting)
+            if frame is not None:
+                yield frame
 
 
-def _holds(reader: AnyReader, topic: Topic) -> bool:
-    return any(item.topic == topic.name and item.msgcount for item in reader.connections)
+class _Thinned:
+    """Makes frames of what waits, no more often than 50 Hz, and with camera sets no more often than 10 Hz."""
 
+    def __init__(self, bag: Path) -> None:
+        self._bag = bag
+        self._frame_ns = self._set_ns = -_LATE_NS
 
-def _frame(
-    bag: Path, stamp_ns: int, waiting: list[tuple[int, int, str, bytes]]
-) -> tuple[InputFrame, list[tuple[int, int, str, bytes]]]:
-    """The frame of these joints, and what waits for later ones."""
-    own = sorted(item for item in waiting if item[1] <= stamp_ns + HALF_FRAME_NS)
-    later = [item for item in waiting if item[1] > stamp_ns + HALF_FRAME_NS]
-    present = {topic for _, _, topic, _ in own}
-    missing = [topic.name for topic in _IMAGES if topic.name not in present]
-    if missing and len(missing) < len(_IMAGES):
-        raise RecordingError(
-            f"{bag}: the camera set of stamp {stamp_ns * 1e-9:.2f} s lacks {', '.join(missing)}; "
-            "the decision on it cannot be repeated"
-        )
-    return InputFrame(stamp_ns, tuple((topic, raw) for _, _, topic, raw in own), not missing), later
+    def frame(self, stamp_ns: int, waiting: list[_Waiting]) -> tuple[InputFrame | None, list[_Waiting]]:
+        """The frame of these joints, and what waits for later ones; None for joints in between."""
+        if stamp_ns < self._frame_ns + _FRAME_NS - _JITTER_NS:
+            return None, [
+                item for item in waiting if item[:3] != (_ORDER[JOINT_STATES.name], stamp_ns, JOINT_STATES.name)
+            ]
+        own = sorted(item for item in waiting if item[1] <= stamp_ns + HALF_FRAME_NS)
+        later = [item for item in waiting if item[1] > stamp_ns + HALF_FRAME_NS]
+        own = [item for item in own if item[2] != JOINT_STATES.name or item[1] == stamp_ns]
+        pictures = [topic.name for topic in _IMAGES]
+        if stamp_ns < self._set_ns + _SET_NS - _JITTER_NS:
+            own = [item for item in own if item[2] not in pictures]
+        newest = {item[2]: item for item in own}  # of each topic the last in the order of its stamps
+        own = [item for item in own if item is newest[item[2]]]
+        missing = [topic for topic in pictures if topic not in newest]
+        if missing and len(missing) < len(pictures):
+            raise RecordingError(
+                f"{self._bag}: the camera set of stamp {stamp_ns * 1e-9:.2f} s lacks {', '.join(missing)}; "
+                "the decision on it cannot be made"
+            )
+        self._frame_ns = stamp_ns
+        if not missing:
+            self._set_ns = stamp_ns
+        messages = tuple((topic, raw) for _, _, topic, raw, _ in own)
+        return InputFrame(stamp_ns, messages, not missing, max(item[4] for item in own)), later

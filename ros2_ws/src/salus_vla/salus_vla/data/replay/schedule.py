@@ -8,9 +8,10 @@ from pathlib import Path
 
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability, QosReliability
 
-from salus_vla.contract import CLOCK, JOINT_COMMAND, JOINT_TARGET
+from salus_vla.contract import CLOCK, JOINT_COMMAND, JOINT_STATES, JOINT_TARGET
 from salus_vla.contract.errors import RecordingError
-from salus_vla.data.bags.recorded_observations import opened_bag
+from salus_vla.data.bags.recorded_observations import BagReader, connections_of, opened_bag, window_of
+from salus_vla.data.bags.stamps import stamp_layout
 
 COMMANDS = (JOINT_COMMAND.name, JOINT_TARGET.name)  # what moves an arm
 _DEPTH = 10  # of the publisher of a topic that was recorded without its QoS
@@ -59,6 +60,7 @@ class Schedule:
         start_offset_s: float = 0.0,
         topics: Sequence[str] | None = None,
         commands: bool = False,
+        episode: int | None = None,
     ) -> None:
         """Chooses what is played.
 
@@ -68,6 +70,7 @@ class Schedule:
             start_offset_s: recorded time that is left out at the beginning [s].
             topics: names to play, all by default; /clock is always played where it was recorded.
             commands: play `COMMANDS` too, which move an arm that listens.
+            episode: play this one only, of a bag that holds several; the offset counts from its start.
 
         Raises:
             RecordingError: the bag cannot be read, is shorter than the offset, does not hold one of `topics`, or one of
@@ -84,8 +87,11 @@ class Schedule:
             unknown = sorted(set(topics or ()) - recorded.keys())
             if unknown:
                 raise RecordingError(f"{bag}: has no topic {', '.join(unknown)}; it has {', '.join(sorted(recorded))}")
-            self._first_ns = reader.start_time + round(start_offset_s * 1e9)
-            left_ns, duration_s = reader.end_time - self._first_ns, reader.duration * 1e-9
+            begin_ns, self._last_ns = reader.start_time, reader.end_time
+            if episode is not None:
+                begin_ns, self._last_ns = _recorded_range(reader, bag, episode)
+            self._first_ns = begin_ns + round(start_offset_s * 1e9)
+            left_ns, duration_s = self._last_ns - self._first_ns, (self._last_ns - begin_ns) * 1e-9
         if left_ns <= 0:
             raise RecordingError(
                 f"{bag}: is {duration_s:.2f} s long; a start offset of {start_offset_s:g} s leaves nothing of it"
@@ -117,9 +123,26 @@ class Schedule:
             if held and self._first_ns > reader.start_time:
                 for connection, _, raw in reader.messages(held, stop=self._first_ns):
                     yield PlayedMessage(connection.topic, bytes(raw), 0.0)
-            for connection, time_ns, raw in reader.messages(connections, start=self._first_ns):
+            for connection, time_ns, raw in reader.messages(connections, start=self._first_ns, stop=self._last_ns + 1):
                 due_s = (time_ns - self._first_ns) * 1e-9 / self._rate
                 yield PlayedMessage(connection.topic, bytes(raw), due_s)
+
+
+def _recorded_range(reader: BagReader, bag: Path, episode: int) -> tuple[int, int]:
+    """When the first and the last joints of an episode were recorded [ns], on the clock of the recording."""
+    low_ns, high_ns = window_of(reader, bag, episode)
+    connections = connections_of(reader, bag, (JOINT_STATES,))
+    layouts = {item.msgtype: stamp_layout(reader.typestore.fielddefs, item.msgtype) for item in connections}
+    first_ns: int | None = None
+    last_ns = 0
+    for connection, time_ns, raw in reader.messages(connections):
+        layout = layouts[connection.msgtype]
+        stamp_ns = layout.read(connection.topic, bytes(raw)) if layout is not None else None
+        if stamp_ns is not None and low_ns <= stamp_ns <= high_ns:
+            first_ns, last_ns = time_ns if first_ns is None else first_ns, time_ns
+    if first_ns is None:
+        raise RecordingError(f"{bag}: {JOINT_STATES.name} has nothing of episode {episode}")
+    return first_ns, last_ns
 
 
 def _topic(connection: Connection) -> PlayedTopic:

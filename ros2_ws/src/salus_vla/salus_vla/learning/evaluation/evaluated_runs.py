@@ -7,17 +7,19 @@ from pathlib import Path
 
 from salus_vla.contract import RESERVED_FROM
 from salus_vla.contract.errors import ConfigError, RecordingError
+from salus_vla.data.bags.assumed import NOTHING_ASSUMED, Assumed
 from salus_vla.data.bags.run_records import RUN_FILE
 from salus_vla.data.episodes import ROLLOUT, Run, open_run
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
 
 
-def open_runs(paths: Sequence[Path], *, acceptance: bool) -> list[Run]:
+def open_runs(paths: Sequence[Path], *, acceptance: bool, assumed: Assumed = NOTHING_ASSUMED) -> list[Run]:
     """Opens runs without reading their episodes.
 
     Args:
         paths: their folders.
         acceptance: whether runs with reserved seeds may be opened.
+        assumed: what bags of other recorders do not say.
 
     Raises:
         ConfigError: a run is given twice, or has reserved seeds and `acceptance` is false.
@@ -29,7 +31,7 @@ def open_runs(paths: Sequence[Path], *, acceptance: bool) -> list[Run]:
         if path.resolve() in seen:
             raise ConfigError(f"{path}: is given twice")
         seen.add(path.resolve())
-        runs.append(open_run(path))
+        runs.append(open_run(path, assumed))
         if runs[-1].made_by == ROLLOUT:  # its command is shown, of all of its settings
             RolloutSettings.from_arguments(runs[-1].arguments, str(path / RUN_FILE))
         if not runs[-1].counted:

@@ -9,6 +9,7 @@ from pathlib import Path
 from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.contract import RESERVED_FROM
 from salus_vla.contract.errors import ConfigError
+from salus_vla.data.bags.assumed import NOTHING_ASSUMED, Assumed
 from salus_vla.data.episodes import Run
 from salus_vla.learning.evaluation.evaluated_episodes import EvaluatedEpisode, evaluated
 from salus_vla.learning.evaluation.evaluated_runs import open_runs
@@ -29,11 +30,13 @@ class Options:
         reference: profile that shifts are distinguished from.
         first: decisions at the begin of an episode that one of the windows has.
         acceptance: whether runs with reserved seeds may be evaluated.
+        assumed: what bags of other recorders do not say.
     """
 
     reference: str = DEFAULT_PROFILE
     first: int = FIRST_DECISIONS
     acceptance: bool = False
+    assumed: Assumed = NOTHING_ASSUMED
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def evaluate(
     """
     if options.first < 1:
         raise ConfigError(f"first is {options.first}, expected at least 1 decision")
-    runs = open_runs(paths, acceptance=options.acceptance)
+    runs = open_runs(paths, acceptance=options.acceptance, assumed=options.assumed)
     profiles = sorted({run.profile for run in runs})
     if options.reference != DEFAULT_PROFILE and options.reference not in profiles:
         raise ConfigError(f"reference profile {options.reference!r}: no run has it, the runs have {profiles}")

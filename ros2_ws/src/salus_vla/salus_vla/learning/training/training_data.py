@@ -35,12 +35,13 @@ _SHORT = 16  # frames that one item of the loader reads
 Statistics = dict[str, dict[str, Tensor]]
 
 
-def open_dataset(folder: Path, *, any_names: bool = False) -> LeRobotDataset:
+def open_dataset(folder: Path, *, any_names: bool = False, names: Mapping[str, str] = NO_RENAME) -> LeRobotDataset:
     """Opens a data set without a network, and checks that it is one of this robot before any image is decoded.
 
     Args:
         folder: of the data set.
         any_names: see `check_fits`.
+        names: key of a camera of this robot -> key in the data set, where that differs.
 
     Raises:
         TrainingError: no LeRobotDataset v3, or it cannot be read.
@@ -54,7 +55,7 @@ def open_dataset(folder: Path, *, any_names: bool = False) -> LeRobotDataset:
     except Exception as error:  # LeRobot, datasets and pyarrow raise what they like on damaged files
         raise TrainingError(f"--data {folder}: cannot be read ({type(error).__name__}: {error})") from error
     where = f"--data {folder}"
-    check_fits(where, dataset.features, dataset.fps, dataset.meta.robot_type, any_names=any_names)
+    check_fits(where, dataset.features, dataset.fps, dataset.meta.robot_type, any_names=any_names, cameras=names)
     numbers = [key for key in (STATE_KEY, ACTION_KEY, CUBE_KEY) if key in dataset.features]
     try:
         columns = dataset.hf_dataset.select_columns([*numbers, "episode_index"]).with_format("numpy")[:]
@@ -108,6 +109,7 @@ def read_frames(
     stats: Statistics,
     *,
     cameras: Sequence[str] = CAMERAS,
+    names: Mapping[str, str] = NO_RENAME,
     cut_task: bool = False,
     workers: int = 0,
     progress: Callable[[int, int], None] = lambda done, of: None,
@@ -118,7 +120,8 @@ def read_frames(
         dataset: of this robot.
         config: of the policy: the side of its images, how it normalises and tokenizes.
         stats: with which state and action are normalised.
-        cameras: of the data set, in the order in which the policy sees them.
+        cameras: of this robot, in the order in which the policy sees them.
+        names: as `open_dataset`.
         cut_task: accept instructions of which the policy reads only the beginning.
         workers: processes that decode images; 0 decodes in this one.
         progress: gets the frames read so far and their number.
@@ -133,7 +136,8 @@ def read_frames(
         reads.check(task)
     side = (config.resize_imgs_with_padding or (0,))[0]
     count = dataset.num_frames
-    reader = _Reader(dataset, side, cameras)
+    keys = [names.get(image_key(camera), image_key(camera)) for camera in cameras]
+    reader = _Reader(dataset, side, keys)
     loader = DataLoader(reader, batch_size=None, num_workers=workers)
     images = torch.empty(count, len(cameras), 3, side, side, dtype=torch.uint8)
     columns: dict[str, list[Tensor]] = {}
@@ -199,10 +203,10 @@ def statistics_of(model: str, *, rename: Mapping[str, str] = NO_RENAME) -> Stati
 
 
 class _Reader(Dataset[dict[str, Any]]):
-    """Some frames at a time, images as the policy sees them."""
+    """Some frames at a time, images as the policy sees them, of these keys in this order."""
 
-    def __init__(self, dataset: LeRobotDataset, side: int, cameras: Sequence[str]) -> None:
-        self._dataset, self._side, self._cameras = dataset, side, tuple(cameras)
+    def __init__(self, dataset: LeRobotDataset, side: int, keys: Sequence[str]) -> None:
+        self._dataset, self._side, self._keys = dataset, side, tuple(keys)
 
     def __len__(self) -> int:
         return -(-self._dataset.num_frames // _SHORT)
@@ -213,7 +217,7 @@ class _Reader(Dataset[dict[str, Any]]):
             items = [self._dataset[i] for i in frames]
         except Exception as error:
             raise TrainingError(f"{self._dataset.root}: frame {frames.start} cannot be read ({error})") from error
-        images = torch.stack([torch.stack([self._image(item[image_key(c)]) for c in self._cameras]) for item in items])
+        images = torch.stack([torch.stack([self._image(item[key]) for key in self._keys]) for item in items])
         read: dict[str, Any] = {"images": images, "task": [item["task"] for item in items]}
         for key in (STATE_KEY, ACTION_KEY, "episode_index", CUBE_KEY):
             if key in items[0]:

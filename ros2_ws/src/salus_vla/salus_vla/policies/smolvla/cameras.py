@@ -35,8 +35,15 @@ class CameraNames:
 UNCHANGED = CameraNames({}, CAMERAS)
 
 
-def parse_cameras(texts: Sequence[str]) -> dict[str, str]:
+def parse_cameras(
+    texts: Sequence[str], option: str = "--cameras", remark: str = " (parameter model.cameras)"
+) -> dict[str, str]:
     """Reads `front=camera1` and so on, several in one text with commas between them; LeRobot's full keys serve too.
+
+    Args:
+        texts: as given.
+        option: that they were given with, for messages.
+        remark: behind it.
 
     Returns:
         LeRobot's `rename_map`: the robot's key -> the policy's.
@@ -48,7 +55,7 @@ def parse_cameras(texts: Sequence[str]) -> dict[str, str]:
     for part in [part.strip() for text in texts for part in text.split(",") if part.strip()]:
         camera, separator, name = (piece.strip() for piece in part.partition("="))
         camera, name = _short(camera), _short(name)
-        where = f"--cameras {part} (parameter model.cameras)"
+        where = f"{option} {part}{remark}"
         if not (separator and camera and name):
             raise ModelError(f"{where}: expected CAMERA=NAME, as in front=camera1")
         if camera not in CAMERAS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
@@ -14,7 +15,8 @@ from salus_vla.config.parameters import checked_parameters, parameter_names
 from salus_vla.contract.errors import ConfigError
 from salus_vla.ros.adapters.subscribe import ClockGuardedNode
 
-_BUILTIN = {"use_sim_time", "start_type_description_service"}  # of every node
+_PARAMS_FILE = "params_file"
+_BUILTIN = {"use_sim_time", "start_type_description_service", _PARAMS_FILE}  # of every node
 
 
 def make_node(name: str) -> Node:
@@ -49,6 +51,7 @@ class NodeParameters[T]:
         sim_time = node.get_parameter("use_sim_time").value
         if not isinstance(sim_time, bool):  # rclpy logs it, and goes on with the time of the wall
             raise ConfigError(f"{node.get_name()}: parameter 'use_sim_time' is {sim_time!r}, expected true or false")
+        _check_params_file(node)
         parameters = self.read()
         given = self._given()
         for name, field in parameter_names(cls).items():
@@ -85,6 +88,15 @@ class NodeParameters[T]:
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
+
+
+def _check_params_file(node: Node) -> None:
+    """Raises ConfigError for a parameter file that is not there: `ros2 launch` leaves it out without a word."""
+    path = node.get_parameter(_PARAMS_FILE).value if node.has_parameter(_PARAMS_FILE) else None
+    if path is not None and not (isinstance(path, str) and Path(path).is_file()):
+        raise ConfigError(
+            f"{node.get_name()}: parameter '{_PARAMS_FILE}' is {path!r}, which is no file: nothing of it was read"
+        )
 
 
 def _descriptor(field: dataclasses.Field[Any], read_only: bool) -> ParameterDescriptor:

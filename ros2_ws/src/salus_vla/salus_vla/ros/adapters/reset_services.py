@@ -18,7 +18,11 @@ from std_srvs.srv import Trigger
 from salus_vla import contract
 from salus_vla.contract import ENTITIES
 from salus_vla.contract.errors import SimulatorError
-from salus_vla.contract.types import Pose
+from salus_vla.contract.types import FloatArray, Pose
+
+# How far from the base an entity may be put [m]: the arm reaches 0.86 m, and tables are larger than that.
+FARTHEST = 1.5
+_UNIT_TOLERANCE = 0.01  # of the quaternion's length
 
 Reset = Callable[[int, Mapping[str, Pose]], int]
 
@@ -68,7 +72,21 @@ class ResetServices:
         entity = name.removesuffix(".pose")
         if entity in ENTITIES and name.endswith(".pose") and len(value.double_array_value) == 7:
             numbers = np.array(value.double_array_value)
+            if wrong := _wrong_pose(numbers):
+                return SetParametersResult(successful=False, reason=f"{name} is {numbers.tolist()}: {wrong}")
             self._poses[entity] = Pose(numbers[:3], numbers[3:])
             return SetParametersResult(successful=True)
         known = "seed (integer, at least 0), " + ", ".join(f"{e}.pose (x y z qx qy qz qw)" for e in ENTITIES)
         return SetParametersResult(successful=False, reason=f"cannot set '{name}'; for the next reset: {known}")
+
+
+def _wrong_pose(numbers: FloatArray) -> str:
+    """What is wrong with a pose x y z qx qy qz qw, shape (7,), in words; empty where nothing is."""
+    if not np.isfinite(numbers).all():
+        return "expected finite numbers"
+    if np.abs(numbers[:3]).max() > FARTHEST:
+        return f"expected x, y and z from {-FARTHEST:g} to {FARTHEST:g} m of the robot's base"
+    length = float(np.linalg.norm(numbers[3:]))
+    if abs(length - 1.0) > _UNIT_TOLERANCE:
+        return f"expected a quaternion qx qy qz qw of length 1, this one has {length:.3g}"
+    return ""

@@ -85,9 +85,7 @@ def subscribe(
             message = messages.deserialized(topic, cdr) if read else None
             if checked and read:
                 messages.check(topic, message)
-            if stamps is not None and hasattr(message, "header") and (
-                words := stamps.judge(messages.to_ns(message.header.stamp))
-            ):
+            if stamps is not None and (words := _standing(stamps, message)):
                 raise MessageError(words)
             if raw:
                 callback(cdr, message)
@@ -114,6 +112,11 @@ def subscribe(
         interface_class(topic), topic.name, taker, qos_profile(topic.qos, depth=depth), raw=True
     )
     return subscription
+
+
+def _standing(stamps: StandingStamps, message: Any) -> str:
+    """What is wrong with the stamp of a message, in words; empty where nothing is, or it has none."""
+    return stamps.judge(messages.to_ns(message.header.stamp)) if hasattr(message, "header") else ""
 
 
 def take_waiting(subscription: Subscription) -> None:

@@ -22,15 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rclpy.serialization import serialize_message
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 
-from salus_msgs.msg import SafetySignals, Status
+from salus_msgs.msg import Episode, SafetySignals, Status
 from salus_vla import contract
 from salus_vla.config.parameters import PARAMETER_FORMAT, parameter_names
 from salus_vla.contract import Topic
 from salus_vla.contract.errors import ModelError, RecordingError, SimulatorError
 from salus_vla.data.bags.foreign_bag import node_facts
-from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS
+from salus_vla.data.bags.recorded_observations import HALF_FRAME_NS, holds, opened_bag
 from salus_vla.data.replay.comparison import RecordedDecision
 from salus_vla.data.replay.recorded_inputs import (
     FACTS,
@@ -41,7 +43,7 @@ from salus_vla.data.replay.recorded_inputs import (
     read_story,
 )
 from salus_vla.processes import start_with_parent
-from salus_vla.ros.adapters.messages import to_ns
+from salus_vla.ros.adapters.messages import header, to_ns, to_time
 from salus_vla.ros.adapters.qos_profiles import interface_class, qos_profile
 from salus_vla.ros.adapters.subscribe import subscribe
 from salus_vla.ros.clients.connection import Connection
@@ -53,7 +55,7 @@ from salus_vla.ros.nodes.ensemble_parameters import EnsembleParameters
 NODE = "vla_ensemble"
 _PARAMETERS = f"{FACTS}param."
 _NEEDS_POSES = "expert"
-_STATUS = contract.STATUS_TOPIC.name
+_STATUS, _CLOCK = contract.STATUS_TOPIC.name, contract.CLOCK.name
 _READY_S = 300.0  # wall time to load a model, and for one decision: a large ensemble on a CPU is slow
 _AGAIN_S = 1.0
 _END_S = 10.0
@@ -73,24 +75,105 @@ class Repeated:
     facts: dict[str, str]
 
 
-def decide_again(bag: Path, model: str | None, on_decision: Callable[[int], None]) -> Repeated:
+@dataclass(frozen=True)
+class Decided:
+    """What a policy decided on observations that nobody had decided on.
+
+    Attributes:
+        added: topic, serialized message, and when it belongs into the recording [ns]: the decisions, and before them
+            the start of the episode where the bag does not say it.
+        decisions: how many.
+        facts: what the policy's node says of itself.
+    """
+
+    added: tuple[tuple[Topic, bytes, int], ...]
+    decisions: int
+    facts: dict[str, str]
+
+
+def decide_again(
+    bag: Path, model: str | None, on_decision: Callable[[int], None], episode: int | None = None
+) -> Repeated:
     """Decides on the observations of a bag with the parameters of its recording, in a private ROS domain.
 
     Args:
-        bag: folder of a finished bag of one episode.
+        bag: folder of a finished bag.
         model: as `salus collect --model`; None for the recorded one.
         on_decision: called with the number of decisions made so far.
+        episode: its number, of a bag that holds several.
 
     Raises:
         RecordingError: the bag cannot be read, or does not hold the inputs of the policy.
         ModelError: the policy cannot be loaded or fails on an observation.
         SimulatorError: the node does not answer.
     """
-    story = read_story(bag)
+    story = read_story(bag, episode)
     provenance = node_facts(bag)
     if model is None and not any(name.startswith(_PARAMETERS) for name in provenance):
         raise RecordingError(f"{bag}: says nothing of the policy that decided, not on {_STATUS} either; give --model")
-    parameters = recorded_parameters(provenance, model)
+    feeder, _ = _decided(bag, story, recorded_parameters(provenance, model), on_decision)
+    return Repeated(tuple(feeder.decisions), feeder.facts)
+
+
+def decide_first(
+    bag: Path, model: str, task: str, seed: int, on_decision: Callable[[int], None], episode: int | None = None
+) -> Decided:
+    """Lets a policy decide on cameras and joints that nobody decided on, in a private ROS domain.
+
+    Args:
+        bag: folder of a finished bag; it may begin and end anywhere where it has no /salus/episode.
+        model: as `salus collect --model`.
+        task: the instruction, where the bag does not have it.
+        seed: of the policy's noise, likewise.
+        on_decision: called with the number of decisions made so far.
+        episode: its number, of a bag that holds several.
+
+    Raises:
+        RecordingError: the bag cannot be read, does not hold the inputs of the policy, or has decisions already.
+        ModelError: the policy cannot be loaded or fails on an observation.
+        SimulatorError: the node does not answer.
+    """
+    with opened_bag(bag) as reader:
+        told = holds(reader, contract.EPISODE)
+        if holds(reader, contract.SAFETY_SIGNALS):
+            raise RecordingError(
+                f"{bag}: {contract.SAFETY_SIGNALS.name} is there already; --recompute compares with it"
+            )
+    added: list[tuple[Topic, bytes, int]] = []
+    if told:
+        story = read_story(bag, episode, decided=False)
+    else:
+        first = next((frame for frame in read_frames(bag) if frame.decided), None)
+        if first is None:
+            raise RecordingError(f"{bag}: holds no camera set with joints of its stamp")
+        started = serialize_message(_started(bag, first.stamp_ns, task, seed))
+        story = EpisodeStory(first.stamp_ns, None, started, ())
+        added.append((contract.EPISODE, started, first.log_ns))
+    parameters = recorded_parameters({}, model) | {"task": task}
+    feeder, recorded = _decided(bag, story, parameters, on_decision)
+    for stamp_ns, raw in feeder.raw:
+        log_ns = next(log for stamp, log in recorded if abs(stamp - stamp_ns) <= HALF_FRAME_NS)
+        added.append((contract.SAFETY_SIGNALS, raw, log_ns))
+    return Decided(tuple(added), len(feeder.raw), feeder.facts)
+
+
+def _started(bag: Path, stamp_ns: int, task: str, seed: int) -> Episode:
+    return Episode(
+        header=header(stamp_ns),
+        kind=Episode.STARTED,
+        run_id=bag.resolve().name,
+        episode=0,
+        seed=seed,
+        task=task,
+        policy_source="ensemble",
+        outcome=Episode.RUNNING,
+    )
+
+
+def _decided(
+    bag: Path, story: EpisodeStory, parameters: Mapping[str, Any], on_decision: Callable[[int], None]
+) -> tuple[_Feeder, list[tuple[int, int]]]:
+    """Who heard the decisions, and stamp and time of recording of each camera set [ns]."""
     # Never the user's domain: a graph that runs there would be commanded.
     environment = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
     needs_poses = parameters["policy"] == _NEEDS_POSES
@@ -103,8 +186,8 @@ def decide_again(bag: Path, model: str | None, on_decision: Callable[[int], None
             _node_process(parameters, Path(folder), environment) as process,
         ):
             feeder.bring_up(process)
-            _feed(bag, story, feeder, on_decision)
-    return Repeated(tuple(feeder.decisions), feeder.facts)
+            recorded = _feed(bag, story, feeder, on_decision)
+    return feeder, recorded
 
 
 def recorded_parameters(provenance: Mapping[str, str], model: str | None) -> dict[str, Any]:
@@ -143,7 +226,7 @@ def _literal(text: str, default: Any) -> Any:
     return text if isinstance(default, str) else ast.literal_eval(text)
 
 
-def _feed(bag: Path, story: EpisodeStory, feeder: _Feeder, on_decision: Callable[[int], None]) -> None:
+def _feed(bag: Path, story: EpisodeStory, feeder: _Feeder, on_decision: Callable[[int], None]) -> list[tuple[int, int]]:
     start_ns, started = story.start_ns, story.started
     frames = read_frames(bag, start_ns, story.end_ns)
     first = next(frames, None)
@@ -154,11 +237,14 @@ def _feed(bag: Path, story: EpisodeStory, feeder: _Feeder, on_decision: Callable
     feeder.publish(contract.EPISODE.name, started)
     feeder.wait_for_answer(first)
     on_decision(len(feeder.decisions))
+    recorded = [(first.stamp_ns, first.log_ns)]
     for frame in frames:
         feeder.send(frame)
         feeder.wait_for_answer(frame)
         if frame.decided:
             on_decision(len(feeder.decisions))
+            recorded.append((frame.stamp_ns, frame.log_ns))
+    return recorded
 
 
 @contextmanager
@@ -206,12 +292,14 @@ class _Feeder(Connection):
 
     Attributes:
         decisions: every message on /salus/safety_signals so far.
+        raw: stamp [ns] and bytes of each of them.
         facts: of the newest status of the policy.
     """
 
     def __init__(self, domain: int, *, needs_poses: bool) -> None:
         """Connects; before the policy's process is started, so that it knows us from its first message on."""
         self.decisions: list[RecordedDecision] = []
+        self.raw: list[tuple[int, bytes]] = []
         self.facts: dict[str, str] = {}
         self._status: Status | None = None
         self._answered_ns = -1
@@ -243,9 +331,11 @@ class _Feeder(Connection):
         self._wait(lambda: all(item.get_subscription_count() for item in self._heard), f"{NODE} to subscribe")
 
     def send(self, frame: InputFrame) -> None:
-        """Publishes a frame."""
+        """Publishes a frame; its stamp is the time where none was recorded, as of a robot."""
         for topic, raw in frame.messages:
             self.publish(topic, raw)
+            if topic == contract.JOINT_STATES.name and not any(name == _CLOCK for name, _ in frame.messages):
+                self._publishers[_CLOCK].publish(Clock(clock=to_time(frame.stamp_ns)))
 
     def publish(self, topic: str, raw: bytes) -> None:
         """Publishes a serialized message."""
@@ -293,6 +383,7 @@ class _Feeder(Connection):
 
     def _on_signals(self, message: SafetySignals) -> None:
         self.decisions.append(RecordedDecision.of(message))
+        self.raw.append((to_ns(message.header.stamp), serialize_message(message)))
 
     def _has_failed(self) -> bool:
         return self._status is not None and self._status.state == Status.FAILED
