@@ -59,6 +59,8 @@ def narrow_table(
         if columns[last].rank == 0:
             break
         shown.remove(last)
+    # Where one gives way no other does.
+    whole = any(columns[index].least for index in shown) and sum(needed[i] + between for i in shown) + 1 <= width
     left_out = ", ".join(column.name for index, column in enumerate(columns) if index not in shown)
     caption = f"not shown: {left_out}" if left_out else None
     table = Table(title=title, caption=caption)
@@ -70,9 +72,11 @@ def narrow_table(
         table.add_column(
             column.name,
             justify="right" if column.right else "left",
-            no_wrap=column.right or column.least is not None,
+            no_wrap=column.right or (whole and column.least is None),
             overflow="fold" if column.least is None else "ellipsis",
-            min_width=min(sizes[index], max(cell_len(column.name), 1)) if not column.right else sizes[index],
+            min_width=sizes[index]
+            if column.right or (whole and column.least is None)
+            else min(sizes[index], max(cell_len(column.name), 1)),
         )
     for row in rows:
         table.add_row(*(row[index] for index in shown))
