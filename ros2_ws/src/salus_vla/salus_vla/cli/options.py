@@ -187,7 +187,6 @@ def add_assumed_options(parser: argparse.ArgumentParser) -> None:
         "--assume-task",
         metavar="TEXT",
         type=some_text,
-        default="",
         help="likewise the instruction that was followed (default: it is not known)",
     )
 
@@ -195,7 +194,7 @@ def add_assumed_options(parser: argparse.ArgumentParser) -> None:
 def assumed_of(arguments: argparse.Namespace) -> Assumed:
     """What `add_assumed_options` were given."""
     name = arguments.assume_outcome
-    return Assumed(Outcome[name] if name is not None else None, arguments.assume_task)
+    return Assumed(Outcome[name] if name is not None else None, arguments.assume_task or "")
 
 
 def add_episode_number(parser: argparse.ArgumentParser, what: str) -> None:
