@@ -1,7 +1,7 @@
 """The layout of rqt: our plugin above the bag browser, as rqt saves it.
 
-`QT_QPA_PLATFORM=offscreen python tools/generate/rqt_perspective.py` prints it; `config/rqt/salus.perspective` is what it
-prints. Qt's own window writes the state.
+`QT_QPA_PLATFORM=offscreen python tools/generate/rqt_perspective.py` prints `config/rqt/salus.perspective`.
+Qt's own window writes the state.
 """
 
 from __future__ import annotations
@@ -70,7 +70,10 @@ def perspective() -> str:
         "groups": {
             "mainwindow": {"groups": {"toolbar_areas": bar}, "keys": settings},
             "pluginmanager": {
-                "groups": {f"plugin__{name.replace('/', '__')}__1": _plugin(*rest) for name, *rest in PLUGINS},
+                "groups": {
+                    f"plugin__{name.replace('/', '__')}__1": _plugin(widget, title)
+                    for name, widget, title, _ in PLUGINS
+                },
                 "keys": {"running-plugins": _repr({name: [1] for name, *_ in PLUGINS})},
             },
         },
@@ -80,7 +83,7 @@ def perspective() -> str:
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
-def _plugin(widget: str, title: str, _: int) -> dict[str, Any]:
+def _plugin(widget: str, title: str) -> dict[str, Any]:
     keys = {"dock_widget_title": _repr(title), "dockable": _repr(True), "parent": _repr(None)}
     return {"groups": {f"dock_widget__{widget}": {"groups": {}, "keys": keys}}, "keys": {}}
 

@@ -49,6 +49,11 @@ class Series[T: (Decided, ForeseenRisk, ToldMotion)]:
         """By stamp."""
         return iter(self._entries)
 
+    @property
+    def first_ns(self) -> int | None:
+        """Stamp of the first [ns]; None of an empty one."""
+        return self._entries[0].stamp_ns if self._entries else None
+
     def add(self, entry: T, clock_ns: int | None) -> None:
         """Takes what was heard.
 
@@ -168,7 +173,7 @@ class EpisodeCurves:
         """What belongs to the episode."""
         origin = self._start_ns
         if origin is None:
-            origin = min((next(iter(series)).stamp_ns for series in self._all if len(series)), default=None)
+            origin = min((series.first_ns for series in self._all if series.first_ns is not None), default=None)
         since = 0 if origin is None else origin
         return EpisodeView(
             origin_ns=origin,

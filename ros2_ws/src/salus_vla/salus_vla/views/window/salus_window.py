@@ -66,7 +66,7 @@ class Head(QFrame):
         row.addWidget(self._hold)
         row.addWidget(self._reset)
         asked.addLayout(row)
-        self._answer.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self._answer.setAlignment(Qt.AlignmentFlag.AlignRight)
         self._answer.setFixedWidth(260)
         asked.addWidget(self._answer)
         layout = QHBoxLayout(self)

@@ -37,7 +37,7 @@ _LINE: Final = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
 _UNITS: Final = {"rad^2": "rad²", "1": ""}  # as people write them
 
 
-class Bands(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph has no types
+class Bands(pg.GraphicsObject):
     """Stretches of time over the whole height of a plot, and lines where something happened."""
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class Bands(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph has no types
             painter.drawLine(QPointF(mark.begin_s, room.top()), QPointF(mark.begin_s, room.bottom()))
 
 
-class Words(pg.GraphicsWidget):  # type: ignore[misc]  # pyqtgraph has no types
+class Words(pg.GraphicsWidget):
     """A line of words in a grid: a name and what follows it, cut off where there is no room."""
 
     def __init__(self, name: str, *, indent: int = 0, bold: bool = False) -> None:
@@ -86,7 +86,7 @@ class Words(pg.GraphicsWidget):  # type: ignore[misc]  # pyqtgraph has no types
         self._font.setPointSize(_SMALL)
         self._bold = QFont(self._font)
         self._bold.setBold(bold)
-        self.setFixedHeight(QFontMetrics(self._bold).height())
+        self.setFixedHeight(QFontMetrics(self._bold).height() + 3)
         self.setMinimumWidth(10)
 
     def say(self, rest: str) -> None:
@@ -174,7 +174,7 @@ def _decades(low: float, high: float) -> list[tuple[float, str]]:
     ]
 
 
-class _Grid(pg.GraphicsLayoutWidget):  # type: ignore[misc]  # pyqtgraph has no types
+class _Grid(pg.GraphicsLayoutWidget):
     """A grid of plots that leaves the mouse wheel to what is around it."""
 
     def __init__(self) -> None:
