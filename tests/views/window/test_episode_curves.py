@@ -198,7 +198,7 @@ class AnyOrder(RuleBasedStateMachine):
         if not hasattr(self, "watched"):
             return
         content = self.watched.content(1.0)
-        for seconds in (times(content), *(list(risk.seconds) for risk in content.risks)):
+        for seconds in (times(content), *(list(curve.seconds) for curve in content.risks)):
             assert all(before < after for before, after in pairwise(seconds))
             assert not seconds or 0.0 <= seconds[0] <= seconds[-1] <= content.span_s + 1e-9
         assert all(len(curve.seconds) == len(curve.values) for curve in content.curves)

@@ -94,7 +94,9 @@ def test_an_alarm_asks_for_a_person_where_nothing_intervenes(
     content = graph.content(1.5)
     assert (content.headline.title, content.headline.urgency) == ("Alarm", urgency)
     assert "drop: 70%" in content.headline.detail
-    assert [(round(span.begin_s, 3), round(span.end_s, 3), span.name) for span in content.alarms] == [(0.2, 0.4, "drop")]
+    assert [(round(span.begin_s, 3), round(span.end_s, 3), span.name) for span in content.alarms] == [
+        (0.2, 0.4, "drop")
+    ]
     assert content.episodes[0].alarm == "decision 2: drop"
 
 

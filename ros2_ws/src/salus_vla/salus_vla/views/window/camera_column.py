@@ -55,11 +55,9 @@ class CameraView(QWidget):
                 (self.width() - size.width()) // 2, (self.height() - size.height()) // 2, size.width(), size.height()
             )
             painter.drawImage(place, self._image)
-            if self._words:
-                painter.fillRect(self.rect(), QColor(255, 255, 255, 150))
         self._label(painter, self._name, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop, INK)
         if self._words:
-            self._label(painter, self._words, Qt.AlignmentFlag.AlignCenter, MUTED if self._image is None else INK)
+            self._label(painter, self._words, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignBottom, MUTED)
         painter.end()
 
     def _label(self, painter: QPainter, words: str, alignment: int, color: str) -> None:

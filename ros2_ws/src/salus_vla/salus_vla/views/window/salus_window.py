@@ -24,8 +24,8 @@ QWidget#SalusWindow {{ background: {PAPER}; color: {INK}; }}
 #SalusWindow QTableWidget {{ background: {PAPER}; color: {INK}; border: 0; font-size: 8pt; }}
 #SalusWindow QHeaderView::section {{ background: {PAPER}; color: {MUTED}; border: 0; font-size: 8pt; }}
 QFrame#head[act="true"] {{ background: {ACT}; }}
-QFrame#head[act="true"] QLabel {{ color: {ON_ACT}; }}
-QPushButton#reset[act="true"] {{ background: {ON_ACT}; color: {ACT}; font-weight: bold; padding: 3px 10px; }}
+#SalusWindow QFrame#head[act="true"] QLabel, #SalusWindow QFrame#head[act="true"] QLabel#where {{ color: {ON_ACT}; }}
+#SalusWindow QPushButton#reset[act="true"] {{ background: {ON_ACT}; color: {ACT}; font-weight: bold; }}
 """
 _LEAST: Final = (1100, 640)  # pixels
 _HOLD, _GO_ON, _RESET = "Hold the arm", "Let it go on", "Reset the hold"

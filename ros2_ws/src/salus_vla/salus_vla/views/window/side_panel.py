@@ -21,8 +21,8 @@ from salus_vla.views.graph_monitor import RoleLine
 from salus_vla.views.window.window_colors import ACT, MUTED
 from salus_vla.views.window.window_content import EpisodeRow, MotionContent, WindowContent
 
-_COLUMNS: Final = ("#", "seed", "outcome", "dec.", "first alarm")
-_WIDTHS: Final = (30, 54, 82, 32)  # pixels, of all but the last
+_COLUMNS: Final = ("#", "seed", "outcome", "dec.", "alarm")
+_WIDTHS: Final = (26, 50, 76, 34)  # pixels, of all but the last
 _SHOWN_RISKS: Final = 5
 
 
@@ -62,7 +62,7 @@ class SidePanel(QWidget):
         for index, row in enumerate(self._rows):
             decisions = "" if row.decisions is None else str(row.decisions)
             tip = "\n".join(filter(None, (f"run {row.run_id}", row.detail, row.motions)))
-            cells = (str(row.episode), str(row.seed), row.outcome, decisions, row.alarm)
+            cells = (str(row.episode), str(row.seed), row.outcome, decisions, row.alarm.removeprefix("decision "))
             for column, words in enumerate(cells):
                 item = QTableWidgetItem(words)
                 item.setToolTip(tip)

@@ -269,5 +269,5 @@ def _risk_words(content: WindowContent) -> str:
     if not content.risks:
         return "no failure predictor was heard in this episode"
     return " · ".join(
-        filter(None, (content.alarm, f"dashed: threshold; blue band: alarm; green: motion; {content.origin}"))
+        filter(None, (content.alarm, f"dashed: threshold; band: alarm, green: intervention; {content.origin}"))
     )

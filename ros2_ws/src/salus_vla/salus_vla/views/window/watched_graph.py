@@ -27,7 +27,8 @@ SHORTEST_S: Final = 10.0  # of the time axis, so that the first seconds are not 
 _STEP_S: Final = 5.0  # by which it grows
 _DECISION_S: Final = 0.1
 _IMAGE_OLD_S: Final = 3.0  # wall time
-_SMALL: Final = 1e-9  # for values that are not above 0 on a logarithmic axis
+_NO_DECADES: Final = (1e-3, 1.0)  # of a logarithmic axis without a value above 0
+_LEAST: Final = 1e-30
 
 
 class WatchedGraph(GraphMonitor):
@@ -229,8 +230,8 @@ def _on_log_axis(values: FloatArray) -> tuple[FloatArray, tuple[float, float]]:
     """Values and whole decades around them; what is not above 0 lies on the lower edge."""
     finite = values[np.isfinite(values)]
     above = finite[finite > 0.0]
-    low, high = (float(above.min()), float(above.max())) if len(above) else (_SMALL, 10.0 * _SMALL)
-    low = max(low, 1e-30)
+    low, high = (float(above.min()), float(above.max())) if len(above) else _NO_DECADES
+    low = max(low, _LEAST)
     bottom, top = math.floor(math.log10(low)), math.ceil(math.log10(max(high, low)))
     bounds = (10.0**bottom, 10.0 ** max(top, bottom + 1))
     return np.where(np.isfinite(values), np.maximum(values, bounds[0]), np.nan), bounds
