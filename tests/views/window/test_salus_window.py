@@ -142,6 +142,16 @@ def test_every_plot_is_inside_and_large_enough_to_read(window: SalusWindow, size
         assert title.rect().width() >= 120.0
 
 
+def test_a_value_has_its_unit_and_an_unknown_one_has_none(window: SalusWindow) -> None:
+    graph = WatchedGraph(0.0, "42")
+    play(graph, 0, START, 1)
+    window.draw(graph.content(1.5))
+    said = {plot._title._name: plot._title._rest for plot in window._plots._signals}
+    assert said["action jerk"] == "not known"
+    assert said["action magnitude"].endswith(" rad")
+    assert said["epistemic uncertainty"].endswith(" rad²")
+
+
 def test_every_camera_is_as_large_as_its_neighbours(window: SalusWindow) -> None:
     shown(window, "healthy", SIZES[0])
     sizes = [(view.width(), view.height()) for view in window._cameras._views.values()]

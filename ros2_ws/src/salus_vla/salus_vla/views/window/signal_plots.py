@@ -253,7 +253,8 @@ def _signal_grid(grid: _Grid) -> list[SmallPlot]:
 
 def _draw_signal(plot: SmallPlot, curve: SignalCurve, span_s: float) -> None:
     unit = _UNITS.get(curve.unit, curve.unit)
-    plot.say(" ".join(filter(None, (curve.now, unit if len(curve.values) else ""))))
+    known = len(curve.values) and math.isfinite(curve.values[-1])
+    plot.say(f"{curve.now} {unit}" if known else curve.now)
     plot.draw(curve.seconds, curve.values, None, span_s, curve.bounds)
 
 
