@@ -59,6 +59,9 @@ MODULES = (
     # the viewer
     "rerun",
     "rerun.blueprint",
+    # the window of rqt; the binding before what draws with it
+    "PyQt5.QtWidgets",
+    "pyqtgraph",
     # the rest
     "hypothesis",
     "matplotlib.pyplot",

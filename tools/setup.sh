@@ -84,6 +84,10 @@ missing_packages() {
     echo python3.12-dev
   command -v uv >/dev/null || [ -x .tools/uv/bin/uv ] || "$PYTHON" -c 'import ensurepip' 2>/dev/null || echo python3.12-venv
   has_library libEGL.so.1 || has_library libOSMesa.so.8 || has_library libOSMesa.so || echo libegl1 libgl1-mesa-dri
+  # What the wheel of PyQt5 does not bring.
+  has_library libGL.so.1 || echo libgl1
+  has_library libgthread-2.0.so.0 || echo libglib2.0-0
+  has_library libfontconfig.so.1 || echo libfontconfig1
 }
 
 install_packages() {
@@ -126,13 +130,15 @@ forget_other_place() {
 
 packages_wanted() {
   echo "$ROOT $ROS"
-  cat requirements.lock requirements-nodeps.txt requirements-ray.lock requirements-rerun.lock tools/check_environment.py
+  cat requirements.lock requirements-nodeps.txt requirements-ray.lock requirements-rerun.lock requirements-rqt.lock \
+    tools/check_environment.py
   [ "$ROS" = system ] || cat requirements-ros.lock
 }
 
 make_venv() {
   local venv_options=(--quiet --allow-existing --python "$PYTHON")
-  local files=(-r requirements.lock -r requirements-nodeps.txt -r requirements-ray.lock -r requirements-rerun.lock)
+  local files=(-r requirements.lock -r requirements-nodeps.txt -r requirements-ray.lock -r requirements-rerun.lock
+    -r requirements-rqt.lock)
   if [ "$ROS" = system ]; then venv_options+=(--system-site-packages); else files+=(-r requirements-ros.lock); fi
   # --no-deps: the lock files are complete, and requirements-nodeps.txt means it.
   "$UV" venv "${venv_options[@]}" "$VENV" &&
@@ -227,7 +233,8 @@ resolve() {
   "$UV" pip compile "${options[@]}" requirements.txt -o requirements.lock &&
     "$UV" pip compile "${options[@]}" -c requirements.lock requirements-ros.txt -o requirements-ros.lock &&
     "$UV" pip compile "${options[@]}" -c requirements.lock requirements-ray.txt -o requirements-ray.lock &&
-    "$UV" pip compile "${options[@]}" -c requirements.lock requirements-rerun.txt -o requirements-rerun.lock
+    "$UV" pip compile "${options[@]}" -c requirements.lock requirements-rerun.txt -o requirements-rerun.lock &&
+    "$UV" pip compile "${options[@]}" -c requirements.lock requirements-rqt.txt -o requirements-rqt.lock
 }
 
 main() {

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,19 +15,23 @@ from xml.etree import ElementTree
 
 import pytest
 import yaml
+from ament_index_python.packages import get_package_share_directory
 
+from rqt_perspective import PLUGINS
 from salus_vla import contract
-from salus_vla.contract import CAMERAS, SAFETY_SIGNALS, TOPICS, VIEW_TOPICS, WORLD_FRAME, Topic, image_topic
+from salus_vla.contract import CAMERAS, TOPICS, VIEW_TOPICS, WORLD_FRAME, Topic, image_topic
 from salus_vla.contract.errors import LaunchError
 from salus_vla.ros.launch.launch_graph import ProcessSpec, build_graph
 from salus_vla.ros.nodes.salus_markers_node import GRIPPER, TEXT, TRAIL, MarkerParameters
-from salus_vla.signals.safety_signals import SIGNALS
 from security_policy import node_access
 
 ROOT = Path(__file__).parents[2]
 RVIZ = ROOT / "config" / "rviz" / "salus.rviz"
 RQT = ROOT / "config" / "rqt" / "salus.perspective"
 TREE = ROOT / "config" / "rqt" / "diagnostics.yaml"
+PACKAGE = ROOT / "ros2_ws" / "src" / "salus_vla"
+LIVE = ROOT / "docs" / "live.md"
+GENERATE = ROOT / "tools" / "generate"
 LAUNCH = ROOT / "launch" / "view.launch.xml"
 ALL = {topic.name: topic for topic in (*TOPICS, *VIEW_TOPICS)}
 # What a display or plugin takes; TF has its topics built in.
@@ -57,12 +64,6 @@ def rqt_manager() -> dict[str, Any]:
     return dict(json.loads(RQT.read_text(encoding="utf-8"))["groups"]["pluginmanager"])
 
 
-def settings(plugin: dict[str, Any]) -> dict[str, Any]:
-    keys = plugin["groups"]["plugin"]["keys"]
-    assert {item["type"] for item in keys.values()} <= {"repr"}
-    return {name: ast.literal_eval(item["repr"]) for name, item in keys.items()}
-
-
 def test_rviz_shows_topics_of_the_contract_with_its_types_and_qos() -> None:
     shown: dict[str, Topic] = {}
     for kind, display in displays():
@@ -88,25 +89,67 @@ def test_rviz_looks_from_the_world_frame_and_knows_the_markers_namespaces() -> N
     assert markers["Namespaces"] == {TRAIL: True, GRIPPER: True, TEXT: True}
 
 
-def test_rqt_has_the_cameras_each_signal_once_and_the_plugins_that_it_starts() -> None:
+def test_rqt_starts_our_plugin_and_the_bag_browser_and_nothing_that_is_not_installed() -> None:
+    """Where one plugin of a perspective is missing, rqt restores none of the others' settings.
+
+    rqt_plot subtracts wall time from sim time, and rqt_robot_monitor takes the turns of the node that plugins share.
+    """
     plugins = rqt_manager()
     running = ast.literal_eval(plugins["keys"]["running-plugins"]["repr"])
-    assert set(running) == {
-        "rqt_image_view/ImageView",
-        "rqt_plot/Plot",
-        "rqt_robot_monitor/RobotMonitor",
-        "rqt_bag/Bag",
+    assert running == {"salus_vla/SALUS": [1], "rqt_bag/Bag": [1]}
+    assert {f"plugin__{name.replace('/', '__')}__1" for name in running} == set(plugins["groups"])
+    (line,) = [line for line in LIVE.read_text(encoding="utf-8").splitlines() if line.startswith("sudo apt install")]
+    installed = {word.removeprefix("ros-jazzy-").replace("-", "_") for word in line.split()}
+    assert {"rqt_bag_plugins", "python3_pyqtgraph"} <= installed  # the first of them brings rqt_bag
+
+
+def test_the_plugin_is_what_rqt_looks_for() -> None:
+    export = ElementTree.parse(PACKAGE / "package.xml").find("export/rqt_gui")
+    assert export is not None
+    assert export.get("plugin") == "${prefix}/plugin.xml"
+    assert (Path(get_package_share_directory("salus_vla")) / "plugin.xml").is_file()
+    declared = ElementTree.parse(PACKAGE / "plugin.xml").find("class")
+    assert declared is not None
+    assert (declared.get("name"), declared.get("base_class_type")) == ("SALUS", "rqt_gui_py::Plugin")
+    module, name = str(declared.get("type")).rsplit(".", 1)
+    plugin = getattr(importlib.import_module(module), name)
+    assert callable(plugin.shutdown_plugin)
+    assert declared.findtext("qtgui/label") == "SALUS"
+
+
+def test_the_saved_layout_fits_the_screen_and_leaves_the_window_room() -> None:
+    """Qt itself reads what is saved: our plugin has the whole width and what the window needs, the bags are below."""
+    program = "import rqt_perspective_check as check; print(check.geometry_and_docks())"
+    environment = {
+        **os.environ,
+        "QT_QPA_PLATFORM": "offscreen",
+        "PYTHONPATH": f"{ROOT / 'tests' / 'support'}:{GENERATE}",
     }
-    names = [f"plugin__{name.replace('/', '__')}__{serial}" for name, serials in running.items() for serial in serials]
-    assert sorted(names) == sorted(plugins["groups"])
-    images = [settings(plugins["groups"][name])["topic"] for name in names if "image_view" in name]
-    assert [ALL[name] for name in images] == [image_topic(camera) for camera in CAMERAS]
-    plots = [settings(plugins["groups"][name])["topics"] for name in names if "rqt_plot" in name]
-    assert [field for plot in plots for field in plot] == [f"{SAFETY_SIGNALS.name}/{s.name}" for s in SIGNALS]
-    by_field = {f"{SAFETY_SIGNALS.name}/{signal.name}": signal for signal in SIGNALS}
-    for plot in plots:
-        assert len({by_field[field].group for field in plot}) == 1
-        assert len({by_field[field].unit for field in plot} - {"1"}) <= 1
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(RQT)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (left, top, width, height), docks = ast.literal_eval(result.stdout.splitlines()[-1])
+    assert left >= 0
+    assert top >= 0
+    assert left + width <= 1920
+    assert top + height <= 1080
+    salus, bag = docks["salus_vla__SALUS__1__SalusWindow"], docks["rqt_bag__Bag__1__BagWidget"]
+    assert salus[2] >= 1900
+    assert salus[3] >= 660
+    assert bag[1] > salus[1]
+    assert bag[3] >= 150
+
+
+def test_the_layout_is_the_generators() -> None:
+    """All but the bytes of Qt, in which the size of a font counts."""
+    shape = json.loads(RQT.read_text(encoding="utf-8"))
+    assert {name for name, *_ in PLUGINS} == set(
+        ast.literal_eval(shape["groups"]["pluginmanager"]["keys"]["running-plugins"]["repr"])
+    )
 
 
 def test_the_tree_of_diagnostics_has_a_branch_for_each_node() -> None:

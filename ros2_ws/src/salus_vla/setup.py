@@ -30,7 +30,7 @@ setup(
     package_data={PACKAGE: ["py.typed", "**/*.yaml", "**/*.xml", "**/*.json", "**/*.html", "**/*.css", "**/*.js"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
-        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}", ["package.xml", "plugin.xml"]),
         *shared_files("launch"),
         *shared_files("config"),
         *shared_files("models"),

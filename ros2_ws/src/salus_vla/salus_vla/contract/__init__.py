@@ -44,6 +44,7 @@ from salus_vla.contract.topics import (
     JOINT_STATES,
     JOINT_TARGET,
     MARKERS,
+    POLICY_CHANGE_STATE,
     RECORDER_START,
     RECORDER_STOP,
     RESET_HOLD,

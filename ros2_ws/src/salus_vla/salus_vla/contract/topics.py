@@ -187,3 +187,5 @@ RECORDER_START: Final = Service("/salus/recorder/start", "salus_msgs/srv/StartRe
 RECORDER_STOP: Final = Service("/salus/recorder/stop", "salus_msgs/srv/StopRecording")
 # Ends a hold that vla_ensemble latched.
 RESET_HOLD: Final = Service("/salus/reset_hold", "std_srvs/srv/Trigger")
+# Deactivated it brakes and holds, activated it goes on.
+POLICY_CHANGE_STATE: Final = Service("/vla_ensemble/change_state", "lifecycle_msgs/srv/ChangeState")

@@ -166,8 +166,11 @@ class GraphMonitor:
             self._outcomes[event.outcome] += 1
         self._episode = event
 
-    def decision(self, number: int, inference_ms: float, signals: Sequence[float]) -> None:
-        """Notes a message on /salus/safety_signals; the twelve in the order of `signals.NAMES`."""
+    def decision(self, number: int, inference_ms: float, signals: Sequence[float], stamp_ns: int = 0) -> None:
+        """Notes a message on /salus/safety_signals; the twelve in the order of `signals.NAMES`.
+
+        Its stamp [ns] is for whoever draws by sim time.
+        """
         self._decision, self._inference_ms = number, inference_ms
         for name, value in zip(NAMES, signals, strict=True):
             self._signals[name].append(float(value))

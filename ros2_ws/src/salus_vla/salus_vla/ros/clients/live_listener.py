@@ -66,7 +66,8 @@ def note(monitor: GraphMonitor, topic: Topic, message: Any) -> None:
     if topic.name == CLOCK.name:
         monitor.clock(to_ns(message.clock) * 1e-9, now_s)
     elif topic.name == SAFETY_SIGNALS.name:
-        monitor.decision(message.decision, message.inference_ms, [getattr(message, name) for name in NAMES])
+        values = [getattr(message, name) for name in NAMES]
+        monitor.decision(message.decision, message.inference_ms, values, to_ns(message.header.stamp))
     elif topic.name == FAILURE_PREDICTION.name:
         monitor.prediction(ForeseenRisk.of(message))
     elif topic.name == INTERVENTION.name:
