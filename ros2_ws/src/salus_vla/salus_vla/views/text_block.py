@@ -11,10 +11,11 @@ from typing import Final
 
 from salus_vla.views.graph_monitor import Snapshot
 
-POSITION: Final = (0.95, -0.71, 0.75)  # middle of the block in the world [m]: beside the table, left of it in salus.rviz
+# Middle of the block in the world [m]: beside the table, on the left in salus.rviz.
+POSITION: Final = (0.81, -0.816, 0.61)
 HEIGHT_M: Final = 0.02
 SPACE_M: Final = 0.013
-WIDTH: Final = 40  # letters of a line
+WIDTH: Final = 44  # letters of a line
 LINES: Final = 9
 _CUT = "..."
 
@@ -24,8 +25,8 @@ def text_block(text: str) -> str:
 
     A long line goes on below, indented. rviz's font has ASCII only: another letter would be an empty box.
     """
-    ascii_text = text.encode("ascii", "replace").decode("ascii")
-    lines = [part for line in ascii_text.splitlines() for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
+    plain = "".join(letter if letter == "\n" or " " <= letter <= "~" else "?" for letter in text)
+    lines = [part for line in plain.splitlines() for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
     if len(lines) > LINES:
         lines = [*lines[: LINES - 1], lines[LINES - 1][: WIDTH - len(_CUT)] + _CUT]
     return "\n".join(lines)
@@ -39,9 +40,7 @@ def block_size(text: str, letter_share: float = 0.6) -> tuple[float, float]:
         letter_share: width of a letter as a share of its line's height; by measure a line of this font is below .5.
     """
     lines = text.splitlines()
-    widths = [
-        sum(SPACE_M if letter == " " else letter_share * 2.0 * HEIGHT_M for letter in line) for line in lines
-    ]
+    widths = [sum(SPACE_M if letter == " " else letter_share * 2.0 * HEIGHT_M for letter in line) for line in lines]
     return max(widths, default=0.0), len(lines) * (2.0 * HEIGHT_M + 0.01)
 
 

@@ -45,5 +45,5 @@ def member_chunks(decision: Decision, row_s: float) -> MemberChunks:
         members=members,
         rows=rows,
         row_s=row_s,
-        arm=array.array("f", decision.member_chunks.ravel()),
+        arm=array.array("f", decision.member_chunks.tobytes()),
     )

@@ -13,13 +13,13 @@ from typing import Any
 
 from geometry_msgs.msg import TransformStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.publisher import Publisher
 
 from salus_vla import contract
 from salus_vla.config.parameters import parameter
 from salus_vla.contract import BASE_FRAME, VIEW_TF, VIEW_TF_STATIC, WORLD_FRAME, Topic
 from salus_vla.contract.errors import ConfigError
+from salus_vla.ros.adapters.lean_executor import GATHER_S, LeanExecutor
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
 from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.adapters.run_node import run_node
@@ -63,7 +63,7 @@ class SalusFramesNode:
         subscribe(self.node, VIEW_TF, self._on_frames)
         subscribe(self.node, VIEW_TF_STATIC, self._on_static)
         self.node.create_timer(_LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._executor = SingleThreadedExecutor()
+        self._executor = LeanExecutor(gather_s=GATHER_S)
         self._executor.add_node(self.node)
 
     def run(self) -> None:

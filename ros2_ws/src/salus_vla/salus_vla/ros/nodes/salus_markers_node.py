@@ -12,7 +12,6 @@ from functools import partial
 
 import numpy as np
 from geometry_msgs.msg import Point, PoseStamped, Vector3
-from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_msgs.msg import ColorRGBA
 from visualization_msgs.msg import Marker, MarkerArray
@@ -23,11 +22,12 @@ from salus_vla.config.parameters import parameter
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import ARM_DOF, ENTITIES, MARKERS, WORLD_FRAME
 from salus_vla.contract.errors import ConfigError
-from salus_vla.contract.forward_kinematics import tool_poses
 from salus_vla.contract.foreseen_risk import ForeseenRisk
+from salus_vla.contract.forward_kinematics import tool_poses
 from salus_vla.contract.message_readers import EpisodeEvent, EventKind, member_chunks
 from salus_vla.contract.types import FloatArray, Pose
 from salus_vla.ros.adapters import messages
+from salus_vla.ros.adapters.lean_executor import GATHER_S, LeanExecutor
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
 from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.adapters.run_node import run_node
@@ -97,7 +97,7 @@ class SalusMarkersNode:
         subscribe(self.node, contract.FAILURE_PREDICTION, self._on_prediction, keep_all=True)
         subscribe(self.node, contract.INTERVENTION, self._on_intervention, keep_all=True)
         subscribe(self.node, contract.STATUS_TOPIC, self._on_status, keep_all=True)
-        self._executor = SingleThreadedExecutor()
+        self._executor = LeanExecutor(gather_s=GATHER_S)
         self._executor.add_node(self.node)
 
     def run(self) -> None:
