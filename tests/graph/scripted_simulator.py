@@ -93,7 +93,7 @@ class ScriptedSimulator(GraphClient):
         self.wait(self._reset_hold.service_is_ready, contract.RESET_HOLD.name)
         heard = [p for name, p in self._publishers.items() if clock_heard or name != contract.CLOCK.name]
         self.wait(lambda: all(publisher.get_subscription_count() for publisher in heard), "all subscriptions")
-        # And it knows of this one's, or what it says first would be lost: what was said before comes to the last of them.
+        # And it knows of this one's, or what it says first would be lost: the last of them hears an earlier status.
         self.wait(lambda: self.statuses, "status of vla_ensemble")
 
     def check(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ def arm_lines() -> FloatArray:
         data.qpos[joints] = arm
         mujoco.mj_kinematics(model, data)
         chain = np.vstack([data.xpos[bodies], tool])
-        found += [a + share * (b - a) for a, b in zip(chain[:-1], chain[1:], strict=True) for share in (0.0, 0.5, 1.0)]
+        found += [a + share * (b - a) for a, b in pairwise(chain) for share in (0.0, 0.5, 1.0)]
     return np.array(found)
 
 

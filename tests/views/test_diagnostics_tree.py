@@ -1,4 +1,4 @@
-"""The robot monitor's tree is green while a graph is well, whatever is part of it, and red with the name where it is not."""
+"""The robot monitor's tree is green while a graph is well and red with the name where it is not."""
 
 from __future__ import annotations
 

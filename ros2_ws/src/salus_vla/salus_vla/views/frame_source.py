@@ -1,7 +1,7 @@
 """Who gives the robot's frames to rviz: the simulator, or, where nobody publishes /tf, the view itself.
 
-A link's frame must have one parent at a time. A simulator puts every link below `world`, a robot_state_publisher below the
-link before it; both at once would make the robot jump to and fro.
+A link's frame must have one parent at a time. A simulator puts every link below `world`, a robot_state_publisher below
+the link before it; with both at once the robot would jump.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How the status stands in rviz's 3D view: few short lines beside the arm, in letters that rviz's font has.
 
 `views/trail.py` says the words. Sizes are rviz's own (its source, rviz_rendering/objects/movable_text.cpp, 14.1): a
-letter of `HEIGHT_M` fills a line of twice that, and the space between two words is as wide as the marker's scale.x says.
+letter of `HEIGHT_M` fills a line of twice that; a space between two words is as wide as the marker's scale.x.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The signals of a decision and its members' chunks as ROS messages; apart from `messages`, so that the command gate loads no policy."""
+"""A decision's signals and its members' chunks as messages; apart from `messages`, so that the gate loads no policy."""
 
 from __future__ import annotations
 
