@@ -79,10 +79,10 @@ class ScriptedSimulator(GraphClient):
         self.commands: list[tuple[int, np.ndarray]] = []
         self.signals: list[SafetySignals] = []
         self.diagnostics: list[DiagnosticArray] = []
-        self.statuses = self.late_statuses()
         self._listen(contract.JOINT_TARGET, self._on_command)
         self._listen(contract.SAFETY_SIGNALS, self.signals.append)
         self._listen(contract.DIAGNOSTICS, self.diagnostics.append)
+        self.statuses = self.late_statuses()  # the last subscription: it tells when all are known there
         poses = [contract.pose_topic(entity) for entity in ENTITIES]
         images = [contract.image_topic(camera) for camera in CAMERAS]
         topics = [contract.CLOCK, contract.JOINT_STATES, contract.EPISODE, *poses, *images]
@@ -93,8 +93,8 @@ class ScriptedSimulator(GraphClient):
         self.wait(self._reset_hold.service_is_ready, contract.RESET_HOLD.name)
         heard = [p for name, p in self._publishers.items() if clock_heard or name != contract.CLOCK.name]
         self.wait(lambda: all(publisher.get_subscription_count() for publisher in heard), "all subscriptions")
-        # And it knows of this one's, or what it says first would be lost: this was the last of them.
-        self.wait(lambda: self.diagnostics, "sign of life of vla_ensemble")
+        # And it knows of this one's, or what it says first would be lost: the last of them hears an earlier status.
+        self.wait(lambda: self.statuses, "status of vla_ensemble")
 
     def check(self) -> None:
         """The policy is alive."""

@@ -7,6 +7,7 @@ import pytest
 
 from salus_msgs.msg import Status
 from salus_vla.contract.reasons import CLOCK_JUMPED_BACK, STALE_CAMERA, STALE_JOINTS
+from salus_vla.ros.adapters import messages
 
 from .scripted_simulator import FRAME_NS, ScriptedSimulator, assert_braked, scripted_simulator, speeds
 
@@ -97,17 +98,16 @@ def test_diagnostics_parse_and_a_starved_topic_is_a_warning(simulator: ScriptedS
         found = {status.name: status for status in simulator.diagnostics[-1].status}
         return int.from_bytes(found[f"salus/vla_ensemble: {part}"].level)
 
-    assert simulator.diagnostics
+    simulator.frames(100)
+    simulator.wait(lambda: simulator.diagnostics, "diagnostics")
     for array in simulator.diagnostics:
+        assert messages.to_ns(array.header.stamp) > 0
         names = [status.name for status in array.status]
         assert len(names) == len(set(names))
         for status in array.status:
             assert status.name.startswith("salus/vla_ensemble: ")
             assert status.values
             assert all(np.isfinite(float(item.value)) for item in status.values)
-    simulator.diagnostics.clear()
-    simulator.frames(100)
-    simulator.wait(lambda: simulator.diagnostics, "diagnostics")
     assert (level("camera front"), level("joints"), level("watchdog")) == (0, 0, 0)
     simulator.diagnostics.clear()
     simulator.frames(100, without=("front",))

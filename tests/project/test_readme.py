@@ -18,6 +18,8 @@ def row(topic: Topic) -> str:
         Source.POLICY: " (where it may intervene)",
     }
     note = notes[topic.source] if topic.optional else ""
+    if topic == contract.MEMBER_CHUNKS:
+        note = " (for displays)"
     return f"| `{topic.name}`{note} | {topic.type} | {qos} | {rate} | {topic.source.value} |"
 
 

@@ -22,8 +22,7 @@ from salus_vla import contract
 from salus_vla.contract import CAMERAS, TOPICS, VIEW_TOPICS, WORLD_FRAME, Topic, image_topic
 from salus_vla.contract.errors import LaunchError
 from salus_vla.ros.launch.launch_graph import ProcessSpec, build_graph
-from salus_vla.ros.nodes.salus_markers_node import GRIPPER, TEXT, TRAIL, MarkerParameters
-from security_policy import node_access
+from salus_vla.ros.nodes.salus_markers_node import NAMESPACES, MarkerParameters
 
 ROOT = Path(__file__).parents[2]
 RVIZ = ROOT / "config" / "rviz" / "salus.rviz"
@@ -47,8 +46,10 @@ STARTED = {
     "diagnostic_aggregator": "aggregator_node",
     "rviz2": "rviz2",
     "rqt_gui": "rqt_gui",
+    "rqt_robot_monitor": "rqt_robot_monitor",
 }
 DESCRIPTION = "moveit_resources_panda_description"
+URDF = '<?xml version="1.0"?>\n<!-- $(of nobody): "quoted" -->\n<robot name="panda"/>\n'
 
 
 def manager() -> dict[str, Any]:
@@ -76,8 +77,7 @@ def test_rviz_shows_topics_of_the_contract_with_its_types_and_qos() -> None:
         assert given["Reliability Policy"] == "Reliable"
         assert given["Durability Policy"] == ("Transient Local" if topic.qos.latched else "Volatile")
         assert (given["History Policy"], given["Depth"]) == ("Keep Last", topic.qos.depth)
-        assert display["Enabled"]
-        assert display["Value"]
+        assert display["Enabled"] is display["Value"] is True
     wanted = {image_topic(camera).name for camera in CAMERAS} | {contract.MARKERS.name, contract.ROBOT_DESCRIPTION.name}
     assert set(shown) == wanted
     assert {kind for kind, _ in displays()} == {*DISPLAYED, "Grid", "TF"}
@@ -86,7 +86,7 @@ def test_rviz_shows_topics_of_the_contract_with_its_types_and_qos() -> None:
 def test_rviz_looks_from_the_world_frame_and_knows_the_markers_namespaces() -> None:
     assert manager()["Global Options"]["Fixed Frame"] == WORLD_FRAME
     (markers,) = (display for kind, display in displays() if kind == "MarkerArray")
-    assert markers["Namespaces"] == {TRAIL: True, GRIPPER: True, TEXT: True}
+    assert markers["Namespaces"] == dict.fromkeys(NAMESPACES, True)
 
 
 def test_rqt_starts_our_plugin_and_the_bag_browser_and_nothing_that_is_not_installed() -> None:
@@ -98,8 +98,8 @@ def test_rqt_starts_our_plugin_and_the_bag_browser_and_nothing_that_is_not_insta
     running = ast.literal_eval(plugins["keys"]["running-plugins"]["repr"])
     assert running == {"salus_vla/SALUS": [1], "rqt_bag/Bag": [1]}
     assert {f"plugin__{name.replace('/', '__')}__1" for name in running} == set(plugins["groups"])
-    (line,) = [line for line in LIVE.read_text(encoding="utf-8").splitlines() if line.startswith("sudo apt install")]
-    installed = {word.removeprefix("ros-jazzy-").replace("-", "_") for word in line.split()}
+    lines = [line for line in LIVE.read_text(encoding="utf-8").splitlines() if line.startswith("sudo apt install")]
+    installed = {word.removeprefix("ros-jazzy-").replace("-", "_") for word in " ".join(lines).split()}
     assert {"rqt_bag_plugins", "python3_pyqtgraph"} <= installed  # the first of them brings rqt_bag
 
 
@@ -152,15 +152,6 @@ def test_the_layout_is_the_generators() -> None:
     )
 
 
-def test_the_tree_of_diagnostics_has_a_branch_for_each_node() -> None:
-    parameters = yaml.safe_load(TREE.read_text(encoding="utf-8"))["/**"]["ros__parameters"]
-    branches = {name: value for name, value in parameters.items() if isinstance(value, dict)}
-    nodes = {node.name for node in node_access() if contract.DIAGNOSTICS.name in node.publishes}
-    assert set(branches) == nodes | {"isaac_sim"}  # in the place of mujoco_sim
-    assert all(value["startswith"] == [f"salus/{name}"] for name, value in branches.items())
-    assert parameters["pub_rate"] == contract.DIAGNOSTICS_TREE.rate_hz
-
-
 @pytest.fixture
 def ros_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stands for what apt installs: the packages' markers and executables, and the URDF."""
@@ -171,6 +162,9 @@ def ros_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         program.chmod(0o755)
     for package in (*STARTED, DESCRIPTION):
         (tmp_path / "share" / package).mkdir(parents=True)
+    urdf = tmp_path / "share" / DESCRIPTION / "urdf" / "panda.urdf"
+    urdf.parent.mkdir()
+    urdf.write_text(URDF)
     monkeypatch.setenv("AMENT_PREFIX_PATH", f"{os.environ['AMENT_PREFIX_PATH']}:{tmp_path}")
     return tmp_path
 
@@ -181,11 +175,23 @@ def started(tmp_path: Path, **arguments: str) -> dict[str, ProcessSpec]:
     return {spec.label.rsplit("-", 1)[0]: spec for spec in build_graph(LAUNCH, arguments, folder)}
 
 
+def parameters(spec: ProcessSpec) -> dict[str, Any]:
+    """Of the parameter files that a process gets."""
+    files = [Path(spec.command[i + 1]) for i, word in enumerate(spec.command) if word == "--params-file"]
+    return {k: v for file in files for k, v in yaml.safe_load(file.read_text())["/**"]["ros__parameters"].items()}
+
+
 def test_the_launch_file_starts_everything_with_files_that_are_there(ros_machine: Path) -> None:
-    graph = started(ros_machine)
-    assert set(graph) == {"robot_state_publisher", "salus_markers", "aggregator_node", "rviz2", "rqt_gui"}
-    assert graph["robot_state_publisher"].command[1] == str(ros_machine / "share" / DESCRIPTION / "urdf" / "panda.urdf")
-    assert "/tf:=/salus/view/unused_tf" in graph["robot_state_publisher"].command
+    graph = started(ros_machine, monitor="true")
+    assert set(graph) == {
+        *("robot_state_publisher", "salus_frames", "salus_markers", "rviz2", "rqt_gui"),
+        *("aggregator_node", "rqt_robot_monitor"),
+    }
+    description = graph["robot_state_publisher"].command
+    assert parameters(graph["robot_state_publisher"]) == {"robot_description": URDF}
+    assert description[1] == "--ros-args"  # the URDF's path as an argument is deprecated
+    remaps = {word for word in description if ":=/" in word}
+    assert remaps == {f"/tf:={contract.VIEW_TF.name}", f"/tf_static:={contract.VIEW_TF_STATIC.name}"}
     for process, option, file in (("rviz2", "-d", RVIZ), ("rqt_gui", "--perspective-file", RQT)):
         given = graph[process].command
         assert Path(given[given.index(option) + 1]).resolve() == file
@@ -193,22 +199,53 @@ def test_the_launch_file_starts_everything_with_files_that_are_there(ros_machine
     assert [Path(file).resolve() for file in files] == [TREE]
 
 
-def test_without_tf_of_the_simulator_the_description_gives_the_frames(ros_machine: Path) -> None:
-    graph = started(ros_machine, tf="description", rqt="false", markers="false")
-    assert set(graph) == {"robot_state_publisher", "static_transform_publisher", "rviz2"}
-    assert not any("unused" in word for word in graph["robot_state_publisher"].command)
-    words = graph["static_transform_publisher"].command
-    assert words[words.index("--frame-id") + 1] == WORLD_FRAME
+def test_by_default_there_is_no_robot_monitor_and_nothing_of_its_packages_is_needed(ros_machine: Path) -> None:
+    for package in ("diagnostic_aggregator", "rqt_robot_monitor"):
+        (ros_machine / "share" / package).rmdir()
+    assert set(started(ros_machine)) == {"robot_state_publisher", "salus_frames", "salus_markers", "rviz2", "rqt_gui"}
+
+
+@pytest.mark.parametrize(
+    ("tf", "wanted"),
+    [
+        ("auto", {"salus_frames"}),
+        ("simulator", set()),
+        ("description", {"static_transform_publisher"}),
+    ],
+)
+def test_the_frames_come_from_whom_tf_says(ros_machine: Path, tf: str, wanted: set[str]) -> None:
+    graph = started(ros_machine, tf=tf, rqt="false", markers="false")
+    assert set(graph) == {"robot_state_publisher", "rviz2", *wanted}
+    own = [word for word in graph["robot_state_publisher"].command if "/tf" in word]
+    assert bool(own) is (tf != "description")
+    if tf == "description":
+        words = graph["static_transform_publisher"].command
+        assert words[words.index("--frame-id") + 1] == WORLD_FRAME
+        assert words[words.index("--child-frame-id") + 1] == contract.BASE_FRAME
 
 
 def test_the_markers_alone_need_no_ros_installation(tmp_path: Path) -> None:
     assert set(started(tmp_path, rviz="false", rqt="false")) == {"salus_markers"}
 
 
-def test_a_missing_package_is_named_with_what_installs_it(tmp_path: Path) -> None:
-    remedy = r"package 'diagnostic_aggregator' not found; .*apt install ros-jazzy-diagnostic-aggregator"
+@pytest.mark.parametrize("missing", sorted(set(STARTED) - {"tf2_ros"}))
+def test_a_missing_package_is_named_with_what_installs_it(ros_machine: Path, missing: str) -> None:
+    (ros_machine / "share" / missing).rmdir()
+    remedy = rf"package '{missing}' not found; .*apt install ros-jazzy-{missing.replace('_', '-')}"
     with pytest.raises(LaunchError, match=remedy):
-        started(tmp_path, rviz="false")
+        started(ros_machine, monitor="true")
+
+
+def test_launch_looks_for_every_program_before_it_starts_one() -> None:
+    """`ros2 launch` leaves behind what it has started when it does not find the next one."""
+    elements = list(ElementTree.fromstring(LAUNCH.read_bytes()).iter())
+    first = next(number for number, element in enumerate(elements) if element.tag == "node")
+    looked_for = " ".join(element.get("value", "") for element in elements[:first] if element.tag == "let")
+    for element in elements:
+        if element.tag == "node" and element.get("pkg") != "salus_vla":
+            assert f"$(exec-in-pkg {element.get('exec')} {element.get('pkg')})" in looked_for
+    described = next(number for number, element in enumerate(elements) if element.get("name") == "urdf")
+    assert described < first
 
 
 def test_the_launch_files_defaults_are_the_nodes() -> None:

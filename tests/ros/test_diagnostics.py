@@ -1,5 +1,6 @@
 """Diagnostics once a second of sim time, as rqt_robot_monitor reads them; a log line only when something changes."""
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_an_array_names_node_and_part_and_ends_with_the_memory(diagnostics: Reco
     ],
 )
 def test_levels_are_those_of_ros(diagnostics: Recorded, level: Level, expected: bytes) -> None:
-    diagnostics.diagnose(0, lambda: part(level))
+    diagnostics.diagnose(S, lambda: part(level))
     assert diagnostics.arrays[0].status[0].level == expected
 
 
@@ -78,10 +79,21 @@ def test_there_is_one_array_per_second_also_after_the_clock_jumped_back(diagnost
     for frame in range(100):
         diagnostics.diagnose(frame * S // 50, lambda: part(Level.OK))
     assert [array.header.stamp.sec for array in diagnostics.arrays] == [100, 101, 102, 0, 1]
+    assert diagnostics.arrays[3].header.stamp.nanosec > 0
+
+
+def test_before_the_first_clock_there_are_none(diagnostics: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
+    walls = iter([10.0, 20.0, 30.0, 40.0])  # also when wall time passes
+    monkeypatch.setattr(time, "monotonic", lambda: next(walls))
+    for _ in range(3):
+        diagnostics.diagnose(0, lambda: part(Level.OK))
+    assert not diagnostics.arrays
+    diagnostics.diagnose(1, lambda: part(Level.OK))
+    assert len(diagnostics.arrays) == 1
 
 
 def test_a_part_that_gets_worse_or_recovers_is_logged_once(diagnostics: Recorded) -> None:
     wrong = [part(Level.WARN, f"{rate} Hz") for rate in (5, 4, 3)]
     for second, parts in enumerate([part(Level.STALE, "nothing yet"), part(Level.OK), *wrong, *[part(Level.OK)] * 3]):
-        diagnostics.diagnose(second * S, lambda parts=parts: parts)  # type: ignore[misc]
+        diagnostics.diagnose((second + 1) * S, lambda parts=parts: parts)  # type: ignore[misc]
     assert diagnostics.lines == ["camera front: 5 Hz", "camera front: ok again"]

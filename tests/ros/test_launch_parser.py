@@ -139,7 +139,7 @@ def test_show_args(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "problem"),
     [
-        ("<frob/>", "2: <frob>: unknown tag in <launch>; supported: arg, group, node"),
+        ("<frob/>", "2: <frob>: unknown tag in <launch>; supported: arg, group, let, node"),
         ('<group if="0">\n<frob/></group>', "3: <frob>: unknown tag in <group>"),
         ('<node pkg="demo" exec="show" required="true"/>', "unknown attribute 'required'; supported: .*on_exit"),
         ('<node pkg="demo"/>', "missing attribute exec"),

@@ -97,6 +97,9 @@ def test_packages_on_the_prefix_path(tmp_path: Path) -> None:
     here = Scope({}, {"AMENT_PREFIX_PATH": f"{tmp_path}/first:{tmp_path}/second"})
     assert expand(parse("$(find-pkg-share demo)"), here) == f"{tmp_path}/second/share/demo"
     assert find_executable("demo", "go", here.environment) == program
+    assert expand(parse("$(exec-in-pkg go demo)"), here) == str(program)
+    with pytest.raises(LaunchError, match="executable 'gone' not found"):
+        expand(parse("$(exec-in-pkg gone demo)"), here)
     with pytest.raises(LaunchError, match=r"'gone' not found in .*second/lib/demo \(there: go\)"):
         find_executable("demo", "gone", here.environment)
     with pytest.raises(LaunchError, match=f"searched {tmp_path}/first, {tmp_path}/second"):
@@ -258,3 +261,11 @@ def test_text_without_dollar_and_backslash_stays_as_it_is(text: str) -> None:
     text = text.replace("$", "").replace("\\", "")
     assert is_literal(parse(text))
     assert expand(parse(text), scope()) == text
+
+
+def test_the_content_of_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "a.urdf"
+    file.write_text("<a b='$(var c)'>\n</a>\n")
+    assert evaluate(f"$(file-content {file})") == "<a b='$(var c)'>\n</a>\n"
+    with pytest.raises(LaunchError, match=f"cannot read {tmp_path}/gone: "):
+        evaluate(f"$(file-content {tmp_path}/gone)")

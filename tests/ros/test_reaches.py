@@ -61,6 +61,7 @@ def test_a_policy_is_heard_by_the_gate_and_all_of_it_by_the_recorder(
     hear_targets: tuple[str, ...], hear_signals: tuple[str, ...], expected: bool
 ) -> None:
     heard = {contract.JOINT_TARGET.name: hear_targets, contract.SAFETY_SIGNALS.name: hear_signals}
+    heard[contract.MEMBER_CHUNKS.name] = hear_signals
 
     def made(_: object, topic: str, __: object) -> Any:
         return SimpleNamespace(topic_name=topic, get_subscription_count=lambda: len(heard[topic]))
@@ -70,6 +71,6 @@ def test_a_policy_is_heard_by_the_gate_and_all_of_it_by_the_recorder(
         get_subscriptions_info_by_topic=lambda topic: [SimpleNamespace(node_name=name) for name in heard[topic]],
     )
     nothing: Any = None
-    output = AuthorityOutput(cast(Node, node), nothing, nothing, nothing)
+    output = AuthorityOutput(cast(Node, node), nothing, nothing, nothing, 0.1)
     assert output.reaches("command_gate", "bag_recorder") is expected
     assert output.reaches("", "")

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 
-from salus_msgs.msg import SafetySignals
+from salus_msgs.msg import MemberChunks, SafetySignals
+from salus_vla.contract import message_readers
 from salus_vla.contract.errors import MessageError
 from salus_vla.contract.message_readers import policy_states
 from salus_vla.control.decision import Decision
-from salus_vla.ros.adapters.signal_messages import safety_signals
+from salus_vla.ros.adapters.signal_messages import member_chunks, safety_signals
 from salus_vla.signals.safety_signals import NAMES, SignalVector
 
 STAMP, TIME = 12_020_000_000, Time(sec=12, nanosec=20_000_000)
@@ -28,6 +29,7 @@ DECISION = Decision(
     signals=VECTOR,
     inference_ms=12.5,
     expert_state=np.arange(3, dtype=np.float32) / 4.0,
+    member_chunks=np.arange(84, dtype=np.float32).reshape(3, 4, 7) / 8.0,
     prefix_parts=np.array([[1.0, 2.0], [np.nan, np.nan], [3.0, 4.0], [5.0, 6.0]], dtype=np.float32),
 )
 
@@ -61,6 +63,29 @@ def test_a_policy_without_a_network_has_no_states() -> None:
         safety_signals(replace(DECISION, expert_state=np.zeros(0, np.float32), prefix_parts=NONE))
     )
     assert (expert.shape, parts.shape) == ((0,), (0, 0))
+
+
+def test_the_members_chunks_come_back_in_their_shape() -> None:
+    sent = member_chunks(DECISION, 0.1)
+    assert (sent.header.stamp, sent.header.frame_id, sent.decision) == (TIME, "", 41)
+    assert (sent.schema_version, sent.members, sent.rows) == (MemberChunks.SCHEMA_VERSION, 3, 4)
+    assert sent.row_s == pytest.approx(0.1)
+    np.testing.assert_array_equal(message_readers.member_chunks(sent), DECISION.member_chunks)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("members", 2, "has 84 values of arm, expected 2 members x 4 rows x 7"),
+        ("row_s", 0.0, "has row_s 0.0, expected a time above 0 s"),
+        ("row_s", float("nan"), "has row_s nan, expected a time above 0 s"),
+    ],
+)
+def test_chunks_that_do_not_fit_are_refused(field: str, value: float, said: str) -> None:
+    broken = member_chunks(DECISION, 0.1)
+    setattr(broken, field, value)
+    with pytest.raises(MessageError, match=said):
+        message_readers.member_chunks(broken)
 
 
 def test_parts_of_different_lengths_are_refused() -> None:

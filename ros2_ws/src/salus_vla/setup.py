@@ -52,6 +52,7 @@ setup(
             "bag_recorder = salus_vla.ros.nodes.bag_recorder_node:main",
             "failure_predictor = salus_vla.ros.nodes.failure_predictor_node:main",
             "salus_markers = salus_vla.ros.nodes.salus_markers_node:main",
+            "salus_frames = salus_vla.ros.nodes.salus_frames_node:main",
         ],
     },
 )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from salus_vla.contract.errors import MessageError
 from salus_vla.contract.outcomes import Outcome
-from salus_vla.contract.robot import JOINTS
+from salus_vla.contract.robot import ARM_DOF, JOINTS
 from salus_vla.contract.types import Contact, FloatArray, ImageArray, Pose
 
 NS: Final = 1_000_000_000
@@ -85,6 +85,21 @@ def policy_states(message: Any) -> tuple[NDArray[np.float32], NDArray[np.float32
     if count < 1 or parts.size % count or not parts.size:
         raise MessageError(f"has {parts.size} values of prefix_parts in {count} parts, expected as many in each")
     return expert, parts.reshape(count, -1)
+
+
+def member_chunks(message: Any) -> FloatArray:
+    """Targets of a salus_msgs/MemberChunks, shape (K, H, 7) [rad].
+
+    Raises:
+        MessageError: it has not 7 values for each row of each member, or the time between two rows is not positive.
+    """
+    arm = np.asarray(message.arm, dtype=np.float64)
+    shape = int(message.members), int(message.rows), ARM_DOF
+    if arm.size != math.prod(shape):
+        raise MessageError(f"has {arm.size} values of arm, expected {shape[0]} members x {shape[1]} rows x {ARM_DOF}")
+    if not (math.isfinite(message.row_s) and message.row_s > 0.0):
+        raise MessageError(f"has row_s {message.row_s}, expected a time above 0 s between two rows")
+    return arm.reshape(shape)
 
 
 def check_image(message: Any) -> None:

@@ -15,6 +15,7 @@ ENTITIES: Final = ("red_cube", "blue_bin")
 # Seeds from here on are for acceptance: never to train, tune or select on.
 RESERVED_FROM: Final = 900_000
 WORLD_FRAME: Final = "world"
+BASE_FRAME: Final = "panda_link0"  # at the origin of the world
 DEFAULT_TASK: Final = "pick up the red cube and place it in the blue bin"
 
 

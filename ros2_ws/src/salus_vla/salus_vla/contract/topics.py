@@ -36,7 +36,8 @@ class Topic:
         source: who publishes it.
         rate_hz: messages per second of sim time and publisher, or None when on event.
         frame_id: expected header.frame_id, or None where the type has no header or it is free.
-        optional: present only where its package is installed (tf2_msgs is not on PyPI), or its node asked for.
+        optional: present only where its package is installed (tf2_msgs is not on PyPI), its node asked for, or the bag
+            new enough.
     """
 
     name: str
@@ -109,6 +110,16 @@ JOINT_COMMAND: Final = Topic(
 SAFETY_SIGNALS: Final = Topic(
     "/salus/safety_signals", "salus_msgs/msg/SafetySignals", STREAM, Source.POLICY, DECISION_HZ, frame_id=""
 )
+# What each member of the ensemble wants to do next, for displays. Optional: older bags do not have it.
+MEMBER_CHUNKS: Final = Topic(
+    "/salus/member_chunks",
+    "salus_msgs/msg/MemberChunks",
+    STREAM,
+    Source.POLICY,
+    DECISION_HZ,
+    frame_id="",
+    optional=True,
+)
 EPISODE: Final = Topic("/salus/episode", "salus_msgs/msg/Episode", LATCHED, Source.EPISODE)
 FAILURE_PREDICTION: Final = Topic(
     "/salus/failure_prediction",
@@ -149,6 +160,7 @@ SALUS_TOPICS: Final = (
     JOINT_TARGET,
     JOINT_COMMAND,
     SAFETY_SIGNALS,
+    MEMBER_CHUNKS,
     FAILURE_PREDICTION,
     FAILURE_ALARM,
     INTERVENTION,
@@ -163,10 +175,13 @@ MARKERS: Final = Topic(
     "/salus/markers", "visualization_msgs/msg/MarkerArray", STATUS, Source.MARKERS, DECISION_HZ, WORLD_FRAME
 )
 ROBOT_DESCRIPTION: Final = Topic("/robot_description", "std_msgs/msg/String", STATUS, Source.DESCRIPTION)
+# The description's own frames, which salus_frames hands on where nobody publishes /tf.
+VIEW_TF: Final = Topic("/salus/view/tf", TF.type, Qos(depth=100), Source.DESCRIPTION)
+VIEW_TF_STATIC: Final = Topic("/salus/view/tf_static", TF.type, STATUS, Source.DESCRIPTION)
 DIAGNOSTICS_TREE: Final = Topic(
     "/diagnostics_agg", "diagnostic_msgs/msg/DiagnosticArray", Qos(depth=1), Source.AGGREGATOR, 1.0
 )
-VIEW_TOPICS: Final = (MARKERS, ROBOT_DESCRIPTION, DIAGNOSTICS_TREE)
+VIEW_TOPICS: Final = (MARKERS, ROBOT_DESCRIPTION, VIEW_TF, VIEW_TF_STATIC, DIAGNOSTICS_TREE)
 
 # -- services ----------------------------------------------------------------------------------------------------------
 

@@ -156,7 +156,8 @@ class Controller:
         prediction = self.policy.predict(observation, number)
         signals = self._signals.update(prediction, observation.arm, command_in_force, observation.stamp_ns)
         chunk = prediction.chunks.mean(axis=(0, 1)) if prediction.finite else None
-        states: dict[str, NDArray[np.float32]] = {}
+        members = prediction.chunks[..., :ARM_DOF].mean(axis=1).astype(np.float32)
+        states: dict[str, NDArray[np.float32]] = {"member_chunks": members}
         if prediction.expert_state is not None:
             states["expert_state"] = prediction.expert_state.astype(np.float32)
         if prediction.prefix_parts is not None:

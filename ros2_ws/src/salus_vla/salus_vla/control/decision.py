@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from salus_vla.contract import ARM_DOF
 from salus_vla.contract.types import FloatArray
 from salus_vla.signals.safety_signals import SignalVector
 
@@ -23,6 +24,7 @@ class Decision:
         inference_ms: wall time of the policy and the signals [ms].
         expert_state: see `PolicyOutput`, float32 (E,); empty for a policy without.
         prefix_parts: see `PolicyOutput`, float32 (C + 1, D); (0, 0) for a policy without.
+        member_chunks: arm joints of each member's mean chunk, float32 (K, H, 7) [rad].
     """
 
     number: int
@@ -32,3 +34,4 @@ class Decision:
     inference_ms: float
     expert_state: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     prefix_parts: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
+    member_chunks: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0, ARM_DOF), dtype=np.float32))

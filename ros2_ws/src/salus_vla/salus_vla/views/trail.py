@@ -89,11 +89,17 @@ class Trail:
             stamp_ns: of the observation [ns].
             risk: by the signal, 0 to 1; what is predicted for the same observation takes its place, before or after.
         """
-        if not self._frames:
+        position = self.position_at(stamp_ns)
+        if position is None:
             return False
-        _, position = min(self._frames, key=lambda frame: abs(frame[0] - stamp_ns))
         self.points.append(TrailPoint(stamp_ns, position, dict(self._foreseen).get(stamp_ns, risk)))
         return True
+
+    def position_at(self, stamp_ns: int) -> FloatArray | None:
+        """Where the tool was at the frame nearest to a stamp [ns], shape (3,) [m]; None before the first frame."""
+        if not self._frames:
+            return None
+        return min(self._frames, key=lambda frame: abs(frame[0] - stamp_ns))[1]
 
     def foreseen(self, stamp_ns: int, risk: float) -> None:
         """Colours the point of an observation by the predicted risk, 0 to 1; topics come in any order."""

@@ -47,12 +47,15 @@ class DiagnosticsPublisher:
     def diagnose(self, stamp_ns: int, collect: Callable[[], Sequence[DiagnosticPart]]) -> None:
         """Publishes diagnostics if a second of sim time or `SILENT_S` have passed since the last; cheap otherwise.
 
-        Also when the clock jumped back.
+        Also when the clock jumped back. Nothing before the first clock: a stamp of 0 is a time that is not known, and
+        diagnostic_aggregator complains of it.
 
         Args:
-            stamp_ns: sim time now [ns].
+            stamp_ns: sim time now [ns]; 0 before the first clock.
             collect: called when they are due; gives the node's parts. Refused messages and its memory are added here.
         """
+        if stamp_ns == 0:
+            return
         wall = time.monotonic()
         if self._next_ns - _DIAGNOSTICS_PERIOD_NS <= stamp_ns < self._next_ns and wall - self._wall < SILENT_S:
             return

@@ -11,7 +11,7 @@ from salus_vla.ros.launch import substitution
 MAX_DEPTH = 32
 
 _CONDITION = frozenset({"if", "unless"})
-_ACTIONS = frozenset({"arg", "group", "set_env", "set_parameter", "node"})
+_ACTIONS = frozenset({"arg", "group", "let", "set_env", "set_parameter", "node"})
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ _RULES: dict[str, _Rule] = {
     "launch": _Rule(children=_ACTIONS),
     "group": _Rule(optional=_CONDITION, children=_ACTIONS),
     "arg": _rule("name", _CONDITION | {"default", "description"}, "choice"),
+    "let": _rule("name value", _CONDITION),
     "set_env": _rule("name value", _CONDITION),
     "set_parameter": _rule("name value", _CONDITION),
     "node": _rule("pkg exec", _CONDITION | {"output", "on_exit", "name", "args"}, "param remap"),

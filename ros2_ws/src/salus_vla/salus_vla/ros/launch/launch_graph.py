@@ -87,6 +87,8 @@ class _Graph:
             name = expand(parse(element.attributes["name"]), scope)
             if element.tag == "set_parameter":
                 self._set_parameter(name, element, scope)
+            elif element.tag == "let":
+                scope.variables[name] = expand(parse(element.attributes["value"]), scope)
             else:
                 scope.environment[name] = expand(parse(element.attributes["value"]), scope)
 

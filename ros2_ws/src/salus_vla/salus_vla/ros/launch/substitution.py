@@ -8,11 +8,12 @@ import math
 import re
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import yaml
 
 from salus_vla.contract.errors import LaunchError
-from salus_vla.ros.launch.packages import find_share
+from salus_vla.ros.launch.packages import find_executable, find_share
 
 MAX_NESTING = 32
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -210,6 +211,13 @@ def _both(scope: Scope, arguments: tuple[Template, ...]) -> tuple[bool, bool]:
     return to_bool(expand(arguments[0], scope)), to_bool(expand(arguments[1], scope))
 
 
+def _file_content(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise LaunchError(f"cannot read {path}: {error}") from error
+
+
 def _equals(left: str, right: str) -> bool:
     """Compares as launch does: as truth values, else as numbers, else as text."""
     truths = {"true": True, "1": True, "false": False, "0": False}
@@ -227,6 +235,8 @@ _Function = Callable[[Scope, tuple[Template, ...]], str]
 _FUNCTIONS: dict[str, tuple[int, int, _Function]] = {
     "var": (1, 2, lambda s, a: _look_up("launch configuration", s.variables, s, a)),
     "env": (1, 2, lambda s, a: _look_up("environment variable", s.environment, s, a)),
+    "exec-in-pkg": (2, 2, lambda s, a: str(find_executable(expand(a[1], s), expand(a[0], s), s.environment))),
+    "file-content": (1, 1, lambda s, a: _file_content(expand(a[0], s))),
     "find-pkg-share": (1, 1, lambda s, a: str(find_share(expand(a[0], s), s.environment))),
     "and": (2, 2, lambda s, a: _bool_text(all(_both(s, a)))),
     "equals": (2, 2, lambda s, a: _bool_text(_equals(expand(a[0], s), expand(a[1], s)))),

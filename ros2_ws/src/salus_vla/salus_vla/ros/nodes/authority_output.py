@@ -10,7 +10,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from salus_msgs.msg import Intervention as InterventionMessage
-from salus_msgs.msg import SafetySignals
+from salus_msgs.msg import MemberChunks, SafetySignals
 from salus_vla import contract
 from salus_vla.control.authority_types import Intervene, Job, Log, Observed, Output, Refuse, Report, Say, Send, Submit
 from salus_vla.control.decision import Decision
@@ -19,7 +19,7 @@ from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.intervention_messages import intervention_message
 from salus_vla.ros.adapters.qos_profiles import qos_profile
 from salus_vla.ros.adapters.reaches import reaches
-from salus_vla.ros.adapters.signal_messages import safety_signals
+from salus_vla.ros.adapters.signal_messages import member_chunks, safety_signals
 from salus_vla.ros.adapters.status import StatusPublisher
 from salus_vla.ros.adapters.worker import Worker
 from salus_vla.ros.nodes.ensemble_diagnostics import EnsembleDiagnostics
@@ -27,7 +27,7 @@ from salus_vla.safety.intervention.intervener import Intervention
 
 
 class AuthorityOutput:
-    """Publishes on /salus/joint_target, /salus/safety_signals and /salus/status.
+    """Publishes on /salus/joint_target, /salus/safety_signals, /salus/member_chunks and /salus/status.
 
     Attributes:
         made: publishers, for whoever disconnects.
@@ -39,6 +39,7 @@ class AuthorityOutput:
         status: StatusPublisher,
         watch: EnsembleDiagnostics,
         worker: Worker[Job, tuple[Job, Decision]],
+        row_s: float,
         safety: SafetyFilter | None = None,
     ) -> None:
         """Creates the publishers.
@@ -48,15 +49,18 @@ class AuthorityOutput:
             status: of the node.
             watch: is told what was published.
             worker: decides.
+            row_s: time between two rows of a chunk [s].
             safety: intervenes; None where nobody may.
         """
         self._safety, self._fault = safety, "" if safety is None else safety.fault
         self._node, self._status, self._watch, self._worker = node, status, watch, worker
-        target, signals = contract.JOINT_TARGET, contract.SAFETY_SIGNALS
+        self._row_s = row_s
+        target, signals, chunks = contract.JOINT_TARGET, contract.SAFETY_SIGNALS, contract.MEMBER_CHUNKS
         self._targets = node.create_publisher(JointState, target.name, qos_profile(target.qos))
         self._signals = node.create_publisher(SafetySignals, signals.name, qos_profile(signals.qos))
+        self._chunks = node.create_publisher(MemberChunks, chunks.name, qos_profile(chunks.qos))
         self._interventions = None
-        self.made: tuple[Any, ...] = (self._targets, self._signals)
+        self.made: tuple[Any, ...] = (self._targets, self._signals, self._chunks)
         if safety is not None:
             done = contract.INTERVENTION
             self._interventions = node.create_publisher(InterventionMessage, done.name, qos_profile(done.qos))
@@ -87,6 +91,7 @@ class AuthorityOutput:
                 case Report():
                     self._watch.decided(output.decision)
                     self._signals.publish(safety_signals(output.decision))
+                    self._chunks.publish(member_chunks(output.decision, self._row_s))
                 case Intervene():
                     self._intervened(output.intervention)
                 case Observed():

@@ -54,7 +54,8 @@ class Commander:
         self._worker: Worker[Job, tuple[Job, Decision]] = Worker(
             node, self._decide, lambda result: self._do(self._authority.decided(*result)), self._on_failed_decision
         )
-        output = AuthorityOutput(node, status, self._watch, self._worker, controller.safety)
+        row_s = scene.rates.decision_dt_ns * 1e-9
+        output = AuthorityOutput(node, status, self._watch, self._worker, row_s, controller.safety)
         # Without an image there is no observation, and without one it is not READY.
         self._connected = lambda: output.reaches(parameters.commands_to, parameters.recorded_by)
         self._is_connected = False

@@ -1,0 +1,50 @@
+"""How the status stands in rviz's 3D view: few short lines beside the arm, in letters that rviz's font has.
+
+`views/trail.py` says the words. Sizes are rviz's own (its source, rviz_rendering/objects/movable_text.cpp, 14.1): a
+letter of `HEIGHT_M` fills a line of twice that; a space between two words is as wide as the marker's scale.x.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Final
+
+from salus_vla.views.graph_monitor import Snapshot
+
+# Middle of the block in the world [m]: beside the table, on the left in salus.rviz.
+POSITION: Final = (0.81, -0.816, 0.61)
+HEIGHT_M: Final = 0.02
+SPACE_M: Final = 0.013
+WIDTH: Final = 44  # letters of a line
+LINES: Final = 9
+_CUT = "..."
+
+
+def text_block(text: str) -> str:
+    """The text in at most `LINES` lines of at most `WIDTH` letters; what is cut off ends with three dots.
+
+    A long line goes on below, indented. rviz's font has ASCII only: another letter would be an empty box.
+    """
+    plain = "".join(letter if letter == "\n" or " " <= letter <= "~" else "?" for letter in text)
+    lines = [part for line in plain.splitlines() for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
+    if len(lines) > LINES:
+        lines = [*lines[: LINES - 1], lines[LINES - 1][: WIDTH - len(_CUT)] + _CUT]
+    return "\n".join(lines)
+
+
+def block_size(text: str, letter_share: float = 0.6) -> tuple[float, float]:
+    """Width and height of a block in the world [m], for rules of layout.
+
+    Args:
+        text: of `text_block`.
+        letter_share: width of a letter as a share of its line's height; by measure a line of this font is below .5.
+    """
+    lines = text.splitlines()
+    widths = [sum(SPACE_M if letter == " " else letter_share * 2.0 * HEIGHT_M for letter in line) for line in lines]
+    return max(widths, default=0.0), len(lines) * (2.0 * HEIGHT_M + 0.01)
+
+
+def wants_a_person(snapshot: Snapshot) -> bool:
+    """Whether somebody should look: an alarm, an arm that was handed over, a node that failed."""
+    alarm = snapshot.risk is not None and bool(snapshot.risk.alarm)
+    return alarm or bool(snapshot.handed_over) or any(line.state == "FAILED" for line in snapshot.roles)
