@@ -40,7 +40,8 @@ from salus_vla.data.rollouts.worker_results import REDONE_AT_MOST, Result
 
 _DESCRIPTION = """\
 Makes episodes without ROS: the simulator, policy, limits and task of the graph, many times in parallel. A seed gives
-the same episode here and through the graph (`salus collect`), with any number of workers, on this machine or another.
+the same episode here and through the graph (`salus collect`), with any number of workers; on another kind of CPU the
+last digits of pictures and network differ, and an episode may end otherwise.
 """
 _EPILOG = f"""\
 One file per finished episode, RUN/episodes/seed_NNNNNN.safetensors; `salus dataset export RUN` turns them into a data
