@@ -1,6 +1,10 @@
 """Every node of a run says once a second how it is, in numbers, and a run without faults says that it is well."""
 
+from pathlib import Path
+
 import pytest
+
+from diagnostics_tree import ERROR, OK, STALE, Tree
 
 from .conftest import Collected
 from .test_collect import messages_of, stamp_ns
@@ -22,7 +26,7 @@ NUMBERS = {
     ("bag_recorder", "write"): {"write_ms_p50", "write_ms_p99", "messages"},
     ("mujoco_sim", "frames"): {"step_ms_p50", "render_ms_p99", "wait_ms_p50", "frames_per_wall_s"},
 }
-ERROR = 2
+RULES = Path(__file__).parents[2] / "config" / "rqt" / "diagnostics.yaml"
 
 
 @pytest.mark.parametrize("node", PARTS)
@@ -40,3 +44,21 @@ def test_each_node_is_in_the_bag_with_all_its_parts_as_numbers(collected: Collec
             assert values, name
             assert set(values) >= NUMBERS.get((node, name), set())
             assert int(status.level) != ERROR, f"{name}: {status.message}"
+
+
+def test_the_robot_monitors_tree_of_the_run_is_green_and_red_by_name_once_a_node_falls_silent(
+    collected: Collected,
+) -> None:
+    arrays = messages_of(collected, 1)["/diagnostics"]
+    assert all(stamp_ns(array) > 0 for array in arrays)
+    tree = Tree(RULES)
+    for array in arrays:
+        tree.heard(array, stamp_ns(array) * 1e-9)
+    end_s = stamp_ns(arrays[-1]) * 1e-9
+    assert tree.top(end_s) == OK, tree.levels(end_s)
+    for array in arrays:  # as if they went on, but for one
+        if not array.status[0].name.startswith("salus/command_gate:"):
+            tree.heard(array, end_s + 10.0)
+    found = {name: level for name, level in tree.levels(end_s + 10.0).items() if level != OK}
+    assert found == {"command_gate": STALE}
+    assert tree.top(end_s + 10.0) == ERROR
