@@ -36,7 +36,7 @@ NODES = {
     "episode": EpisodeParameters,
     "bag_recorder": RecorderParameters,
 }
-BUILTIN = {"use_sim_time"}
+BUILTIN = {"use_sim_time", "params_file"}  # every node reads them
 StartRos = Callable[..., None]
 
 
@@ -146,15 +146,23 @@ def test_sim_time_is_not_an_unknown_parameter(start_ros: StartRos) -> None:
         assert made.get_parameter("use_sim_time").value is True
 
 
-def test_a_parameter_file_that_is_not_there_is_refused(start_ros: StartRos, tmp_path: Path) -> None:
+def test_a_parameter_file_that_is_there_is_accepted(start_ros: StartRos, tmp_path: Path) -> None:
     there = tmp_path / "there.yaml"
     there.write_text("{}")
     with node(start_ros, "-p", f"params_file:={there}") as made:
         assert read_parameters(made, Sample) == Sample()
-    for path in (tmp_path, tmp_path / "absent.yaml", 7):
-        words = r"parameter 'params_file' is .*, which is no file"
-        with node(start_ros, "-p", f"params_file:={path}") as made, pytest.raises(ConfigError, match=words):
-            read_parameters(made, Sample)
+
+
+@pytest.mark.parametrize("name", ["", "absent.yaml"])
+def test_a_parameter_file_that_is_not_there_is_refused(start_ros: StartRos, tmp_path: Path, name: str) -> None:
+    words = r"parameter 'params_file' is .*, which is no file"
+    with node(start_ros, "-p", f"params_file:={tmp_path / name}") as made, pytest.raises(ConfigError, match=words):
+        read_parameters(made, Sample)
+
+
+def test_a_parameter_file_that_is_no_path_is_refused(start_ros: StartRos) -> None:
+    with node(start_ros, "-p", "params_file:=7") as made, pytest.raises(ConfigError, match="params_file"):
+        read_parameters(made, Sample)
 
 
 # -- the files of this repository --------------------------------------------------------------------------------------

@@ -41,15 +41,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--failure-cost",
         metavar="SECONDS",
         type=number_above(0.0),
-        default=45.0,
-        help="task time that one failure is worth: less is faster, more is safer (default: 45)",
+        default=30.0,
+        help="task time that one failure is worth: less is faster, more is safer (default: 30)",
     )
     train.add_argument(
         "--hand-over-share",
         metavar="A",
         type=float,
-        default=0.02,
-        help="share of successes that may be handed over (default: 0.02)",
+        default=0.015,
+        help="share of successes that may be handed over (default: 0.015)",
     )
     train.add_argument("--seed", metavar="N", type=int, default=0, help="of the bootstrap (default: 0)")
     train.set_defaults(run=run_train)

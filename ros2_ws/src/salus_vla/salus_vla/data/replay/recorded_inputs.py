@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,13 +55,13 @@ class InputFrame:
         stamp_ns: stamp of its joint states, sim time [ns].
         messages: topic and serialized message.
         decided: whether it has a camera set, on which the policy decides.
-        log_ns: when the last of them was recorded, on the clock of the recording [ns].
+        log_ns: when the last of them was recorded, on the clock of the recording [ns]; says nothing of what was sent.
     """
 
     stamp_ns: int
     messages: tuple[tuple[str, bytes], ...]
     decided: bool
-    log_ns: int
+    log_ns: int = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -182,6 +182,12 @@ class _Thinned:
         newest = {item[2]: item for item in own}  # of each topic the last in the order of its stamps
         own = [item for item in own if item is newest[item[2]]]
         missing = [topic for topic in pictures if topic not in newest]
+        soon = {item[2] for item in later if item[1] <= stamp_ns + HALF_FRAME_NS + _FRAME_NS}
+        if missing and len(missing) < len(pictures) and soon.issuperset(missing):
+            # The cameras of a robot are not of one moment: the others are of the next frame, and so is the set.
+            later += [item for item in own if item[2] in pictures]
+            own = [item for item in own if item[2] not in pictures]
+            missing = pictures
         if missing and len(missing) < len(pictures):
             raise RecordingError(
                 f"{self._bag}: the camera set of stamp {stamp_ns * 1e-9:.2f} s lacks {', '.join(missing)}; "

@@ -25,7 +25,7 @@ class ChoiceSettings:
         shortest: decisions for which a candidate is kept at least.
     """
 
-    failure_cost_s: float = 45.0
+    failure_cost_s: float = 30.0
     inertia: float = 0.02
     shortest: int = 3
 
