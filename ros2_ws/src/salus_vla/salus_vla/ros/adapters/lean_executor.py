@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from rclpy.context import Context
 from rclpy.exceptions import InvalidHandle
@@ -28,7 +28,7 @@ from rclpy.timer import Timer
 from rclpy.waitable import NumberOfEntities, Waitable
 
 GATHER_S = 0.005  # for a node that only follows: nobody waits for it at each message
-type _Call = Callable[[], bool]  # whether there was something to call
+_Call: TypeAlias = Callable[[], bool]  # noqa: UP040  # whether there was something to call; Isaac's Python 3.11 runs this
 
 
 class LeanExecutor(SingleThreadedExecutor):
