@@ -120,3 +120,6 @@ def _say_failed(role: str, error: SalusError) -> None:
         node.destroy_node()
     except (KeyboardInterrupt, ExternalShutdownException):
         return
+    except Exception:
+        if rclpy.ok():  # else a signal ended rclpy meanwhile, and whoever sent it knows
+            raise

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 
-from salus_vla.contract import CLOCK, Topic
+from salus_vla.contract import CLOCK, Source, Topic
 from salus_vla.contract.errors import MessageError
 from salus_vla.health.meters import DiagnosticPart
 from salus_vla.health.refusals import Refusals
@@ -77,8 +77,10 @@ def subscribe(
     """
     refusals = _REFUSALS.setdefault(node, Refusals())
     read = not raw or topic.qos.latched
-    # A topic with a rate measures something at each stamp; those on event may say the same again.
-    stamps = StandingStamps() if read and topic.rate_hz is not None and not topic.qos.latched else None
+    # What a simulator or a robot publishes at a rate is measured at each stamp. On topics of the graph several nodes
+    # say something at the same moment, on /diagnostics above all.
+    measured = topic.source is Source.SIMULATOR and topic.rate_hz is not None and not topic.qos.latched
+    stamps = StandingStamps() if read and measured else None
 
     def take(cdr: bytes, _: Mapping[str, Any]) -> None:
         try:
