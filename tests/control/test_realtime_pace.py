@@ -1,18 +1,19 @@
-"""A policy that decides too slowly for realtime is told so before anything moves."""
+"""A policy that decides too slowly for realtime is told so before anything moves. Time is the policy's own."""
 
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from salus_vla.config.scene import load_scene
 from salus_vla.contract.types import Observation, PolicyOutput
+from salus_vla.control import controller
 from salus_vla.control.controller import make_controller
 from salus_vla.control.realtime_pace import measure_decision_ms, too_slow
 
-TAKES_S = 0.01
+FIRST_S, TAKES_S = 1.0, 0.01
 PERIOD_NS = 100_000_000
 
 
@@ -24,20 +25,22 @@ class SlowOnce:
 
     def __init__(self) -> None:
         self.started, self.seen = 0, []  # type: ignore[var-annotated]
+        self.now_s = 0.0
 
     def start_episode(self, seed: int) -> None:
         self.started += 1
 
     def predict(self, observation: Observation, decision: int) -> PolicyOutput:
-        time.sleep(TAKES_S if self.seen else 1.0)
+        self.now_s += TAKES_S if self.seen else FIRST_S
         self.seen.append(observation.images)
         return PolicyOutput(np.tile(np.append(observation.arm, 0.05), (10, 1))[None, None])
 
 
-def test_the_first_decision_warms_up_and_every_one_sees_other_images() -> None:
+def test_the_first_decision_warms_up_and_every_one_sees_other_images(monkeypatch: pytest.MonkeyPatch) -> None:
     policy, scene = SlowOnce(), load_scene()
+    monkeypatch.setattr(controller, "time", SimpleNamespace(perf_counter=lambda: policy.now_s))
     took_ms = measure_decision_ms(make_controller(policy, scene), scene)  # type: ignore[arg-type]
-    assert TAKES_S * 1e3 <= took_ms < 500.0
+    assert took_ms == pytest.approx(TAKES_S * 1e3)
     pictures = [images["front"].tobytes() for images in policy.seen]
     assert len(set(pictures)) == len(pictures) > 3
     assert policy.started == 2  # before it, and behind it: nothing of it is left for the first episode
