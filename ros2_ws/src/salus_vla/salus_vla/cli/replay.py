@@ -51,8 +51,8 @@ _EPILOG = """\
 exit codes: 0 played or decided, or every decision and prediction is the same bit for bit; 1 an error, or some differ;
 2 wrong arguments; 130 Ctrl-C
 """
-# What differs between two loads of the same policy (where it lies does not matter, its hashes do), or is chosen here.
 _HELP_S = 20.0  # wall time for ros2 to say whether it has a player
+# What differs between two loads of the same policy (where it lies does not matter, its hashes do), or is chosen here.
 _NOT_COMPARED = re.compile(r"pid|host|load_s|member_\d+|param\.(autostart|pacing|model\.(members|devices))")
 
 
@@ -133,9 +133,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.recompute:
         check_is_folder(arguments.path)
         return _recompute(arguments.path, arguments.model, arguments.predictor, arguments.episode)
-    for option, what in (("model", "a model"), ("predictor", "a predictor")):
+    for option, use in (
+        ("model", "--recompute and --decide use a model"),
+        ("predictor", "--recompute uses a predictor"),
+    ):
         if getattr(arguments, option) is not None:
-            raise RecordingError(f"--{option}: only --recompute uses {what}; without it the bag is played as it is")
+            raise RecordingError(f"--{option}: only {use}; without it the bag is played as it is")
     return _play(arguments)
 
 
