@@ -30,9 +30,12 @@ def test_numbers_out_of_range_are_wrong_arguments(option: list[str], capsys: pyt
     assert option[0] in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("option", "what"), [("--model", "a model"), ("--predictor", "a predictor")])
-def test_what_only_recompute_uses_is_refused_without_it(option: str, what: str) -> None:
-    with pytest.raises(RecordingError, match=f"{option}: only .*--recompute.* {what};"):
+@pytest.mark.parametrize(
+    ("option", "use"),
+    [("--model", "--recompute and --decide use a model"), ("--predictor", "--recompute uses a predictor")],
+)
+def test_what_playing_does_not_use_is_refused(option: str, use: str) -> None:
+    with pytest.raises(RecordingError, match=f"^{option}: only {use}; without it the bag is played as it is$"):
         replay.run(parse("bag", option, "builtin:tiny"))
 
 
