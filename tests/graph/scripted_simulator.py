@@ -6,6 +6,7 @@ The arm is ideal: what was commanded is measured in the next frame. Everything i
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ LIMIT_S = 40.0
 FRAME_NS = 20_000_000
 DT = FRAME_NS * 1e-9
 ROUNDING = 1e-9
+AGAIN_S = 1.0
 HOME = np.array([0.0, -np.pi / 4, 0.0, -3 * np.pi / 4, 0.0, np.pi / 2, np.pi / 4, 0.04, 0.04])
 PLACES = {"red_cube": (0.5, 0.15, 0.025), "blue_bin": (0.45, -0.30, 0.0)}
 NOISE = np.random.default_rng(3).integers(0, 256, (256, 256, 3), dtype=np.uint8)
@@ -138,8 +140,26 @@ class ScriptedSimulator(GraphClient):
             self.now_ns += FRAME_NS
             self.send()
         self._say_episode(Episode.STARTED)
-        self.wait(lambda: self.signals and self._newest_signal() >= self.now_ns, "the first decision")
+        self.wait(self._decided_or_sent_again(), "the first decision")
         self.wait(lambda: self.commands and self.commands[-1][0] >= self.now_ns, "the first command")
+
+    def _decided_or_sent_again(self) -> Callable[[], bool]:
+        """Whether this frame was decided on; it is sent again each second until then.
+
+        That the policy's subscriptions are known here does not say that it knows these publishers, and what it hears
+        before is lost to it.
+        """
+        again = time.monotonic() + AGAIN_S
+
+        def decided() -> bool:
+            nonlocal again
+            done = bool(self.signals) and self._newest_signal() >= self.now_ns
+            if not done and time.monotonic() >= again:
+                again = time.monotonic() + AGAIN_S
+                self.send()
+            return done
+
+        return decided
 
     def end_episode(self) -> None:
         """Ends the episode at this frame."""
