@@ -11,6 +11,9 @@ from salus_vla.ros.environment.domains import private_graph
 # Under nohup it is ignored, and so by every process that is started here: tests send it, and mean it.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# For what is started here: tests run side by side, and the second thread of a product of matrices spins while it waits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell's `&` starts pytest with SIGINT ignored, and whatever it starts would inherit that: no Ctrl-C would end it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -40,6 +43,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(report.longreprtext)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that starts processes is tried twice: discovery and scheduling of a busy machine are not what it is about.
 
@@ -47,5 +51,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     a safety property runs once: an arm that stops in one of two tries is not safe.
     """
     for item in items:
-        if item.get_closest_marker("graph") is not None and item.get_closest_marker("safety") is None:
+        if item.get_closest_marker("graph") is None:
+            continue
+        if item.get_closest_marker("safety") is None:
             item.add_marker(pytest.mark.flaky(reruns=1))
+        # Two processes that both need the recorded run would record it twice.
+        recorded = isinstance(item, pytest.Function) and "collected" in item.fixturenames
+        item.add_marker(pytest.mark.xdist_group("collected" if recorded else item.path.stem))

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# All tests, in two parts: those that start no processes on every core, then the graphs, one after the other, because each of
-# them uses several cores itself. Options of pytest are for both; a part in which they select nothing is passed over.
+# All tests, in three parts: those that start no processes, on every core; graphs, which mostly wait, two side by side; and the
+# graphs of which safety is asserted, one after the other. Options of pytest are for all; a part in which they select nothing
+# is passed over.
 set -euo pipefail
 nothing=5 # pytest's exit code
 
@@ -11,4 +12,5 @@ part() {
 }
 
 part -m "not graph" -n auto --dist loadfile "$@"
-part -m graph "$@"
+part -m "graph and not safety" -n 2 --dist loadgroup "$@"
+part -m "graph and safety" "$@"

@@ -101,8 +101,10 @@ def test_a_second_publisher_ends_the_episode_with_its_name(run: Run) -> None:
 
 def test_a_run_does_not_begin_beside_another_publisher(watch: Watch, tmp_path: Path) -> None:
     publisher = watch.node.create_publisher(JointState, contract.JOINT_COMMAND.name, 10)
+    parameters = tmp_path / "soon.yaml"  # a killed process's publisher is forgotten by then, says this one
+    parameters.write_text("episode:\n  ros__parameters:\n    publisher_timeout_s: 1.0\n")
     options = ["--episodes", "1", "--policy", "hold", "--max-decisions", "5", "--run-id", "run"]
-    collecting = Collecting(tmp_path / "runs", options)
+    collecting = Collecting(tmp_path / "runs", [*options, "--params-file", str(parameters)])
     try:
         watch.spin(LIMIT_S, lambda: collecting.ended)
         assert collecting.wait() == 1

@@ -39,8 +39,7 @@ _READY = {
     # It goes on streaming, or holding, an arm at rest between two episodes, and takes a new stream from there.
     "gate": (NodeState.READY, NodeState.RUNNING),
 }
-# A publisher whose process was killed is known for so long: longer than the lease in config/fastdds.xml.
-LEASE_S = 15.0
+LEASE_S = 15.0  # a publisher whose process was killed is known for so long: longer than the lease in config/fastdds.xml
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,15 @@ class Supervisor:
         refusing: who refuses messages.
     """
 
-    def __init__(self, node_timeout_s: float, roles: Sequence[str] = ROLES) -> None:
+    def __init__(self, node_timeout_s: float, roles: Sequence[str] = ROLES, lease_s: float = LEASE_S) -> None:
         """Nothing was heard yet.
 
         Args:
             node_timeout_s: silence that makes a node lost [s].
             roles: that must be ready before an episode.
+            lease_s: for so long a second publisher may be one whose process was killed [s].
         """
+        self._lease_s = lease_s
         self._roles = roles
         self._node_timeout_s = node_timeout_s
         self._reports: dict[str, NodeReport] = {}
@@ -194,7 +195,7 @@ class Supervisor:
                 topic may have a second publisher.
         """
         since = self._fault_since
-        if since is not None and (moving or wall_s - since > LEASE_S):
+        if since is not None and (moving or wall_s - since > self._lease_s):
             return Stop(SECOND_PUBLISHER, self.publisher_fault)
         for role, report in self._reports.items():
             reasons = (*WATCHDOG, INACTIVE, SECOND_PUBLISHER) if moving else WATCHDOG

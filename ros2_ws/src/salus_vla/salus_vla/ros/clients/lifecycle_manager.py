@@ -130,7 +130,8 @@ class LifecycleManager:
             try:
                 if self._get_state(name, timeout_s) != _FROM[transition]:
                     continue  # somebody took it down, or further up, already
-                if not self._transition(name, transition, timeout_s):
+                refused = not self._transition(name, transition, timeout_s)
+                if refused and self._get_state(name, timeout_s) != _TO[transition]:  # else somebody was faster
                     problems.append(f"/{name} refused to {word}")
                     self.forget(name)
             except GraphError as error:

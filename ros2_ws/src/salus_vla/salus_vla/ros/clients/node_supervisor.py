@@ -20,7 +20,7 @@ from salus_vla import contract
 from salus_vla.contract import Service, Source, Topic
 from salus_vla.contract.reasons import NodeState
 from salus_vla.health.publishers import SOLE, best_effort
-from salus_vla.health.supervision import PREDICTOR, ROLES, NodeReport, Stop, Supervisor
+from salus_vla.health.supervision import LEASE_S, PREDICTOR, ROLES, NodeReport, Stop, Supervisor
 from salus_vla.ros.adapters.lifecycle import destroy
 from salus_vla.ros.adapters.messages import to_ns
 from salus_vla.ros.adapters.publisher_watch import PublisherWatch
@@ -60,6 +60,7 @@ class NodeSupervisor:
         *,
         node_timeout_s: float,
         service_timeout_s: float,
+        publisher_timeout_s: float = LEASE_S,
         wanted: Callable[[], bool],
         on_turn: Callable[[], None],
     ) -> None:
@@ -71,6 +72,7 @@ class NodeSupervisor:
             managed: lifecycle nodes, in the order in which they come up.
             node_timeout_s: wall time without a sign of life after which a node is lost [s].
             service_timeout_s: wall time for an answer of a service [s].
+            publisher_timeout_s: wall time for which a second publisher may be one whose process was killed [s].
             wanted: whether waiting goes on; false ends it with `DeactivatedError`.
             on_turn: called again and again while something is waited for.
         """
@@ -79,7 +81,7 @@ class NodeSupervisor:
         self._service_timeout_s = service_timeout_s
         self._wanted, self._on_turn = wanted, on_turn
         predicts = Source.PREDICTOR.value in managed
-        self.supervisor = Supervisor(node_timeout_s, (*ROLES, PREDICTOR) if predicts else ROLES)
+        self.supervisor = Supervisor(node_timeout_s, (*ROLES, PREDICTOR) if predicts else ROLES, publisher_timeout_s)
         self._publishers = PublisherWatch(node, SOLE)
         self._clients: dict[Service, Client] = {
             service: node.create_client(interface_class(service), service.name) for service in _CALLED

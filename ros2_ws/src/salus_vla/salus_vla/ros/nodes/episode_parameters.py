@@ -8,6 +8,7 @@ from salus_vla.config.parameters import parameter
 from salus_vla.config.paths import NO_PREDICTOR
 from salus_vla.config.profiles import DEFAULT_PROFILE
 from salus_vla.contract import DEFAULT_TASK, Source
+from salus_vla.health.supervision import LEASE_S
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,12 @@ class EpisodeParameters:
     service_timeout_s: float = parameter(20.0, "wall time for an answer of a service [s]", bounds=(0.1, 600.0))
     node_timeout_s: float = parameter(
         5.0, "wall time without diagnostics of a node after which it counts as lost [s]", bounds=(3.0, 600.0)
+    )
+    publisher_timeout_s: float = parameter(
+        LEASE_S,
+        "wall time for which a publisher may still be known whose process was killed; longer than the lease in "
+        "config/fastdds.xml [s]",
+        bounds=(1.0, 600.0),
     )
     silence_timeout_s: float = parameter(
         60.0, "wall time without a frame after which the simulator counts as lost [s]", bounds=(1.0, 3600.0)

@@ -32,7 +32,7 @@ from salus_vla.contract import ENTITIES, FRAME_HZ
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.episode.course import EpisodeCourse
 from salus_vla.health.meters import DiagnosticPart, Level, RateMeter
-from salus_vla.health.supervision import LEASE_S, FirstCause, Stop
+from salus_vla.health.supervision import FirstCause, Stop
 from salus_vla.ros.adapters import messages
 from salus_vla.ros.adapters.lifecycle import destroy
 from salus_vla.ros.adapters.qos_profiles import qos_profile
@@ -75,6 +75,7 @@ class EpisodeRunner:
             p.brought_up,
             node_timeout_s=p.node_timeout_s,
             service_timeout_s=p.service_timeout_s,
+            publisher_timeout_s=p.publisher_timeout_s,
             wanted=lambda: self.active or self._ending,
             on_turn=lambda: self._status.diagnose(self._sim_ns, self._diagnostics),
         )
@@ -268,7 +269,7 @@ class EpisodeRunner:
             self._graph.check(now=True)
             return not self._graph.supervisor.publisher_fault
 
-        if not self._graph.spin(alone, LEASE_S):
+        if not self._graph.spin(alone, self._parameters.publisher_timeout_s):
             raise GraphError(Status.REASON_SECOND_PUBLISHER, self._graph.supervisor.publisher_fault)
 
     def _reset(self, seed: int) -> int:

@@ -6,7 +6,6 @@ All bookkeeping is `data.bags.EpisodeRecorder`'s.
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import time
@@ -28,6 +27,7 @@ from salus_vla.contract.errors import RecordingError
 from salus_vla.contract.message_readers import EpisodeEvent, EventKind
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.bag_writer import WriterOptions
+from salus_vla.data.bags.closing_wait import ClosingWait
 from salus_vla.data.bags.episode_recorder import EpisodeRecorder, FinishedEpisode, State
 from salus_vla.data.bags.message_types import MessageTypes
 from salus_vla.data.bags.open_episode import EpisodeMeta
@@ -83,7 +83,7 @@ class TopicRecorder:
             raise
         self._publishers = PublisherWatch(node, SOLE)
         self._waiting: Future | None = None  # for the end of the episode that is recorded
-        self._deadline = math.inf  # wall time at which that is not waited for any longer
+        self._wait = ClosingWait(p.close_timeout_s)
         self._finished: FinishedEpisode | None = None  # the last one
         self._messages = self._bytes = 0
         self._writing = LatencyMeter(keep=5000)
@@ -130,7 +130,7 @@ class TopicRecorder:
     def tick(self) -> None:
         """Called again and again: closes a bag whose last messages do not come, and gives diagnostics."""
         # Wall time, not sim time: it must also end when the simulator stands still.
-        if time.monotonic() > self._deadline:
+        if self._wait.over(time.monotonic()):
             self._give_up_waiting()
         if self._publishers.look():
             self._on_publishers()
@@ -150,7 +150,7 @@ class TopicRecorder:
         recorder = self._recorder
         if recorder.state is State.RECORDING:
             recorder.stop_now(detail)
-        self._deadline = math.inf
+        self._wait.end()
         if recorder.state is State.STOPPING:
             self._finished = recorder.close()
             self._answer(None)
@@ -190,8 +190,11 @@ class TopicRecorder:
             self._writing.add((time.perf_counter() - began) * 1e3)
             if event is not None:
                 self._on_event(event)
-            if self._recorder.state is State.STOPPING and self._recorder.ready_to_close():
-                self._close_episode()
+            if self._recorder.state is State.STOPPING:
+                if topic.source is not Source.NODES:  # those never fall silent
+                    self._wait.heard(time.monotonic())
+                if self._recorder.ready_to_close():
+                    self._close_episode()
         except RecordingError as error:
             self._fail(error)
         if topic.name in self._rates:
@@ -206,7 +209,7 @@ class TopicRecorder:
         ours = (event.run_id, event.episode) == (self._run.run_id, recorder.number)
         if ours and event.kind is EventKind.ENDED and recorder.state is State.RECORDING:
             recorder.stop_now("")
-            self._deadline = time.monotonic() + self._parameters.close_timeout_s
+            self._wait.begin(time.monotonic(), aborted=event.outcome == Outcome.ABORTED.name)
 
     # -- services ------------------------------------------------------------------------------------------------------
 
@@ -247,7 +250,7 @@ class TopicRecorder:
             if request.episode == recording:
                 self._waiting = Future(executor=self._executor)
                 if self._recorder.state is not State.STOPPING:  # its ENDED is still on the way
-                    self._deadline = time.monotonic() + self._parameters.close_timeout_s
+                    self._wait.begin(time.monotonic())
                 await self._waiting
             assert self._finished is not None
         except RecordingError as error:
@@ -259,7 +262,7 @@ class TopicRecorder:
 
     def _give_up_waiting(self) -> None:
         """What was waited for did not come in time: the last messages of an episode, or its ENDED."""
-        self._deadline = math.inf
+        self._wait.end()
         recorder = self._recorder
         if recorder.state is State.STOPPING:
             self._close_episode()
@@ -272,7 +275,7 @@ class TopicRecorder:
             )
 
     def _close_episode(self) -> None:
-        self._deadline = math.inf
+        self._wait.end()
         try:
             waiting = self._recorder.waiting_for()
             self._finished = self._recorder.close()
@@ -281,8 +284,7 @@ class TopicRecorder:
             return
         if waiting:
             self._node.get_logger().warning(
-                f"{self._finished.path.name}: closed after {self._parameters.close_timeout_s:g} s without the last "
-                f"messages of {', '.join(waiting)}"
+                f"{self._finished.path.name}: closed without the last messages of {', '.join(waiting)}"
             )
         if self._active:
             self._say_idle("")

@@ -7,6 +7,7 @@ holds, cleaning up frees the policy.
 from __future__ import annotations
 
 import gc
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from salus_vla.contract import ENTITIES, REALTIME
 from salus_vla.contract.errors import SalusError
 from salus_vla.control.build_controller import build_controller
 from salus_vla.control.realtime_pace import TOO_SLOW, measure_decision_ms, too_slow
+from salus_vla.policies.smolvla.loading.lean_imports import import_ensemble
 from salus_vla.ros.adapters.image_messages import BACKEND
 from salus_vla.ros.adapters.lean_executor import LeanExecutor
 from salus_vla.ros.adapters.lifecycle import ManagedNode
@@ -47,6 +49,8 @@ class VlaEnsembleNode:
         self._commander: Commander | None = None
         self._executor = LeanExecutor()
         self._executor.add_node(self.node)
+        if self._parameters.policy == "ensemble":
+            threading.Thread(target=_import_ahead, daemon=True).start()
 
     def run(self) -> None:
         """Spins until rclpy or a transition shuts the node down."""
@@ -120,6 +124,12 @@ class VlaEnsembleNode:
     def failed(self, error: Exception) -> None:
         """Says why a transition failed."""
         self._status.say(Status.FAILED, Status.REASON_NO_VALID_POLICY, str(error))
+
+
+def _import_ahead() -> None:
+    """Seconds of imports while the other nodes start; configuring waits for them, and says what is wrong with them."""
+    with suppress(Exception):
+        import_ensemble()
 
 
 def main(args: list[str] | None = None) -> int:

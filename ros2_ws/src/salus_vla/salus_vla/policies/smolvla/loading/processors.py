@@ -14,7 +14,13 @@ from typing import Any, NoReturn
 
 import torch
 from lerobot.configs import FeatureType, NormalizationMode
-from lerobot.policies.factory import make_pre_post_processors
+from lerobot.processor import PolicyProcessorPipeline
+from lerobot.processor.converters import (
+    batch_to_transition,
+    policy_action_to_transition,
+    transition_to_batch,
+    transition_to_policy_action,
+)
 from torch import Tensor
 
 from salus_vla.contract.errors import ModelError
@@ -69,8 +75,21 @@ def load_processors(
     if tokenizer is not None:
         overrides["tokenizer_processor"]["tokenizer"] = tokenizer
     try:
-        # The configuration argument chooses between policies' own loaders; SmolVLA has none.
-        pre, post = make_pre_post_processors(None, str(folder), preprocessor_overrides=overrides)
+        # As `make_pre_post_processors` of LeRobot's factory does for SmolVLA, which imports every other policy for it.
+        pre: Any = PolicyProcessorPipeline.from_pretrained(
+            str(folder),
+            config_filename=PREPROCESSOR,
+            overrides=overrides,
+            to_transition=batch_to_transition,
+            to_output=transition_to_batch,
+        )
+        post: Any = PolicyProcessorPipeline.from_pretrained(
+            str(folder),
+            config_filename=POSTPROCESSOR,
+            overrides={},
+            to_transition=policy_action_to_transition,
+            to_output=transition_to_policy_action,
+        )
     except Exception as error:  # the pipelines raise whatever their steps raise
         raise ModelError(f"{folder / PREPROCESSOR}, {POSTPROCESSOR}: {type(error).__name__}: {error}") from error
     _check_normalizer(pre, _NORMALIZER, STATE_KEY, FeatureType.STATE, folder / PREPROCESSOR)
