@@ -21,10 +21,19 @@ from salus_vla.contract.reasons import (
     WATCHDOG,
     NodeState,
 )
-from salus_vla.health.publishers import best_effort, second_publisher
+from salus_vla.health.publishers import best_effort, second_publisher, unpublished
 from salus_vla.health.refusals import Refusals
 from salus_vla.health.refusing import HOPELESS_S, Refusing
-from salus_vla.health.supervision import LEASE_S, ROLES, SYMPTOMS, FirstCause, NodeReport, Stop, Supervisor
+from salus_vla.health.supervision import (
+    LEASE_S,
+    ROLES,
+    SYMPTOMS,
+    UNPUBLISHED_S,
+    FirstCause,
+    NodeReport,
+    Stop,
+    Supervisor,
+)
 
 TIMEOUT = 5.0
 
@@ -268,4 +277,20 @@ def test_topics_of_which_nothing_can_arrive_end_the_wait() -> None:
     assert supervisor.hopeless(5.0 + HOPELESS_S) is None
     assert supervisor.hopeless(5.1 + HOPELESS_S) == Stop(NO_EPISODE, words)
     supervisor.unreliable([], 6.0)
+    assert supervisor.hopeless(100.0) is None
+
+
+def test_a_simulator_without_one_of_its_topics_is_named_and_not_waited_for_long() -> None:
+    """One that is still starting has none of them, and may take its time."""
+    assert unpublished({"/clock": 0, "/joint_states": 0}) == unpublished({"/clock": 1, "/joint_states": 2}) == ""
+    words = unpublished({"/clock": 1, "/camera_top/camera_info": 0, "/camera_top/image_raw": 0})
+    assert words == "nobody publishes /camera_top/camera_info, /camera_top/image_raw"
+    supervisor = ready()
+    supervisor.unpublished("nobody publishes /camera_top/camera_info", 4.0)
+    supervisor.unpublished(words, 5.0)
+    assert supervisor.not_ready() == [words]
+    assert supervisor.hopeless(4.0 + UNPUBLISHED_S) is None
+    assert supervisor.hopeless(4.1 + UNPUBLISHED_S) == Stop(NO_EPISODE, words)
+    supervisor.unpublished("", 6.0)
+    assert supervisor.not_ready() == []
     assert supervisor.hopeless(100.0) is None

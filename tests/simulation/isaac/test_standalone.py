@@ -51,7 +51,9 @@ def test_it_runs_from_start_to_end(isaac: Isaac, client: SimClient) -> None:
         wait_for_frames(client, running)
         client.forget()
         poses, states = client.received[contract.pose_topic(CUBE).name], client.received[contract.JOINT_STATES.name]
-        client.wait(lambda: len(set(stamps_of(poses)) & set(stamps_of(states))) > 20, "ground truth with joints' stamps")
+        client.wait(
+            lambda: len(set(stamps_of(poses)) & set(stamps_of(states))) > 20, "ground truth with joints' stamps"
+        )
         assert running.stop() == 0, running.process.communicate()[0]
     assert set(np.diff(stamps_of(poses))) <= {FRAME_NS - 1, FRAME_NS, FRAME_NS + 1}
     np.testing.assert_allclose(states[-1].position, SCENE.robot.home_position, atol=1e-4)

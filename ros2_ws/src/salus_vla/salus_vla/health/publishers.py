@@ -39,3 +39,15 @@ def best_effort(topic: str, reliable: Mapping[str, bool]) -> str:
     if not reliable or any(reliable.values()):
         return ""
     return f"{topic} is published best effort by {' and '.join(sorted(reliable))}, expected reliable: nothing arrives"
+
+
+def unpublished(publishers: Mapping[str, int]) -> str:
+    """Names the topics of a source that nobody publishes although it publishes others; empty where it is all there.
+
+    Args:
+        publishers: how many each topic of the source has.
+    """
+    missing = [topic for topic, count in publishers.items() if not count]
+    if not missing or len(missing) == len(publishers):
+        return ""
+    return f"nobody publishes {', '.join(missing)}"

@@ -30,6 +30,7 @@ from salus_vla.contract.reasons import (
 from salus_vla.health.heartbeats import Heartbeats
 from salus_vla.health.refusing import HOPELESS_S, Refusing
 
+UNPUBLISHED_S = 30.0  # a simulator that publishes some of its topics has the others by then
 ROLES = ("policy", "recorder", "gate")  # all must be ready before an episode ...
 PREDICTOR = "predictor"  # ... and this one, where it is part of the graph
 _READY = {
@@ -62,6 +63,25 @@ class Stop:
     detail: str
 
 
+class _Hindrance:
+    """What hinders an episode, and for how long it has."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self.words = ""
+        self._since_s = 0.0
+
+    def now(self, words: str, wall_s: float) -> None:
+        """What it is at wall time [s]; empty where nothing hinders."""
+        if bool(words) != bool(self.words):
+            self._since_s = wall_s
+        self.words = words
+
+    def lasts(self, wall_s: float) -> bool:
+        """Whether waiting for its end is no use any more."""
+        return bool(self.words) and wall_s - self._since_s > self._patience_s
+
+
 class Supervisor:
     """Remembers the nodes of a graph and judges them. All times are wall time [s].
 
@@ -89,8 +109,7 @@ class Supervisor:
         self.refusing = Refusing()
         self.publisher_fault = ""
         self._fault_since: float | None = None
-        self._unreliable: tuple[str, ...] = ()
-        self._unreliable_s = 0.0
+        self._hindered = {"unreliable": _Hindrance(HOPELESS_S), "unpublished": _Hindrance(UNPUBLISHED_S)}
         self.lost = ""
 
     # -- what is heard -------------------------------------------------------------------------------------------------
@@ -118,9 +137,11 @@ class Supervisor:
 
     def unreliable(self, faults: Sequence[str], wall_s: float) -> None:
         """Topics of which nothing can arrive, in words."""
-        if bool(faults) != bool(self._unreliable):
-            self._unreliable_s = wall_s
-        self._unreliable = tuple(faults)
+        self._hindered["unreliable"].now("; ".join(faults), wall_s)
+
+    def unpublished(self, fault: str, wall_s: float) -> None:
+        """Topics that nobody publishes, in words; empty where there are none."""
+        self._hindered["unpublished"].now(fault, wall_s)
 
     def watch(self, wall_s: float) -> None:
         """From now on everyone who has been heard must go on giving signs of life."""
@@ -157,12 +178,13 @@ class Supervisor:
                 need.append(f"/diagnostics of {role}")
         if self.publisher_fault:
             need.append(self.publisher_fault)
-        return [*need, *self._unreliable]
+        return [*need, *(hindrance.words for hindrance in self._hindered.values() if hindrance.words)]
 
     def hopeless(self, wall_s: float) -> Stop | None:
         """Why waiting for an episode has no end: what a node needs to be ready is refused by it, or cannot arrive."""
-        if self._unreliable and wall_s - self._unreliable_s > HOPELESS_S:
-            return Stop(NO_EPISODE, "; ".join(self._unreliable))
+        for hindrance in self._hindered.values():
+            if hindrance.lasts(wall_s):
+                return Stop(NO_EPISODE, hindrance.words)
         for role in self._roles:
             node, report = self.fact(role, "node", ""), self._reports.get(role)
             if report is not None and not self._is_ready(report) and self.refusing.hopeless(node, wall_s):

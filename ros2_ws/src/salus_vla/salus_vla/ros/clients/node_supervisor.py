@@ -19,7 +19,7 @@ from salus_msgs.msg import Status
 from salus_vla import contract
 from salus_vla.contract import Service, Source, Topic
 from salus_vla.contract.reasons import NodeState
-from salus_vla.health.publishers import SOLE, best_effort
+from salus_vla.health.publishers import SOLE, best_effort, unpublished
 from salus_vla.health.supervision import LEASE_S, PREDICTOR, ROLES, NodeReport, Stop, Supervisor
 from salus_vla.ros.adapters.lifecycle import destroy
 from salus_vla.ros.adapters.messages import to_ns
@@ -105,6 +105,8 @@ class NodeSupervisor:
         missing = [s.name for s, client in self._clients.items() if not client.service_is_ready()]
         faults = (best_effort(topic.name, self._reliable(topic)) for topic in _NEEDED)
         self.supervisor.unreliable([fault for fault in faults if fault], time.monotonic())
+        counts = {topic.name: self._node.count_publishers(topic.name) for topic in _NEEDED}
+        self.supervisor.unpublished(unpublished(counts), time.monotonic())
         return self.supervisor.not_ready(missing)
 
     def _reliable(self, topic: Topic) -> dict[str, bool]:

@@ -34,6 +34,7 @@ from salus_vla.data.bags.open_episode import EpisodeMeta
 from salus_vla.data.bags.open_writer import open_writer
 from salus_vla.data.bags.provenance import machine_facts
 from salus_vla.data.bags.run_folder import RunFolder
+from salus_vla.health.first_messages import FirstMessages
 from salus_vla.health.meters import DiagnosticPart, LatencyMeter, RateMeter, disk
 from salus_vla.health.publishers import SOLE
 from salus_vla.ros.adapters.lifecycle import destroy
@@ -90,7 +91,7 @@ class TopicRecorder:
         # Two reports: a turn takes all that waits on one topic, so the clock may be ahead of the others at a report.
         self._rates = {topic.name: RateMeter(topic.rate_hz or 0.0, patience=2) for topic in topics if judged(topic)}
         # READY once every topic that the simulator publishes all the time has been heard.
-        self._unheard = set(self._rates)
+        self._first = FirstMessages(self._rates)
         # A group of its own: while it waits for the last messages, the subscriptions' group must go on.
         group = MutuallyExclusiveCallbackGroup()
         self._made = [
@@ -134,6 +135,8 @@ class TopicRecorder:
             self._give_up_waiting()
         if self._publishers.look():
             self._on_publishers()
+        if self._active and (hopeless := self._first.hopeless(time.monotonic())):
+            self._status.say(Status.FAILED, Status.REASON_NO_EPISODE, hopeless, self._recorder.sim_time_ns or 0)
         self._status.diagnose(self._recorder.sim_time_ns or 0, self._diagnostics)
 
     def _on_publishers(self) -> None:
@@ -169,7 +172,10 @@ class TopicRecorder:
         self._status.add_facts({"run_id": self._run.run_id, "path": str(self._run.path)})
 
     def _say_idle(self, detail: str) -> None:
-        state = Status.STARTING if self._unheard else Status.READY
+        missing = self._first.missing
+        state = Status.STARTING if missing else Status.READY
+        if missing:
+            detail = f"nothing yet on {', '.join(missing)}"
         self._status.say(state, detail=detail, stamp_ns=self._recorder.sim_time_ns or 0)
 
     # -- messages ------------------------------------------------------------------------------------------------------
@@ -177,10 +183,8 @@ class TopicRecorder:
     def _on_message(self, topic: Topic, cdr: bytes, message: Any) -> None:
         self._messages += 1
         self._bytes += len(cdr)
-        if topic.name in self._unheard:
-            self._unheard.discard(topic.name)
-            if not self._unheard and self._active:
-                self._say_idle("")
+        if self._first.heard(topic.name, time.monotonic()) and self._active:
+            self._say_idle("")
         if topic.name == contract.STATUS_TOPIC.name:
             self._facts[message.role] = {item.key: item.value for item in message.facts}  # provenance of the next bags
         event = EpisodeEvent.of(message) if topic.name == contract.EPISODE.name else None
