@@ -9,6 +9,8 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
 from salus_vla.health.meters import DiagnosticPart, Level
+from salus_vla.health.refusals import Refusals
+from salus_vla.ros.adapters import subscribe
 from salus_vla.ros.adapters.status import DiagnosticsPublisher
 
 StartRos = Callable[..., None]
@@ -90,6 +92,16 @@ def test_before_the_first_clock_there_are_none(diagnostics: Recorded, monkeypatc
     assert not diagnostics.arrays
     diagnostics.diagnose(1, lambda: part(Level.OK))
     assert len(diagnostics.arrays) == 1
+
+
+def test_a_node_that_refuses_what_would_tell_the_time_says_so(diagnostics: Recorded) -> None:
+    refusals = subscribe._REFUSALS.setdefault(diagnostics._node, Refusals())
+    refusals.add("/joint_states", "/joint_states has 9 names and 0 velocities", time.monotonic())
+    diagnostics.diagnose(0, lambda: part(Level.OK))
+    (array,) = diagnostics.arrays
+    assert any("0 velocities" in status.message for status in array.status)
+    diagnostics.diagnose(0, lambda: part(Level.OK))
+    assert len(diagnostics.arrays) == 1  # once a second
 
 
 def test_a_part_that_gets_worse_or_recovers_is_logged_once(diagnostics: Recorded) -> None:

@@ -47,15 +47,18 @@ class DiagnosticsPublisher:
     def diagnose(self, stamp_ns: int, collect: Callable[[], Sequence[DiagnosticPart]]) -> None:
         """Publishes diagnostics if a second of sim time or `SILENT_S` have passed since the last; cheap otherwise.
 
-        Also when the clock jumped back. Nothing before the first clock: a stamp of 0 is a time that is not known, and
-        diagnostic_aggregator complains of it.
+        Also when the clock jumped back. Before the first stamp, which is a time that is not known and of which
+        diagnostic_aggregator complains, only by a node that refuses messages: they may be why there is no stamp.
 
         Args:
             stamp_ns: sim time now [ns]; 0 before the first clock.
             collect: called when they are due; gives the node's parts. Refused messages and its memory are added here.
         """
         if stamp_ns == 0:
-            return
+            refused = refused_messages(self._node)
+            if refused is None or refused.level == Level.OK:
+                return
+            stamp_ns = self._node.get_clock().now().nanoseconds
         wall = time.monotonic()
         if self._next_ns - _DIAGNOSTICS_PERIOD_NS <= stamp_ns < self._next_ns and wall - self._wall < SILENT_S:
             return
