@@ -16,7 +16,7 @@ from salus_vla.contract import ARM_DOF, ARM_JOINTS
 from salus_vla.contract.types import FloatArray
 from salus_vla.simulation.mujoco.kinematics import Kinematics, pointing_down
 from salus_vla.simulation.mujoco.mujoco_model import build_model
-from salus_vla.views.text_block import LINES, POSITION, WIDTH, block_size
+from salus_vla.views.text_block import LINES, POSITION, WIDTH, anchored, block_size
 from window_state import LEFT, read_window_state
 
 RVIZ = Path(__file__).parents[2] / "config" / "rviz" / "salus.rviz"
@@ -92,7 +92,7 @@ class Orbit:
 
 def text_corners() -> FloatArray:
     """Of the largest block in the world, (4, 3) [m]; it faces the eye."""
-    width, height = block_size("\n".join(["n" * WIDTH] * LINES), letter_share=0.5)
+    width, height = block_size(anchored("\n".join(["n" * WIDTH] * LINES)))
     right, up, _ = Orbit().axes
     return np.array([
         np.array(POSITION) + side * width / 2.0 * right + end * height / 2.0 * up

@@ -38,14 +38,19 @@ class Other:
         self.state = State.PRIMARY_STATE_UNCONFIGURED
         self.lost = lost
         self.asked: list[int] = []
+        self.gone = self.dies = False  # it dies of the first question, unanswered
+        self.others: dict[int, int] = {}  # transition: the state that somebody else brings it to just before
 
     def call(self, request: Any) -> Any:
+        self.gone = self.dies
+        self.lost += self.dies
         if isinstance(request, GetState.Request):
             answer: Any = GetState.Response()
             answer.current_state.id = self.state
         else:
             transition = request.transition.id
             self.asked.append(transition)
+            self.state = self.others.get(transition, self.state)
             state = MODEL.get((transition, self.state))
             answer = ChangeState.Response(success=state is not None)
             self.state = self.state if state is None else state
@@ -58,7 +63,7 @@ class Client:
         self._other, self.srv_name = other, name
 
     def service_is_ready(self) -> bool:
-        return True
+        return not self._other.gone
 
     def call_async(self, request: Any) -> Answer:
         return self._other.call(request)
@@ -67,12 +72,12 @@ class Client:
         pass
 
 
-def peers(other: Other) -> LifecycleManager:
+def peers(other: Other, check: Callable[[], None] = lambda: None) -> LifecycleManager:
     def spin(done: Callable[[], bool], timeout_s: float) -> bool:
         return done()  # time passes at once
 
     node = SimpleNamespace(create_client=lambda kind, name: Client(other, name))
-    return LifecycleManager(node, ["other"], spin, lambda: None)  # type: ignore[arg-type]
+    return LifecycleManager(node, ["other"], spin, check)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("lost", range(5))
@@ -97,3 +102,27 @@ def test_what_a_person_took_down_is_not_asked_again() -> None:
 def test_a_node_that_never_answers_is_named() -> None:
     with pytest.raises(GraphError, match="/other did not answer"):
         peers(Other(10**9)).bring_up(1.0, 0.2)
+
+
+def test_a_node_that_ends_may_still_say_why() -> None:
+    """Its last words arrive after its services are gone: they are the reason, not that it has ended."""
+    other, words = Other(0), GraphError("not_started", "policy: parameter 'disturb' is 'perhaps' (str), expected bool")
+    other.dies = True
+
+    def check() -> None:
+        if other.gone:
+            raise words
+
+    with pytest.raises(GraphError) as raised:
+        peers(other, check).bring_up(1.0, 60.0)
+    assert raised.value is words
+
+
+def test_somebody_who_is_faster_in_taking_it_down_is_no_problem() -> None:
+    other = Other(0)
+    managed = peers(other)
+    managed.bring_up(1.0, 60.0)
+    other.others[Transition.TRANSITION_DEACTIVATE] = State.PRIMARY_STATE_INACTIVE
+    assert managed.hold(5.0) == []
+    other.others[Transition.TRANSITION_CLEANUP] = State.PRIMARY_STATE_ACTIVE
+    assert managed.take_down(5.0) == ["/other refused to cleanup"]

@@ -51,7 +51,7 @@ def test_thresholds_are_the_band() -> None:
 @pytest.mark.parametrize(
     ("count", "alpha", "message"),
     [
-        (0, 0.1, "0 successful episodes to calibrate on, expected at least 2"),
+        (0, 0.1, "0 successful episodes for the shape"),
         (9, 0.05, "alpha is 0.05: 9 successful episodes support at least 0.1; record 19 or choose a larger alpha"),
         (98, 0.01, "98 successful episodes support at least 0.0101; record 99"),
         (20, 0.0, "alpha is 0, expected more than 0 and less than 1"),

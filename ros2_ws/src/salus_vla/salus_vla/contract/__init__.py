@@ -60,6 +60,7 @@ from salus_vla.contract.topics import (
     TF,
     TF_STATIC,
     TOPICS,
+    VIEW_DESCRIPTION,
     VIEW_TF,
     VIEW_TF_STATIC,
     VIEW_TOPICS,

@@ -175,13 +175,15 @@ MARKERS: Final = Topic(
     "/salus/markers", "visualization_msgs/msg/MarkerArray", STATUS, Source.MARKERS, DECISION_HZ, WORLD_FRAME
 )
 ROBOT_DESCRIPTION: Final = Topic("/robot_description", "std_msgs/msg/String", STATUS, Source.DESCRIPTION)
-# The description's own frames, which salus_frames hands on where nobody publishes /tf.
+# The description, which salus_frames hands on as soon as somebody gives frames, and the description's own frames, which
+# it hands on where nobody publishes /tf.
+VIEW_DESCRIPTION: Final = Topic("/salus/view/robot_description", ROBOT_DESCRIPTION.type, STATUS, Source.DESCRIPTION)
 VIEW_TF: Final = Topic("/salus/view/tf", TF.type, Qos(depth=100), Source.DESCRIPTION)
 VIEW_TF_STATIC: Final = Topic("/salus/view/tf_static", TF.type, STATUS, Source.DESCRIPTION)
 DIAGNOSTICS_TREE: Final = Topic(
     "/diagnostics_agg", "diagnostic_msgs/msg/DiagnosticArray", Qos(depth=1), Source.AGGREGATOR, 1.0
 )
-VIEW_TOPICS: Final = (MARKERS, ROBOT_DESCRIPTION, VIEW_TF, VIEW_TF_STATIC, DIAGNOSTICS_TREE)
+VIEW_TOPICS: Final = (MARKERS, ROBOT_DESCRIPTION, VIEW_DESCRIPTION, VIEW_TF, VIEW_TF_STATIC, DIAGNOSTICS_TREE)
 
 # -- services ----------------------------------------------------------------------------------------------------------
 

@@ -19,7 +19,9 @@ from salus_vla.contract.types import FloatArray, Pose
 from salus_vla.simulation.shapes import Box, bin_boxes, table_boxes
 
 TABLE = "table"
-STALE_NS = 1_000_000_000  # behind the newest frame: ground truth that is silent for so long is not true any more
+# Behind the newest frame: ground truth that is silent for so long is not true any more. A node that fell behind takes
+# up to 1.3 s of one topic before the next (ros/adapters/subscribe.py).
+STALE_NS = 2_000_000_000
 
 
 @dataclass(frozen=True)

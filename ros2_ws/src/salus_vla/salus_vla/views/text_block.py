@@ -11,13 +11,14 @@ from typing import Final
 
 from salus_vla.views.graph_monitor import Snapshot
 
-# Middle of the block in the world [m]: beside the table, on the left in salus.rviz.
-POSITION: Final = (0.81, -0.816, 0.61)
-HEIGHT_M: Final = 0.02
-SPACE_M: Final = 0.013
-WIDTH: Final = 44  # letters of a line
-LINES: Final = 9
+# Middle of the largest block in the world [m]: beside the table, on the left in salus.rviz.
+POSITION: Final = (0.825, -0.905, 0.69)
+HEIGHT_M: Final = 0.027
+SPACE_M: Final = 0.0175
+WIDTH: Final = 42  # letters of a line
+LINES: Final = 10
 _CUT = "..."
+_LETTER_SHARE = 0.5  # width of a letter as a share of its line's height: by measure a line of this font is below
 
 
 def text_block(text: str) -> str:
@@ -32,15 +33,17 @@ def text_block(text: str) -> str:
     return "\n".join(lines)
 
 
-def block_size(text: str, letter_share: float = 0.6) -> tuple[float, float]:
-    """Width and height of a block in the world [m], for rules of layout.
+def anchored(block: str) -> str:
+    """The block filled up to the largest one: rviz centres a text, and the first letter is to stand still."""
+    lines = block.split("\n")
+    below = [""] * (LINES - len(lines))
+    return "\n".join([*lines, *below, " " * round(WIDTH * _LETTER_SHARE * 2.0 * HEIGHT_M / SPACE_M)])
 
-    Args:
-        text: of `text_block`.
-        letter_share: width of a letter as a share of its line's height; by measure a line of this font is below .5.
-    """
-    lines = text.splitlines()
-    widths = [sum(SPACE_M if letter == " " else letter_share * 2.0 * HEIGHT_M for letter in line) for line in lines]
+
+def block_size(text: str) -> tuple[float, float]:
+    """Width and height of a block in the world [m], for rules of layout."""
+    lines = text.split("\n")
+    widths = [sum(SPACE_M if letter == " " else _LETTER_SHARE * 2.0 * HEIGHT_M for letter in line) for line in lines]
     return max(widths, default=0.0), len(lines) * (2.0 * HEIGHT_M + 0.01)
 
 

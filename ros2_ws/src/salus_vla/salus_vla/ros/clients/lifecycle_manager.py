@@ -32,7 +32,7 @@ _TO = {
     Transition.TRANSITION_CLEANUP: State.PRIMARY_STATE_UNCONFIGURED,
 }
 _ASK_AGAIN_S = 3.0  # wall time; rmw_fastrtps drops an answer whose reader it does not know yet
-_REASON_S = 2.0  # what a node says about a transition that failed may arrive after the answer
+_REASON_S = 2.0  # what a node says about its failure may arrive after the answer, or after the node is gone
 
 
 class GraphError(SalusError):
@@ -94,11 +94,14 @@ class LifecycleManager:
         downs = dict(zip((step[1] for step in _UP), reversed([step[1] for step in _DOWN]), strict=True))
         for state, transition, word in _UP:
             for name in self._state:
-                if self._get_state(name, load_s) != state:
-                    continue
-                if not self._transition(name, transition, load_s):
+                try:
+                    if self._get_state(name, load_s) != state:
+                        continue
+                    if not self._transition(name, transition, load_s):
+                        raise GraphError(Status.REASON_NODE_LOST, f"/{name} refused to {word}")
+                except GraphError:
                     self._spin(self._goes_on, _REASON_S)
-                    raise GraphError(Status.REASON_NODE_LOST, f"/{name} refused to {word}")
+                    raise
                 self._ours.append((name, downs[transition]))
 
     def hold(self, timeout_s: float) -> list[str]:

@@ -1,7 +1,8 @@
 """Gives rviz the robot's frames where nobody publishes /tf: hands on those that robot_state_publisher makes.
 
 `view.launch.xml tf:=auto` starts it beside a robot_state_publisher whose /tf goes to /salus/view/tf. As soon as
-a simulator publishes /tf it falls silent, whoever was there first.
+a simulator publishes /tf it falls silent, whoever was there first. The robot's description it gives with the first
+frame of anybody, because rviz draws the links of a robot without frames in a heap at the origin.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import Any
 from geometry_msgs.msg import TransformStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.publisher import Publisher
+from rclpy.subscription import Subscription
+from std_msgs.msg import String
 
 from salus_vla import contract
 from salus_vla.config.parameters import parameter
-from salus_vla.contract import BASE_FRAME, VIEW_TF, VIEW_TF_STATIC, WORLD_FRAME, Topic
+from salus_vla.contract import BASE_FRAME, VIEW_DESCRIPTION, VIEW_TF, VIEW_TF_STATIC, WORLD_FRAME, Topic
 from salus_vla.contract.errors import ConfigError
 from salus_vla.ros.adapters.lean_executor import GATHER_S, LeanExecutor
 from salus_vla.ros.adapters.node_parameters import make_node, read_parameters
@@ -60,6 +63,12 @@ class SalusFramesNode:
             ) from error
         self._static = [_world_to_base()]
         self._publishers: dict[Topic, Publisher] = {}
+        self._description: String | None = None
+        self._robot = self.node.create_publisher(
+            String, contract.ROBOT_DESCRIPTION.name, qos_profile(contract.ROBOT_DESCRIPTION.qos)
+        )
+        self._first_frame: Subscription | None = subscribe(self.node, contract.TF, self._on_first_frame, raw=True)
+        subscribe(self.node, VIEW_DESCRIPTION, self._on_description)
         subscribe(self.node, VIEW_TF, self._on_frames)
         subscribe(self.node, VIEW_TF_STATIC, self._on_static)
         self.node.create_timer(_LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -91,6 +100,20 @@ class SalusFramesNode:
                 self.node.destroy_publisher(publisher)
             self._publishers = {}
             self.node.get_logger().info(f"the description gives no frames any more: {_names(others) or 'no robot'}")
+
+    def _on_first_frame(self, *_: Any) -> None:
+        if self._first_frame is not None:
+            self.node.destroy_subscription(self._first_frame)
+        self._first_frame = None
+        self._send_description()
+
+    def _on_description(self, message: String) -> None:
+        self._description = message
+        self._send_description()
+
+    def _send_description(self) -> None:
+        if self._first_frame is None and self._description is not None:
+            self._robot.publish(self._description)
 
     def _on_frames(self, message: Any) -> None:
         if self._publishers:

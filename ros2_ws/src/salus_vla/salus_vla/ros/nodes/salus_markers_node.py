@@ -37,7 +37,7 @@ from salus_vla.signals.safety_signals import NAMES, SIGNALS
 from salus_vla.views.graph_monitor import GraphMonitor
 from salus_vla.views.planned_paths import line_pairs, planned_paths
 from salus_vla.views.seen_scene import TABLE, DrawnBox, SeenScene
-from salus_vla.views.text_block import HEIGHT_M, POSITION, SPACE_M, text_block, wants_a_person
+from salus_vla.views.text_block import HEIGHT_M, POSITION, SPACE_M, anchored, text_block, wants_a_person
 from salus_vla.views.trail import RISK, UNKNOWN, Color, Trail, color_of, predicted_risk, risk_of, status_text
 
 _WHITE: Color = (1.0, 1.0, 1.0)
@@ -198,7 +198,7 @@ class SalusMarkersNode:
     def _text(self) -> Marker:
         snapshot = self._monitor.snapshot(time.monotonic())
         text = self._marker(TEXT, Marker.TEXT_VIEW_FACING, Vector3(x=SPACE_M, z=HEIGHT_M))
-        text.text = text_block(status_text(snapshot, self._parameters.signal, self._unit))
+        text.text = anchored(text_block(status_text(snapshot, self._parameters.signal, self._unit)))
         text.pose.position = _point(np.array(POSITION))
         text.color = _rgba(RISK if wants_a_person(snapshot) else _WHITE)
         return text
