@@ -21,6 +21,7 @@ from window_state import LEFT, read_window_state
 
 RVIZ = Path(__file__).parents[2] / "config" / "rviz" / "salus.rviz"
 SCREEN = (1920, 1080)
+SMALL = (1280, 800)
 LEAST = 0.6  # of the window
 FOVY = np.pi / 4.0  # Ogre's default, which rviz's orbit view keeps [rad]
 ARM_RADIUS_M = 0.12  # around the line between two joints: the widest link and the hand
@@ -44,11 +45,15 @@ def test_the_window_fits_a_screen_and_the_view_has_most_of_it() -> None:
     assert state.middle[1] < saved["Height"]  # of another size it would be of another window
 
 
-def test_on_a_small_screen_the_view_still_has_most_of_the_window() -> None:
-    # Qt keeps the docks' width, and the height that menu, tools and status line take.
+def view_of_a_small_screen() -> tuple[int, int]:
+    """Qt keeps the docks' width, and the height that menu, tools and status line take."""
     state, saved = read_window_state(str(window()["QMainWindow State"])), window()
-    width, height = 1280 - (saved["Width"] - state.middle[0]), 800 - (saved["Height"] - state.middle[1])
-    assert width * height >= LEAST * 1280 * 800
+    return SMALL[0] - (saved["Width"] - state.middle[0]), SMALL[1] - (saved["Height"] - state.middle[1])
+
+
+def test_on_a_small_screen_the_view_still_has_most_of_the_window() -> None:
+    width, height = view_of_a_small_screen()
+    assert width * height >= LEAST * SMALL[0] * SMALL[1]
 
 
 def test_every_dock_of_the_state_is_a_panel_or_a_picture_of_the_layout_and_none_is_forgotten() -> None:
@@ -71,7 +76,7 @@ def test_every_dock_of_the_state_is_a_panel_or_a_picture_of_the_layout_and_none_
 class Orbit:
     """rviz's orbit view: from points in the world to the picture, x and y from -1 to 1."""
 
-    def __init__(self) -> None:
+    def __init__(self, view_size: tuple[int, int] | None = None) -> None:
         view = layout()["Visualization Manager"]["Views"]["Current"]
         assert view["Class"] == "rviz_default_plugins/Orbit"
         yaw, pitch = view["Yaw"], view["Pitch"]
@@ -80,7 +85,7 @@ class Orbit:
         self.axes = np.array([right / np.linalg.norm(right), np.cross(back, right) / np.linalg.norm(right), back])
         focal = np.array([view["Focal Point"][axis] for axis in "XYZ"])
         self.eye = focal + view["Distance"] * back
-        width, height = read_window_state(str(window()["QMainWindow State"])).middle
+        width, height = view_size or read_window_state(str(window()["QMainWindow State"])).middle
         self.aspect = width / height
 
     def project(self, points: FloatArray) -> FloatArray:
@@ -124,8 +129,9 @@ def arm_lines() -> FloatArray:
     return np.array(found)
 
 
-def test_the_largest_text_is_whole_in_the_view() -> None:
-    corners = Orbit().project(text_corners())
+@pytest.mark.parametrize("small", [False, True])
+def test_the_largest_text_is_whole_in_the_view(small: bool) -> None:
+    corners = Orbit(view_of_a_small_screen() if small else None).project(text_corners())
     assert np.abs(corners).max() < 0.97
 
 
@@ -142,13 +148,14 @@ def test_the_arm_never_hides_the_text() -> None:
     assert (np.maximum(near_x, near_y) > radius).all()
 
 
-def test_the_scene_and_the_arm_are_in_the_view() -> None:
+@pytest.mark.parametrize("small", [False, True])
+def test_the_scene_and_the_arm_are_in_the_view(small: bool) -> None:
     table = load_scene().objects.table
     corners = [
         (table.center[0] + sx * table.size[0] / 2, table.center[1] + sy * table.size[1] / 2, 0.0)
         for sx, sy in product((-1, 1), repeat=2)
     ]
-    at = Orbit().project(np.vstack([arm_lines(), corners]))
+    at = Orbit(view_of_a_small_screen() if small else None).project(np.vstack([arm_lines(), corners]))
     assert np.abs(at).max() < 1.0
 
 

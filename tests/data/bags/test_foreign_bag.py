@@ -12,6 +12,7 @@ import pytest
 
 from episodes import START_NS, TASK, decision, joints, messages, observations, write_bag
 from predicted import prediction
+from salus_vla.cli.main import main
 from salus_vla.contract import EPISODE, FAILURE_PREDICTION, JOINT_COMMAND, JOINT_STATES, SAFETY_SIGNALS, Topic
 from salus_vla.contract.errors import DatasetError, RecordingError
 from salus_vla.contract.message_readers import stamp_of
@@ -25,6 +26,7 @@ from salus_vla.data.lerobot.sources import find_sources
 from salus_vla.data.recording import Part
 from salus_vla.data.replay.recorded_inputs import read_story
 from salus_vla.data.replay.schedule import Schedule
+from salus_vla.views.report import episode_figure
 from samples import FRAME_NS, cdr, episode, header, message_types
 
 FRAMES = 11  # of three observations
@@ -95,7 +97,7 @@ def shifted(made: list[tuple[Topic, bytes]], by_ns: int) -> list[tuple[Topic, by
     return moved
 
 
-def test_a_bag_of_several_episodes_is_a_run_of_them(tmp_path: Path) -> None:
+def test_a_bag_of_several_episodes_is_a_run_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     later_ns = 2 * (END_NS - START_NS)
     bag = write_bag(tmp_path / "bag", content(0, outcome=1) + shifted(content(1, outcome=3), later_ns))
     run = open_run(bag)
@@ -118,6 +120,16 @@ def test_a_bag_of_several_episodes_is_a_run_of_them(tmp_path: Path) -> None:
     assert (read_story(bag, 1).start_ns, len(read_story(bag, 1).decisions)) == (START_NS + later_ns, 3)
     with pytest.raises(RecordingError, match="starts 2 episodes, expected one; --episode N takes one of them"):
         read_story(bag)
+    drawn = episode_figure._read(bag, 1)
+    assert drawn.image_times["front"] == pytest.approx([0.0, 0.1, 0.2])
+    assert drawn.signal_times == pytest.approx([0.0, 0.1, 0.2])
+    assert "DROP" in drawn.title
+    with pytest.raises(RecordingError, match="--episode N takes one of 0, 1"):
+        episode_figure._read(bag)
+    assert main(["bag", "info", str(bag)]) == 0
+    shown = capsys.readouterr().out
+    assert "SUCCESS, seed" in shown
+    assert "DROP, seed" in shown
     rows = export_tables([bag], tmp_path / "tables", "csv", episode=1)
     assert sorted(rows.values()) == [3, FRAMES, FRAMES]
     played = [item for item in Schedule(bag, episode=1).messages() if item.topic == JOINT_STATES.name]

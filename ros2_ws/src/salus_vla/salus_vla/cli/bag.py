@@ -65,6 +65,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         command.add_argument("path", metavar="PATH", type=Path, help="folder of a run or of a bag")
         if run is run_picture:
             command.add_argument("output", metavar="FILE", type=named(".png", ".svg"), help="PNG or SVG to write")
+            add_episode_number(command, "draw")
         command.set_defaults(run=run)
     export = commands.add_parser("export", help="write signals and joints as CSV or Parquet", description=_EXPORT)
     export.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="folders of runs or of bags")
@@ -114,7 +115,7 @@ def run_picture(arguments: argparse.Namespace) -> int:
     check_is_no_run(arguments.path)
     from salus_vla.views.report.episode_figure import plot_episode  # matplotlib: a second
 
-    plot_episode(arguments.path, arguments.output)
+    plot_episode(arguments.path, arguments.output, arguments.episode)
     return 0
 
 
@@ -209,13 +210,20 @@ def _said(bag: BagInfo) -> list[tuple[str, str]]:
     """What /salus/episode says of the episode in a bag without an audit: another recorder's, or a converted one."""
     if not _holds(bag, EPISODE):
         return []
-    from salus_vla.data.bags.recorded_observations import read_episode
+    from salus_vla.data.bags.recorded_observations import episodes_in, read_episode
 
+    facts: list[tuple[str, str]] = []
     try:
-        found = read_episode(bag.path)
-    except RecordingError as error:  # of several episodes, for example; everything else is shown
-        return [("episode", str(error).removeprefix(f"{bag.path}: "))]
-    return [("outcome", found.outcome.name), ("seed", str(found.seed)), ("task", found.task)]
+        numbers = episodes_in(bag.path)
+        for number in numbers:
+            found = read_episode(bag.path, number)
+            if len(numbers) > 1:
+                facts.append((f"episode {number}", f"{found.outcome.name}, seed {found.seed}, task: {found.task}"))
+            else:
+                facts += [("outcome", found.outcome.name), ("seed", str(found.seed)), ("task", found.task)]
+    except RecordingError as error:  # everything else is shown
+        facts.append(("episode", str(error).removeprefix(f"{bag.path}: ")))
+    return facts
 
 
 def _holds(bag: BagInfo, topic: Topic) -> bool:

@@ -1,24 +1,26 @@
 """How the status stands in rviz's 3D view: few short lines beside the arm, in letters that rviz's font has.
 
-`views/trail.py` says the words. Sizes are rviz's own (its source, rviz_rendering/objects/movable_text.cpp, 14.1): a
-letter of `HEIGHT_M` fills a line of twice that; a space between two words is as wide as the marker's scale.x.
+`views/trail.py` says the words. Sizes are rviz's own (its source, rviz_rendering/objects/movable_text.cpp, 14.1, and
+measured in a picture of it): a line is as high as the marker's scale.z, a space half as wide as its scale.x.
 """
 
 from __future__ import annotations
 
+import math
 import textwrap
 from typing import Final
 
 from salus_vla.views.graph_monitor import Snapshot
 
 # Middle of the largest block in the world [m]: beside the table, on the left in salus.rviz.
-POSITION: Final = (0.825, -0.905, 0.69)
-HEIGHT_M: Final = 0.027
-SPACE_M: Final = 0.0175
-WIDTH: Final = 42  # letters of a line
+POSITION: Final = (0.84, -0.97, 0.76)
+HEIGHT_M: Final = 0.046
+SPACE_M: Final = 0.03
+WIDTH: Final = 44  # letters of a line
 LINES: Final = 10
 _CUT = "..."
-_LETTER_SHARE = 0.5  # width of a letter as a share of its line's height: by measure a line of this font is below
+_LETTER_M = 0.5 * HEIGHT_M  # a letter's width: by measure 0.45 of a line's height
+_SPACING_M = 0.005  # between two lines
 
 
 def text_block(text: str) -> str:
@@ -37,14 +39,14 @@ def anchored(block: str) -> str:
     """The block filled up to the largest one: rviz centres a text, and the first letter is to stand still."""
     lines = block.split("\n")
     below = [""] * (LINES - len(lines))
-    return "\n".join([*lines, *below, " " * round(WIDTH * _LETTER_SHARE * 2.0 * HEIGHT_M / SPACE_M)])
+    return "\n".join([*lines, *below, " " * math.ceil(WIDTH * _LETTER_M / (SPACE_M / 2.0))])
 
 
 def block_size(text: str) -> tuple[float, float]:
     """Width and height of a block in the world [m], for rules of layout."""
     lines = text.split("\n")
-    widths = [sum(SPACE_M if letter == " " else _LETTER_SHARE * 2.0 * HEIGHT_M for letter in line) for line in lines]
-    return max(widths, default=0.0), len(lines) * (2.0 * HEIGHT_M + 0.01)
+    widths = [sum(SPACE_M / 2.0 if letter == " " else _LETTER_M for letter in line) for line in lines]
+    return max(widths), len(lines) * (HEIGHT_M + _SPACING_M)
 
 
 def wants_a_person(snapshot: Snapshot) -> bool:

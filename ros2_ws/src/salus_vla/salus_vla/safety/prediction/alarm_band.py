@@ -107,8 +107,8 @@ def fit_band(shape: Sequence[FloatArray], height: Sequence[FloatArray], alpha: f
     """
     if not shape or not height:
         raise ConfigError(
-            f"{len(shape)} successful episodes for the shape of the alarm's band and {len(height)} for its height, expected "
-            "at least 1 for each; record more, of other seeds"
+            f"{len(shape)} successful episodes for the shape of the alarm's band and {len(height)} for its height, "
+            "expected at least 1 for each; record more, of other seeds"
         )
     middle, width = _shape(shape)
     return AlarmBand(middle, width, np.sort([peak(values, middle, width) for values in height]), alpha)

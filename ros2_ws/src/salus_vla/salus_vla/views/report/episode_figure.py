@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
-from rosbags.highlevel import AnyReader, AnyReaderError
+from rosbags.highlevel import AnyReader
 
 from salus_vla import contract
 from salus_vla.contract import CAMERAS, DECISION_HZ
@@ -24,6 +24,7 @@ from salus_vla.contract.foreseen_risk import ForeseenRisk
 from salus_vla.contract.message_readers import EventKind, stamp_of, to_ns
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import ImageArray
+from salus_vla.data.bags.recorded_observations import holds, opened_bag, window_of
 from salus_vla.signals.safety_signals import SIGNALS
 
 _PICTURES = 6  # per camera
@@ -48,17 +49,18 @@ class _Episode:
     risks: list[ForeseenRisk] = field(default_factory=list)
 
 
-def plot_episode(bag: Path, output: Path) -> None:
-    """Draws the episode of a bag.
+def plot_episode(bag: Path, output: Path, number: int | None = None) -> None:
+    """Draws an episode of a bag.
 
     Args:
         bag: folder of a finished bag.
         output: PNG or SVG file to write.
+        number: of the episode; None where the bag holds one only.
 
     Raises:
-        RecordingError: the bag has no camera images or no safety signals.
+        RecordingError: no readable bag, not that episode, or no camera images or safety signals of it.
     """
-    episode = _read(bag)
+    episode = _read(bag, number)
     times = sorted(time for times in episode.image_times.values() for time in times)
     if not times or not episode.signal_times:
         raise RecordingError(f"{bag}: holds no camera images or no safety signals, so there is nothing to draw")
@@ -138,24 +140,30 @@ def _draw_signals(figure: Figure, grid: GridSpec, episode: _Episode) -> None:
             axes.set_xlabel("time in the episode [s]", fontsize=8)
 
 
-def _read(bag: Path) -> _Episode:
+def _read(bag: Path, number: int | None = None) -> _Episode:
     episode = _Episode()
-    try:
-        with AnyReader([bag]) as reader:
-            _take_messages(reader, episode)
-    except (AnyReaderError, OSError) as error:
-        raise RecordingError(f"{bag}: is not a finished bag ({error})") from error
+    with opened_bag(bag) as reader:
+        window = window_of(reader, bag, number) if holds(reader, contract.EPISODE) else (0, 2**63 - 1)
+        _take_messages(reader, episode, window, number)
     return episode
 
 
-def _take_messages(reader: AnyReader, episode: _Episode) -> None:
+def _take_messages(reader: AnyReader, episode: _Episode, window: tuple[int, int], number: int | None) -> None:
+    """Takes what lies in a window of stamps [ns], and what is said of the episode with this number."""
     cameras = {contract.image_topic(camera).name: camera for camera in CAMERAS}
     names = {*cameras, contract.SAFETY_SIGNALS.name, contract.FAILURE_PREDICTION.name, contract.EPISODE.name}
-    start_ns = _start_ns(reader)
+    start_ns = _start_ns(reader, number)
     connections = [connection for connection in reader.connections if connection.topic in names]
     for connection, _, raw in reader.messages(connections):
         message: Any = reader.deserialize(raw, connection.msgtype)
-        time = (stamp_of(message) - start_ns) * _NS
+        if connection.topic == contract.EPISODE.name:
+            if number in (None, message.episode):
+                _take_episode(episode, message, start_ns)
+            continue
+        stamp_ns = stamp_of(message)
+        if not window[0] <= stamp_ns <= window[1]:
+            continue
+        time = (stamp_ns - start_ns) * _NS
         if connection.topic in cameras:
             rows = np.asarray(message.data).reshape(message.height, message.step)
             pixels = rows[:, : 3 * message.width].reshape(message.height, message.width, 3)
@@ -165,20 +173,19 @@ def _take_messages(reader: AnyReader, episode: _Episode) -> None:
         elif connection.topic == contract.SAFETY_SIGNALS.name:
             episode.signal_times.append(time)
             episode.signals.append([getattr(message, signal.name) for signal in SIGNALS])
-        elif connection.topic == contract.FAILURE_PREDICTION.name:
+        else:
             episode.risk_times.append(time)
             episode.risks.append(ForeseenRisk.of(message))
-        else:
-            _take_episode(episode, message, start_ns)
 
 
-def _start_ns(reader: AnyReader) -> int:
-    """Stamp of STARTED, else of the first image [ns]: the times of the bag may be those of the wall."""
+def _start_ns(reader: AnyReader, number: int | None) -> int:
+    """Stamp of an episode's STARTED, else of the first image [ns]: the times of the bag may be those of the wall."""
     for topic in (contract.EPISODE, contract.image_topic(CAMERAS[0]), contract.SAFETY_SIGNALS):
         connections = [item for item in reader.connections if item.topic == topic.name and item.msgcount]
         for connection, _, raw in reader.messages(connections) if connections else ():
             message: Any = reader.deserialize(raw, connection.msgtype)
-            if topic is not contract.EPISODE or message.kind == EventKind.STARTED:
+            ours = topic is not contract.EPISODE or number in (None, message.episode)
+            if ours and (topic is not contract.EPISODE or message.kind == EventKind.STARTED):
                 return stamp_of(message)
     return reader.start_time
 
