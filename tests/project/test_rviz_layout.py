@@ -23,6 +23,7 @@ RVIZ = Path(__file__).parents[2] / "config" / "rviz" / "salus.rviz"
 SCREEN = (1920, 1080)
 SMALL = (1280, 800)
 LEAST = 0.6  # of the window
+BESIDE = 32  # px, of the two handles that hide the docks, which stand in the middle beside the 3D view
 FOVY = np.pi / 4.0  # Ogre's default, which rviz's orbit view keeps [rad]
 ARM_RADIUS_M = 0.12  # around the line between two joints: the widest link and the hand
 
@@ -40,7 +41,7 @@ def test_the_window_fits_a_screen_and_the_view_has_most_of_it() -> None:
     state = read_window_state(str(saved["QMainWindow State"]))
     assert saved["X"] + saved["Width"] <= SCREEN[0]
     assert saved["Y"] + saved["Height"] <= SCREEN[1]
-    assert state.middle[0] * state.middle[1] >= LEAST * saved["Width"] * saved["Height"]
+    assert (state.middle[0] - BESIDE) * state.middle[1] >= LEAST * saved["Width"] * saved["Height"]
     assert state.middle[0] < saved["Width"]
     assert state.middle[1] < saved["Height"]  # of another size it would be of another window
 
@@ -48,7 +49,8 @@ def test_the_window_fits_a_screen_and_the_view_has_most_of_it() -> None:
 def view_of_a_small_screen() -> tuple[int, int]:
     """Qt keeps the docks' width, and the height that menu, tools and status line take."""
     state, saved = read_window_state(str(window()["QMainWindow State"])), window()
-    return SMALL[0] - (saved["Width"] - state.middle[0]), SMALL[1] - (saved["Height"] - state.middle[1])
+    width = SMALL[0] - (saved["Width"] - state.middle[0]) - BESIDE
+    return width, SMALL[1] - (saved["Height"] - state.middle[1])
 
 
 def test_on_a_small_screen_the_view_still_has_most_of_the_window() -> None:
@@ -85,7 +87,8 @@ class Orbit:
         self.axes = np.array([right / np.linalg.norm(right), np.cross(back, right) / np.linalg.norm(right), back])
         focal = np.array([view["Focal Point"][axis] for axis in "XYZ"])
         self.eye = focal + view["Distance"] * back
-        width, height = view_size or read_window_state(str(window()["QMainWindow State"])).middle
+        middle = read_window_state(str(window()["QMainWindow State"])).middle
+        width, height = view_size or (middle[0] - BESIDE, middle[1])
         self.aspect = width / height
 
     def project(self, points: FloatArray) -> FloatArray:

@@ -22,10 +22,10 @@ def test_any_text_is_a_block_of_ascii(text: str) -> None:
 
 
 def test_short_lines_stay_and_a_long_one_goes_on_indented() -> None:
-    long = "ALARM: the gripper closes on nothing, 83 %, threshold 50 %"
+    long = "ALARM: the hand closes on nothing: 83 %, threshold 50 %"
     assert text_block(f"episode 4\n{long}\nend").splitlines() == [
         "episode 4",
-        "ALARM: the gripper closes on nothing, 83 %,",
+        "ALARM: the hand closes on nothing: 83 %,",
         "  threshold 50 %",
         "end",
     ]

@@ -45,16 +45,20 @@ def simulation(scene: Scene, calls: int) -> tuple[list[Timing], Observation]:
         return timings, observe(simulator.frame, simulator.render(), DEFAULT_TASK)
 
 
-def inference(scene: Scene, observation: Observation, calls: int) -> list[Timing]:
-    """The ensemble with its signals, and for comparison LeRobot's own policies one after the other."""
+def inference(scene: Scene, observation: Observation, calls: int, model: str) -> Timing:
+    """An ensemble with its signals."""
     torch.set_num_threads(_THREADS)
-    controller = make_controller(make_policy("ensemble", members=[BUILTIN_TINY]), scene)
+    controller = make_controller(make_policy("ensemble", members=[model]), scene)
     controller.start_episode(0)
     # Two camera sets in turn: the engine does not encode the same images twice.
     moved = {camera: np.ascontiguousarray(np.roll(pixels, 8, axis=1)) for camera, pixels in observation.images.items()}
     turns = cycle([observation, replace(observation, images=moved)])
-    ensemble = measure("inference", lambda: controller.decide(next(turns), None), calls=calls)
-    return [ensemble, measure("naive loop", _naive_loop(observation), calls=max(calls // 5, 3))]
+    return measure("inference", lambda: controller.decide(next(turns), None), calls=calls)
+
+
+def naive_loop(observation: Observation, calls: int) -> Timing:
+    """For comparison, LeRobot's own policies of the tiny ensemble one after the other."""
+    return measure("naive loop", _naive_loop(observation), calls=max(calls // 5, 3))
 
 
 def _naive_loop(observation: Observation) -> Any:

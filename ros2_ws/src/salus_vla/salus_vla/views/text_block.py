@@ -13,10 +13,10 @@ from typing import Final
 from salus_vla.views.graph_monitor import Snapshot
 
 # Middle of the largest block in the world [m]: beside the table, on the left in salus.rviz.
-POSITION: Final = (0.84, -0.97, 0.76)
+POSITION: Final = (0.755, -0.86, 0.76)
 HEIGHT_M: Final = 0.046
 SPACE_M: Final = 0.03
-WIDTH: Final = 44  # letters of a line
+WIDTH: Final = 42  # letters of a line
 LINES: Final = 10
 _CUT = "..."
 _LETTER_M = 0.5 * HEIGHT_M  # a letter's width: by measure 0.45 of a line's height
