@@ -65,6 +65,17 @@ def test_a_decision_is_drawn_where_the_gripper_was_at_its_observation() -> None:
     assert trail.newest_position[0] == 11.0
 
 
+def test_a_decision_that_is_heard_before_its_frame_gets_the_frame_that_is_nearest() -> None:
+    trail = Trail(10)
+    trail.frame(0, at(0.0))
+    for stamp_ns in (0, 38, 100):
+        trail.decision(stamp_ns, 0.5)
+    assert [point.position[0] for point in trail.points] == [0.0, 0.0, 0.0]
+    for frame in range(1, 12):
+        trail.frame(frame * 20, at(float(frame)))
+    assert [point.position[0] for point in trail.points] == [0.0, 2.0, 5.0]
+
+
 @pytest.mark.parametrize("late", [False, True])
 def test_what_is_predicted_of_a_decision_takes_the_place_of_the_signal(late: bool) -> None:
     trail = Trail(10)
@@ -151,6 +162,8 @@ def test_the_text_says_the_intervention_and_that_the_arm_was_handed_over() -> No
     monitor.intervention(told(3))
     assert status_text(monitor.snapshot(0.0), SIGNAL, "rad").splitlines()[1:] == []
     monitor.intervention(told(4, "careful_0.35"))
-    assert status_text(monitor.snapshot(0.0), SIGNAL, "rad").splitlines()[1:] == ["careful_0.35: best"]
+    words = status_text(monitor.snapshot(0.0), SIGNAL, "rad").splitlines()[1:]
+    assert words == ["careful_0.35: best, failure 12%, with the plan 50%"]
     monitor.intervention(told(5, HAND_OVER))
+    monitor.status("policy", 3, "handed_over", STUCK)  # the same once more
     assert status_text(monitor.snapshot(0.0), SIGNAL, "rad").splitlines()[1:] == [f"HANDED OVER: {STUCK}"]

@@ -15,6 +15,7 @@ import numpy as np
 
 from salus_vla.contract.foreseen_risk import ForeseenRisk
 from salus_vla.contract.message_readers import EpisodeEvent, EventKind
+from salus_vla.contract.reasons import HANDED_OVER
 from salus_vla.contract.types import FloatArray
 from salus_vla.views.graph_monitor import Snapshot
 
@@ -80,7 +81,14 @@ class Trail:
         if self._frames and stamp_ns < self._frames[-1][0]:
             self._frames.clear()
             self.clear()
+        before_ns = self._frames[-1][0] if self._frames else stamp_ns
         self._frames.append((stamp_ns, position))
+        for index in range(len(self.points) - 1, -1, -1):  # decisions that were heard before their frame
+            point = self.points[index]
+            if point.stamp_ns <= before_ns:
+                break
+            if abs(stamp_ns - point.stamp_ns) < point.stamp_ns - before_ns:
+                self.points[index] = replace(point, position=position)
 
     def decision(self, stamp_ns: int, risk: float) -> bool:
         """Adds a point at the frame nearest to the observation's stamp; False before the first frame.
@@ -135,8 +143,10 @@ def status_text(snapshot: Snapshot, signal: str, unit: str) -> str:
     if snapshot.handed_over:
         lines.append(f"HANDED OVER: {snapshot.handed_over}")
     elif snapshot.motion is not None and snapshot.motion.intervenes:
-        lines.append(": ".join(filter(None, (snapshot.motion.name, snapshot.motion.reason))))
+        lines.append(": ".join(filter(None, (snapshot.motion.name, snapshot.motion.why_in_words))))
     for line in sorted(snapshot.roles, key=lambda line: line.role):
+        if snapshot.handed_over and line.reason == HANDED_OVER:
+            continue  # a node that says the same
         if line.reason or line.state in ("STARTING", "FAILED"):
             lines.append(": ".join(filter(None, (f"{line.role} {line.state}", line.reason, line.detail))))
     return "\n".join(lines)
