@@ -18,6 +18,7 @@ from salus_vla.bench.timing import Timing, measure
 from salus_vla.config.policy_options import BUILTIN_TINY
 from salus_vla.config.scene import Scene
 from salus_vla.contract import CAMERAS, DEFAULT_TASK
+from salus_vla.contract.errors import SalusError
 from salus_vla.contract.types import Observation
 from salus_vla.control.controller import make_controller
 from salus_vla.data.bags.message_types import MessageTypes
@@ -28,6 +29,7 @@ from salus_vla.simulation.mujoco.simulator import Simulator
 
 # One thread, as config/salus.yaml sets for the ensemble: the simulator needs the other core.
 _THREADS = 1
+_STARTS_WITHIN_S, _ANSWERS_WITHIN_S = 60.0, 10.0  # wall time of the other process
 
 
 def simulation(scene: Scene, calls: int) -> tuple[list[Timing], Observation]:
@@ -116,55 +118,54 @@ def recording(observation: Observation, calls: int) -> Timing:
 
 def transport(observation: Observation, calls: int) -> Timing:
     """Five joint states and a camera set to another process, each joint state answered by a command."""
-    import rclpy
-    from rclpy.executors import SingleThreadedExecutor
     from sensor_msgs.msg import Image, JointState
 
     from salus_vla.ros.adapters import messages
     from salus_vla.ros.adapters.image_messages import to_message
     from salus_vla.ros.adapters.qos_profiles import qos_profile
+    from salus_vla.ros.clients.connection import Connection
 
-    rclpy.init(args=[])
     echo = subprocess.Popen([sys.executable, "-m", "salus_vla.ros.nodes.bench_echo_node"])
     try:
-        node = rclpy.create_node("salus_bench")
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        states = node.create_publisher(JointState, contract.JOINT_STATES.name, qos_profile(contract.JOINT_STATES.qos))
-        images = {
-            camera: node.create_publisher(Image, contract.image_topic(camera).name, qos_profile(contract.STREAM))
-            for camera in CAMERAS
-        }
-        answered: list[int] = []
+        with Connection("salus_bench") as graph:  # left behind, its publishers would be second ones of the next graph
+            states = graph.node.create_publisher(
+                JointState, contract.JOINT_STATES.name, qos_profile(contract.JOINT_STATES.qos)
+            )
+            images = {
+                camera: graph.node.create_publisher(
+                    Image, contract.image_topic(camera).name, qos_profile(contract.STREAM)
+                )
+                for camera in CAMERAS
+            }
+            answered = [0]
 
-        def take_answer(message: JointState) -> None:
-            answered.append(messages.to_ns(message.header.stamp))
+            def take_answer(message: JointState) -> None:
+                answered[0] = messages.to_ns(message.header.stamp)
 
-        node.create_subscription(
-            JointState,
-            contract.JOINT_COMMAND.name,
-            take_answer,
-            qos_profile(contract.JOINT_COMMAND.qos),
-        )
-        while not all(publisher.get_subscription_count() for publisher in (states, *images.values())):
-            executor.spin_once(timeout_sec=0.1)
-        while not node.count_publishers(contract.JOINT_COMMAND.name):
-            executor.spin_once(timeout_sec=0.1)
-        stamps = count(1)
+            command = contract.JOINT_COMMAND
+            graph.node.create_subscription(JointState, command.name, take_answer, qos_profile(command.qos))
 
-        def one_decision() -> None:
-            for frame in range(5):
-                stamp = next(stamps) * 20_000_000
-                if frame == 0:
-                    for camera, publisher in images.items():
-                        pixels = observation.images[camera]
-                        publisher.publish(to_message(pixels, messages.to_time(stamp), contract.camera_frame(camera)))
-                states.publish(messages.joint_command(stamp, observation.joint_position))
-                while not answered or answered[-1] != stamp:
-                    executor.spin_once(timeout_sec=1.0)
+            def connected() -> bool:
+                heard = all(publisher.get_subscription_count() for publisher in (states, *images.values()))
+                return heard and graph.node.count_publishers(command.name) > 0
 
-        return measure("transport", one_decision, calls=calls)
+            if not graph.spin(_STARTS_WITHIN_S, connected):
+                raise SalusError(f"the echo did not appear within {_STARTS_WITHIN_S:g} s")
+            stamps = count(1)
+
+            def one_decision() -> None:
+                for frame in range(5):
+                    stamp = next(stamps) * 20_000_000
+                    if frame == 0:
+                        for camera, publisher in images.items():
+                            pixels = observation.images[camera]
+                            frame_id = contract.camera_frame(camera)
+                            publisher.publish(to_message(pixels, messages.to_time(stamp), frame_id))
+                    states.publish(messages.joint_command(stamp, observation.joint_position))
+                    if not graph.spin(_ANSWERS_WITHIN_S, lambda stamp=stamp: answered[0] == stamp):  # type: ignore[misc]
+                        raise SalusError(f"the echo did not answer within {_ANSWERS_WITHIN_S:g} s")
+
+            return measure("transport", one_decision, calls=calls)
     finally:
         echo.terminate()
         echo.wait()
-        rclpy.try_shutdown()
