@@ -46,9 +46,22 @@ def test_the_first_decision_warms_up_and_every_one_sees_other_images(monkeypatch
     assert policy.started == 2  # before it, and behind it: nothing of it is left for the first episode
 
 
-@pytest.mark.parametrize(("took_ms", "slow"), [(20.0, False), (90.0, False), (91.0, True), (340.0, True)])
-def test_what_leaves_no_time_for_the_frames_is_too_slow(took_ms: float, slow: bool) -> None:
-    words = too_slow(took_ms, PERIOD_NS)
+@pytest.mark.parametrize(
+    ("took_ms", "chunk_ms", "slow"),
+    [
+        (20.0, 200, False),
+        (53.0, 200, False),  # with images 30 ms late and the slowest decision, a plan becomes 199 ms old
+        (55.0, 200, True),
+        (90.0, 1000, False),  # a plan may be old: what counts is that the next observation waits
+        (91.0, 1000, True),
+        (1.0, 100, True),
+    ],
+)
+def test_what_makes_a_plan_too_old_or_leaves_no_time_for_frames_is_too_slow(
+    took_ms: float, chunk_ms: int, slow: bool
+) -> None:
+    words = too_slow(took_ms, PERIOD_NS, chunk_ms * 1_000_000)
     assert bool(words) is slow
     if slow:
-        assert words.startswith(f"a decision takes {took_ms:.0f} ms and one is due every 100 ms: ")
+        assert words.startswith(f"a decision takes {took_ms:.0f} ms, at most ")
+        assert f"younger than {chunk_ms} ms (watch.chunk_age_s) with one every 100 ms" in words

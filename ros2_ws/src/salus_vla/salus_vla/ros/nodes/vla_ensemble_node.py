@@ -87,7 +87,7 @@ class VlaEnsembleNode:
             self.node.get_logger().error(f"nobody intervenes, the plan is followed: {fault}")
         if p.pacing == REALTIME and policy.needs_images:
             took_ms = measure_decision_ms(controller, scene)
-            slow = too_slow(took_ms, scene.rates.decision_dt_ns)
+            slow = too_slow(took_ms, scene.rates.decision_dt_ns, p.watch_limits.chunk_ns)
             self._status.add_facts({"decision_ms": f"{took_ms:.1f}", TOO_SLOW: slow})
             if slow:
                 self.node.get_logger().warning(slow)
