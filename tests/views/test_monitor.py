@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from salus_vla.contract import CLOCK, EPISODE, JOINT_STATES, TF, TOPICS, Topic
+from salus_vla.contract.foreseen_risk import PREDICTED, ForeseenRisk
 from salus_vla.contract.message_readers import EpisodeEvent, EventKind
+from salus_vla.safety.intervention.candidates import HAND_OVER
+from salus_vla.safety.intervention.told_motion import ToldMotion
 from salus_vla.signals.safety_signals import NAMES
 from salus_vla.views.graph_monitor import HISTORY, STATES, WINDOW_S, GraphMonitor, Pace, Snapshot, TopicLine
 
@@ -109,6 +112,21 @@ def test_an_episode_begins_new_histories_and_ends_with_its_outcome() -> None:
     monitor.episode(dataclasses.replace(STARTED, kind=EventKind.EVENT, event="DROP"))
     monitor.episode(dataclasses.replace(STARTED, kind=EventKind.ENDED, outcome="DROP"))
     assert monitor.snapshot(0.0).outcomes == {"DROP": 1}
+
+
+def test_what_comes_late_of_the_episode_before_says_nothing_of_this_one() -> None:
+    """Seen on a starved machine: HANDED OVER stood there for the whole next episode."""
+    monitor = GraphMonitor(0.0)
+    zeros = dict.fromkeys(PREDICTED, 0.0)
+    start_ns = 5_000_000_000
+    monitor.episode(dataclasses.replace(STARTED, stamp_ns=start_ns))
+    for late_ns, heard in ((start_ns - 1, False), (start_ns, True)):
+        monitor.decision(7, 1.0, [0.5] * len(NAMES), late_ns)
+        monitor.prediction(ForeseenRisk(late_ns, 7, zeros | {"failure": 0.9}, zeros, "miss", "miss", 0.1))
+        monitor.intervention(ToldMotion(late_ns, 7, {}, HAND_OVER, "closed on nothing twice"))
+        shown = monitor.snapshot(1.0)
+        assert [shown.decision is not None, shown.risk is not None, shown.first_alarm is not None] == [heard] * 3
+        assert bool(shown.handed_over) is heard
 
 
 def test_states_are_those_of_the_message() -> None:

@@ -120,6 +120,7 @@ class GraphMonitor:
         self._clock: deque[tuple[float, float]] = deque()  # wall time, sim time [s]
         self._roles: dict[str, RoleLine] = {}
         self._episode: EpisodeEvent | None = None
+        self._start_ns = 0  # sim time of the newest STARTED
         self._outcomes: Counter[str] = Counter()
         self._decision: int | None = None
         self._inference_ms: float | None = None
@@ -157,6 +158,7 @@ class GraphMonitor:
     def episode(self, event: EpisodeEvent) -> None:
         """Notes a message on /salus/episode; an episode that starts begins new histories of the signals."""
         if event.kind is EventKind.STARTED:
+            self._start_ns = event.stamp_ns
             for values in self._signals.values():
                 values.clear()
             self._decision = self._risk = self._first_alarm = None
@@ -169,21 +171,27 @@ class GraphMonitor:
     def decision(self, number: int, inference_ms: float, signals: Sequence[float], stamp_ns: int = 0) -> None:
         """Notes a message on /salus/safety_signals; the twelve in the order of `signals.NAMES`.
 
-        Its stamp [ns] is for whoever draws by sim time.
+        Its stamp [ns] is for whoever draws by sim time, and tells one of the episode before that comes late.
         """
+        if 0 < stamp_ns < self._start_ns:
+            return
         self._decision, self._inference_ms = number, inference_ms
         for name, value in zip(NAMES, signals, strict=True):
             self._signals[name].append(float(value))
 
     def prediction(self, risk: ForeseenRisk) -> None:
-        """Notes a message on /salus/failure_prediction."""
+        """Notes a message on /salus/failure_prediction; one of the episode before that comes late says nothing."""
+        if 0 < risk.stamp_ns < self._start_ns:
+            return
         self._risk = risk
         self._risks.append(risk.failure)
         if risk.alarm and self._first_alarm is None:
             self._first_alarm = risk
 
     def intervention(self, told: ToldMotion) -> None:
-        """Notes a message on /salus/intervention."""
+        """Notes a message on /salus/intervention; likewise."""
+        if 0 < told.stamp_ns < self._start_ns:
+            return
         self._motions.take(told)
 
     def snapshot(self, wall_s: float) -> Snapshot:
