@@ -1,4 +1,4 @@
-"""The twelve safety signals, schema version 1: how unsure the policy is, computed once per decision.
+"""The twelve safety signals: how unsure the policy is, computed once per decision.
 
 The order of `SIGNALS` is the order of the vector everywhere (message, bags, datasets, models). A signal that cannot be
 computed is NaN and its bit in `valid` is 0; nothing replaces NaN by 0. Formulas: `salus_msgs/msg/SafetySignals.msg`.
