@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +13,14 @@ from hypothesis import strategies as st
 
 from drawn_manifold import HOME, drawn_manifold
 from drawn_predictor import EXPERT, drawn_predictor
+from salus_vla.config.policy_settings import DEFAULTS
 from salus_vla.contract.errors import ModelError, TrainingError
+from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.control.decision import Decision
 from salus_vla.control.target_filter import Plan
+from salus_vla.episode.run_episode import EpisodeResult
+from salus_vla.learning.manifold import executed_bends
 from salus_vla.learning.manifold.bent_plan import Bend, BentPlan
 from salus_vla.learning.manifold.executed_bends import ExecutedBend, draw_bends, groups_of
 from salus_vla.learning.manifold.manifold_evaluation import SIZES_RAD
@@ -107,3 +113,28 @@ def test_successes_are_counted_inside_outside_and_together() -> None:
 def test_where_nothing_succeeds_nothing_can_be_bent() -> None:
     with pytest.raises(TrainingError, match="other seeds"):
         groups_of([])
+
+
+def test_ctrl_c_keeps_the_episodes_that_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs: list[int] = []
+
+    def run_episode(simulator: object, controller: object, seed: int) -> EpisodeResult:
+        runs.append(seed)
+        if len(runs) == 8:
+            raise KeyboardInterrupt
+        return EpisodeResult(seed, Outcome.SUCCESS if seed != 1 else Outcome.DROP, decisions=20)
+
+    policy = SimpleNamespace(provenance=dict)
+    monkeypatch.setattr(executed_bends, "run_episode", run_episode)
+    monkeypatch.setattr(executed_bends, "build_controller", lambda *_, **__: (None, policy))
+    monkeypatch.setattr(executed_bends, "Simulator", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(ActionManifold, "require", lambda *_: None)
+    monkeypatch.setattr(executed_bends.EnsembleIdentity, "of_facts", lambda _: None)
+    said: list[str] = []
+    bends, succeeded, made = executed_bends.execute_bends(
+        DEFAULTS, manifold(), BASIS, profile="eval", seeds=range(9), tries=2, say=said.append
+    )
+    assert runs == [0, 0, 0, 1, 2, 2, 2, 3]
+    assert [bend.seed for bend in bends] == [0, 0, 2, 2]
+    assert (succeeded, made) == (2, 3)
+    assert said[-1] == "eval: 3 episodes, 2 succeeded, 4 again with a bend"

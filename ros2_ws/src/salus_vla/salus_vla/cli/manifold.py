@@ -158,7 +158,7 @@ def run_execute(arguments: argparse.Namespace) -> int:
     settings = replaced(
         read_settings(), policy="ensemble", members=tuple(arguments.model.split(",")), intervention=OFF, disturb=False
     )
-    bends, succeeded = execute_bends(
+    bends, succeeded, made = execute_bends(
         settings,
         load_manifold(manifold_folder(arguments.manifold)),
         load_predictor(predictor_folder(arguments.predictor)).basis,
@@ -168,13 +168,13 @@ def run_execute(arguments: argparse.Namespace) -> int:
         say=say,
     )
     groups = groups_of(bends)
-    table = bend_table(groups, succeeded, arguments.episodes)
+    table = bend_table(groups, succeeded, made)
     command = shlex.join(["salus", *sys.argv[1:]])
     for file in (arguments.out, arguments.json):
         if file is not None:
             write_bends(file, groups, bends, table, command)
     print_figures(Console(), [table])
-    return 0
+    return 0 if made == arguments.episodes else 130  # Ctrl-C
 
 
 def run_info(arguments: argparse.Namespace) -> int:

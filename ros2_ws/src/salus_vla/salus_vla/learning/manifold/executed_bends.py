@@ -7,6 +7,7 @@ would have been from that very state.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,7 +106,7 @@ def execute_bends(
     seeds: Iterable[int],
     tries: int,
     say: Callable[[str], None],
-) -> tuple[list[ExecutedBend], int]:
+) -> tuple[list[ExecutedBend], int, int]:
     """Runs the episodes of some seeds, and each that succeeds again for each bend.
 
     Args:
@@ -118,7 +119,8 @@ def execute_bends(
         say: is told how far it is.
 
     Returns:
-        What happened, and how many episodes succeeded without a bend.
+        What happened, how many episodes succeeded without a bend, and how many were made: fewer than asked for after
+        Ctrl-C, which keeps those that are whole.
 
     Raises:
         ModelError: the policy cannot be loaded, or the manifold is of another one or of another basis.
@@ -129,24 +131,25 @@ def execute_bends(
     controller, policy = build_controller(settings, scene, filters=(filter_,))
     manifold.require(EnsembleIdentity.of_facts(policy.provenance()))
     found: list[ExecutedBend] = []
-    succeeded = 0
-    with Simulator(scene, profile=profile) as simulator:
-        for number, seed in enumerate(seeds, start=1):
+    succeeded = made = 0
+    with Simulator(scene, profile=profile) as simulator, suppress(KeyboardInterrupt):
+        for seed in seeds:
             filter_.bend = None
             plain = run_episode(simulator, controller, seed)
-            if plain.outcome is Outcome.SUCCESS and plain.decisions >= ROWS + 2:
-                succeeded += 1
-                for size, bend in draw_bends(seed, plain.decisions, tries):
-                    filter_.bend = bend
-                    bent = run_episode(simulator, controller, seed)
-                    found.append(
-                        ExecutedBend(
-                            profile, seed, bend.decision, size, filter_.distance, filter_.plain_distance,
-                            bent.outcome.name,
-                        )
-                    )  # fmt: skip
-            say(f"{profile}: {number} episodes, {succeeded} succeeded, {len(found)} again with a bend")
-    return found, succeeded
+            succeeds = plain.outcome is Outcome.SUCCESS and plain.decisions >= ROWS + 2
+            of_seed = []
+            for size, bend in draw_bends(seed, plain.decisions, tries) if succeeds else ():
+                filter_.bend = bend
+                bent = run_episode(simulator, controller, seed)
+                of_seed.append(
+                    ExecutedBend(
+                        profile, seed, bend.decision, size, filter_.distance, filter_.plain_distance, bent.outcome.name
+                    )
+                )
+            found += of_seed
+            succeeded, made = succeeded + succeeds, made + 1
+            say(f"{profile}: {made} episodes, {succeeded} succeeded, {len(found)} again with a bend")
+    return found, succeeded, made
 
 
 def groups_of(bends: list[ExecutedBend]) -> list[BendGroup]:
