@@ -38,9 +38,10 @@ from salus_vla.views.graph_monitor import GraphMonitor
 from salus_vla.views.planned_paths import line_pairs, planned_paths
 from salus_vla.views.seen_scene import TABLE, DrawnBox, SeenScene
 from salus_vla.views.text_block import HEIGHT_M, POSITION, SPACE_M, anchored, text_block, wants_a_person
-from salus_vla.views.trail import RISK, UNKNOWN, Color, Trail, color_of, predicted_risk, risk_of, status_text
+from salus_vla.views.trail import UNKNOWN, Color, Trail, color_of, predicted_risk, risk_of, status_text
 
 _WHITE: Color = (1.0, 1.0, 1.0)
+WARNING: Color = (1.0, 0.58, 0.35)  # the palette's vermilion, lighter: as thin letters it is dim on rviz's dark ground
 PLANNED: Color = (0.34, 0.71, 0.91)  # sky blue of the palette in `views/trail.py`: apart from every colour of a risk
 TRAIL, GRIPPER, TEXT, PLANS = "trail", "gripper", "status", "plans"
 NAMESPACES = (TABLE, *ENTITIES, TRAIL, GRIPPER, PLANS, TEXT)  # of the markers, as in salus.rviz
@@ -200,7 +201,7 @@ class SalusMarkersNode:
         text = self._marker(TEXT, Marker.TEXT_VIEW_FACING, Vector3(x=SPACE_M, z=HEIGHT_M))
         text.text = anchored(text_block(status_text(snapshot, self._parameters.signal, self._unit)))
         text.pose.position = _point(np.array(POSITION))
-        text.color = _rgba(RISK if wants_a_person(snapshot) else _WHITE)
+        text.color = _rgba(WARNING if wants_a_person(snapshot) else _WHITE)
         return text
 
     def _box(self, namespace: str, number: int, box: DrawnBox) -> Marker:
