@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import rclpy
 from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
 from rclpy.subscription import Subscription
 from rclpy.task import Future
 from std_msgs.msg import Int64
@@ -206,6 +208,20 @@ def test_two_hundred_random_changes_and_messages_are_answered_alike(bench: Bench
             expected.append((topic, value))
             bench.spin_until(partial(more_than, bench.heard, before), "message")
     assert bench.heard == expected
+
+
+def test_a_qos_that_does_not_fit_is_told_beside_messages(bench: Bench) -> None:
+    told: list[int] = []
+    callbacks = SubscriptionEventCallbacks(incompatible_qos=lambda event: told.append(event.total_count))
+    bench.node.create_subscription(Int64, "third", bench.heard.append, 10, event_callbacks=callbacks)
+    bench.node.create_publisher(Int64, "third", qos_profile_sensor_data)  # best effort, where reliable is asked for
+    bench.spin_until(lambda: bench.is_connected(FIRST), "connection")
+
+    def heard() -> bool:
+        bench.publish(FIRST, len(bench.heard))  # there is always something else to do
+        return bool(told)
+
+    bench.spin_until(heard, "event")
 
 
 def test_gathering_hears_everything(start_ros: StartRos) -> None:

@@ -4,7 +4,8 @@ rclpy's SingleThreadedExecutor collects every entity of its nodes for each wait,
 because another thread might wait for it: half of what a node of this graph did (docs/benchmarks.md). This one looks at
 its nodes again only when one of them gains or loses an entity, and calls everything that is ready before it waits
 again. Messages, timers and guard conditions are called from here; services, clients, events and coroutines are rclpy's
-tasks.
+tasks. Events of publishers and subscriptions (a QoS that does not fit, which rclpy logs) are looked at once a second:
+each endpoint has several, and they were half of what a wait cost.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from rclpy.context import Context
+from rclpy.event_handler import EventHandler
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.guard_condition import GuardCondition
@@ -27,6 +29,7 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from rclpy.waitable import NumberOfEntities, Waitable
 
+EVENTS_S = 1.0  # wall time after which events are waited for again
 GATHER_S = 0.005  # for a node that only follows: nobody waits for it at each message
 _Call: TypeAlias = Callable[[], bool]  # noqa: UP040  # whether there was something to call; Isaac's Python 3.11 runs this
 
@@ -52,6 +55,8 @@ class LeanExecutor(SingleThreadedExecutor):
         self._handles: list[tuple[str, Any]] = []
         self._guards: list[GuardCondition] = []
         self._waitables: list[tuple[Waitable, _Call]] = []
+        self._events: list[tuple[Waitable, _Call]] = []
+        self._events_at = 0.0  # wall time at which they are due
         self._wait_set: Any = None
         super().__init__(context=context)
 
@@ -103,11 +108,12 @@ class LeanExecutor(SingleThreadedExecutor):
         if self._changed:
             self._changed = False  # before the look: what changes meanwhile is seen by the next one
             self._look()
+        waitables = self._due(timeout_ns)
         with ExitStack() as held:
             try:
                 for _, handle in self._handles:
                     held.enter_context(handle)
-                for waitable, _ in self._waitables:
+                for waitable, _ in waitables:
                     held.enter_context(waitable)
                 if self._context.handle is not None:
                     held.enter_context(self._context.handle)
@@ -119,7 +125,7 @@ class LeanExecutor(SingleThreadedExecutor):
             add = {kind: getattr(wait_set, f"add_{kind}") for kind in self._calls}
             for kind, handle in self._handles:
                 add[kind](handle)
-            for waitable, _ in self._waitables:
+            for waitable, _ in waitables:
                 waitable.add_to_wait_set(wait_set)
             for guard in self._guards:
                 if guard._executor_triggered:  # taken from the middleware by an earlier wait, and never called
@@ -129,13 +135,21 @@ class LeanExecutor(SingleThreadedExecutor):
                 return
             if not self._context.ok():
                 raise ExternalShutdownException
-            self._ready.extend(call for waitable, call in self._waitables if waitable.is_ready(wait_set))
+            self._ready.extend(call for waitable, call in waitables if waitable.is_ready(wait_set))
             ready = {kind: wait_set.get_ready_entities(kind) for kind in self._calls}
         for guard in self._guards:
             if guard.handle.pointer in ready["guard_condition"]:
                 guard._executor_triggered = True
         for kind, calls in self._calls.items():  # each in the order in which it was created
             self._ready.extend(calls[pointer] for pointer in ready[kind] if pointer in calls)
+
+    def _due(self, timeout_ns: int) -> list[tuple[Waitable, _Call]]:
+        """The waitables of the next wait; events only where it is long, or they have not been in one for a while."""
+        now = time.monotonic()
+        if now < self._events_at and 0 <= timeout_ns <= EVENTS_S * 1e9:
+            return self._waitables
+        self._events_at = now + EVENTS_S
+        return [*self._waitables, *self._events]
 
     def _look(self) -> None:
         """Looks what the nodes have now."""
@@ -144,11 +158,13 @@ class LeanExecutor(SingleThreadedExecutor):
         self._calls = {"timer": {}, "subscription": {}, "guard_condition": {}, "client": {}, "service": {}}
         self._handles = [("guard_condition", guard.handle) for guard in (self._guard, self._sigint_gc) if guard]
         self._guards = [guard for node in nodes for guard in node.guards]
-        self._waitables = [
+        made = [
             (waitable, partial(self._do_task, waitable, node, self._take_waitable))
             for node in nodes
             for waitable in node.waitables
         ]
+        self._waitables = [item for item in made if not isinstance(item[0], EventHandler)]
+        self._events = [item for item in made if isinstance(item[0], EventHandler)]
         for node in nodes:
             self._add("timer", node, node.timers, self._take_timer, self._call_timer)
             self._add("subscription", node, node.subscriptions, self._take_subscription, self._call_subscription)
@@ -156,7 +172,7 @@ class LeanExecutor(SingleThreadedExecutor):
             self._add("client", node, node.clients, self._take_client)
             self._add("service", node, node.services, self._take_service)
         count = NumberOfEntities(*(sum(kind == wanted for kind, _ in self._handles) for wanted in _COUNTED))
-        for waitable, _ in self._waitables:
+        for waitable, _ in made:
             count += waitable.get_num_entities()
         self._wait_set = _rclpy.WaitSet(
             count.num_subscriptions, count.num_guard_conditions, count.num_timers, count.num_clients,
