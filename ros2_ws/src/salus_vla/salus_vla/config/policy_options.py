@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-POLICIES: Final = ("ensemble", "expert", "hold")
+ENSEMBLE: Final = "ensemble"  # the policy that has a model
+POLICIES: Final = (ENSEMBLE, "expert", "hold")
 MODES: Final = ("auto", "eager", "compile", "cuda_graph")
 DTYPES: Final = ("auto", "stored", "fp32")
 BUILTIN_TINY: Final = "builtin:tiny"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import salus_vla
+from salus_vla.config.policy_options import ENSEMBLE
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import CAMERAS, DEFAULT_TASK
 from salus_vla.contract.bodies import CUBE
@@ -26,8 +27,6 @@ from salus_vla.policies.registry import expand_members
 from salus_vla.safety.intervention.candidates import CHOICES, MOTIONS
 from salus_vla.simulation.mujoco.render import gl_backend
 from salus_vla.simulation.mujoco.simulator import Simulator
-
-ENSEMBLE = "ensemble"  # the policy that has a model
 
 
 class EpisodeMaker:

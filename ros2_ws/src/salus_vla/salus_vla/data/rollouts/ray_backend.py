@@ -23,12 +23,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from salus_vla.config.policy_options import ENSEMBLE
 from salus_vla.contract.errors import SalusError
 from salus_vla.data.rollouts.episode_maker import EpisodeMaker
 from salus_vla.data.rollouts.rollout_settings import RolloutSettings
 from salus_vla.data.rollouts.rollout_store import encode
 from salus_vla.data.rollouts.worker_results import Broken, Failed, Finished, Ready, Result, SeedQueue
 from salus_vla.data.worker_process import ONE_THREAD
+from salus_vla.policies.smolvla.loading.lean_imports import import_ensemble
 
 LOCAL = "local"
 _STORE_BYTES = 256 << 20  # episodes on their way; each has a few MB
@@ -55,6 +57,8 @@ class RayWorker:
 
     def ready(self) -> Ready | Broken:
         """Builds simulator and policy."""
+        if self._settings.policy == ENSEMBLE:
+            import_ensemble()
         try:
             self._maker = EpisodeMaker(self._settings)
         except SalusError as error:

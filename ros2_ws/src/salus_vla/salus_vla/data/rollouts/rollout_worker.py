@@ -10,6 +10,7 @@ import os
 import platform
 from multiprocessing.connection import Connection
 
+from salus_vla.config.policy_options import ENSEMBLE
 from salus_vla.contract.errors import SalusError
 from salus_vla.data.rollouts.worker_results import Broken, Failed, Finished, Ready
 from salus_vla.policies.smolvla.loading.lean_imports import import_ensemble
@@ -19,7 +20,7 @@ def work(connection: Connection) -> None:
     """Works until the other side closes the connection, which is an EOFError; returns when it cannot begin."""
     settings = connection.recv()
     # Only now: it takes seconds, and the other side waits for nothing.
-    if settings.policy == "ensemble":
+    if settings.policy == ENSEMBLE:
         import_ensemble()
     from salus_vla.data.rollouts.episode_maker import EpisodeMaker
     from salus_vla.data.rollouts.rollout_store import encode

@@ -135,7 +135,9 @@ class TopicRecorder:
             self._give_up_waiting()
         if self._publishers.look():
             self._on_publishers()
-        if self._active and (hopeless := self._first.hopeless(time.monotonic())):
+        # Who records all the same, an arm without ground truth for example, knows what is missing.
+        waits = self._active and self._recorder.state is State.IDLE
+        if waits and (hopeless := self._first.hopeless(time.monotonic())):
             self._status.say(Status.FAILED, Status.REASON_NO_EPISODE, hopeless, self._recorder.sim_time_ns or 0)
         self._status.diagnose(self._recorder.sim_time_ns or 0, self._diagnostics)
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from salus_msgs.msg import Status
+from salus_vla.config.policy_options import ENSEMBLE
 from salus_vla.config.scene import load_scene
 from salus_vla.contract import ENTITIES, REALTIME
 from salus_vla.contract.errors import SalusError
@@ -49,7 +50,7 @@ class VlaEnsembleNode:
         self._commander: Commander | None = None
         self._executor = LeanExecutor()
         self._executor.add_node(self.node)
-        if self._parameters.policy == "ensemble":
+        if self._parameters.policy == ENSEMBLE:
             threading.Thread(target=_import_ahead, daemon=True).start()
 
     def run(self) -> None:
