@@ -14,11 +14,13 @@ from salus_vla.contract.reasons import HANDED_OVER
 from salus_vla.contract.types import FloatArray, Observation, PolicyOutput
 from salus_vla.control.controller import Controller
 from salus_vla.control.safety_filter import SafetyFilter, build_safety_filter
+from salus_vla.policies.base import Policy
 from salus_vla.safety.intervention import effects
 from salus_vla.safety.intervention.candidates import HAND_OVER, MOTIONS, PLAN
 from salus_vla.safety.intervention.intervener import Intervener
 from salus_vla.safety.intervention.intervention_file import InterventionModel, make_effects
-from salus_vla.safety.intervention.modes import ACT, ADVISE, RANDOM
+from salus_vla.safety.intervention.modes import ACT, ADVISE, RANDOM, RANDOM_APPROACH
+from salus_vla.safety.intervention.random_choice import FIRST_SHARES
 from salus_vla.safety.prediction.predictor_file import save_predictor
 
 MS = 1_000_000
@@ -57,11 +59,15 @@ def model(*, prefers: str = SLOW, stuck: float = 1e9) -> InterventionModel:
 
 
 def drive(
-    safety: SafetyFilter | None, seconds: float = 1.0, seed: int = 1, fingers: float = 0.025
+    safety: SafetyFilter | None,
+    seconds: float = 1.0,
+    seed: int = 1,
+    fingers: float = 0.025,
+    policy: Policy | None = None,
 ) -> tuple[FloatArray, Controller]:
     """Commands of an arm that follows at once, whose hand holds something from the start."""
     controller = Controller(
-        Mover(), frame_dt_ns=FRAME, control_dt_ns=STEP, filters=[safety] if safety is not None else []
+        policy or Mover(), frame_dt_ns=FRAME, control_dt_ns=STEP, filters=[safety] if safety is not None else []
     )
     controller.start_episode(seed)
     joints = np.append(HOME, [fingers, fingers])
@@ -189,6 +195,42 @@ def test_without_joints_the_plan_is_followed_and_why_is_said() -> None:
     assert "joints" in done.reason
 
 
+class Disagreeing(Mover):
+    """Three members that want joint 1 to go on at different speeds, with an open hand."""
+
+    def predict(self, observation: Observation, decision: int) -> PolicyOutput:
+        one = super().predict(observation, decision)
+        chunks = np.repeat(one.chunks, 3, axis=0)
+        chunks[..., 0] = chunks[:1, ..., 0] + 0.01 * np.arange(3)[:, None, None] * np.arange(1, 11)
+        chunks[..., 7] = 0.08
+        return PolicyOutput(chunks, expert_state=one.expert_state, prefix_parts=one.prefix_parts)
+
+
+def approached(mode: str, seed: int = 1) -> tuple[FloatArray, Controller]:
+    safety = SafetyFilter(Intervener(mode, drawn_predictor(), model()))
+    return drive(safety, seed=seed, fingers=0.04, policy=Disagreeing())
+
+
+def test_a_free_hand_follows_the_approach_and_the_mean_is_the_plan() -> None:
+    plain, _ = drive(None, fingers=0.04, policy=Disagreeing())
+    ends = {round(float(approached("always:member", seed)[0][-1, 0]), 6) for seed in range(1, 13)}
+    assert len(ends) == 3  # one for each member
+    assert round(float(plain[-1, 0]), 6) in ends  # the second one is the mean
+    assert np.array_equal(plain, approached("always:nearest")[0])  # no manifold: nothing is near
+    done = approached("always:member")[1].intervention
+    assert done is not None
+    assert (done.chosen, done.acted, done.probability) == ("member", True, 1.0)
+    assert done.reason.startswith("always, member ")
+
+
+def test_drawn_approaches_say_what_was_drawn_and_how_likely_it_was() -> None:
+    for seed in range(12):
+        done = approached(RANDOM_APPROACH, seed)[1].intervention
+        assert done is not None
+        shares = {name: share for name, share in FIRST_SHARES.items() if name not in ("nearest", "projected")}
+        assert done.probability == pytest.approx(shares[done.chosen] / sum(shares.values()))
+
+
 class Slow(Intervener):
     """Takes its time."""
 
@@ -251,6 +293,13 @@ def test_another_ensemble_is_refused_with_both_hashes(tmp_path: Path) -> None:
 def test_a_mode_that_is_not_known_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="expected off, advise, act"):
         build_safety_filter(settings(tmp_path, intervention="on"), facts())
+
+
+def test_an_approach_that_needs_a_manifold_is_refused_without_one(tmp_path: Path) -> None:
+    save_predictor(tmp_path, drawn_predictor(), {})
+    given = settings(tmp_path, intervention="always:projected", intervention_manifold="none")
+    with pytest.raises(ConfigError, match="'always:projected' needs an action manifold of this ensemble"):
+        build_safety_filter(given, facts())
 
 
 def test_random_interventions_need_a_predictor_only(tmp_path: Path) -> None:

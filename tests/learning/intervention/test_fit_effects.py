@@ -90,6 +90,12 @@ def test_a_grasp_ends_where_no_motion_is_drawn_and_with_its_episode() -> None:
     assert rows.seed.tolist() == [100] * 12 + [101] * 5
 
 
+def test_a_drawn_approach_is_no_grasp() -> None:
+    rows = courses(([("mean", 9), (PLAN, 6), ("retreat", 9), ("member", 5), (CAREFUL, 6)], True))
+    assert [int(np.sum(rows.grasp == grasp)) for grasp in np.unique(rows.grasp)] == [6, 6]
+    assert set(rows.motion.tolist()) == {CHOICES.index(PLAN), CHOICES.index(CAREFUL)}
+
+
 def test_a_closing_that_is_over_at_once_is_no_grasp() -> None:
     rows = courses(([(PLAN, 20), ("-", 1), (CAREFUL, SHORTEST - 1), ("-", 2)], False))
     assert set(rows.motion.tolist()) == {CHOICES.index(PLAN)}

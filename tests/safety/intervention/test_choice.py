@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,8 +14,8 @@ from salus_vla.contract.types import FloatArray
 from salus_vla.safety.intervention.candidates import CHOICES, MOTIONS, PLAN
 from salus_vla.safety.intervention.choice import ChoiceSettings, Chooser
 from salus_vla.safety.intervention.effects import PARTS, SITUATION, EffectModel
-from salus_vla.safety.intervention.modes import MODES, checked_mode
-from salus_vla.safety.intervention.random_choice import SHARES, RandomChoice
+from salus_vla.safety.intervention.modes import MODES, checked_mode, given_shares
+from salus_vla.safety.intervention.random_choice import SHARES, RandomChoice, shares_of_mode
 from salus_vla.safety.intervention.stuck_watch import TRIES, is_stuck
 
 NAMES = (PLAN, "careful", "careful_0.35")
@@ -128,3 +130,36 @@ def test_modes_are_checked_by_name() -> None:
     for text in ("on", "always:", "always:fly", ""):
         with pytest.raises(ConfigError, match=r"expected off, advise, act"):
             checked_mode(text, tuple(MOTIONS))
+
+
+def test_probabilities_of_random_motions_are_drawn_as_given_and_the_plan_has_the_rest() -> None:
+    mode = "random:careful=0.5,careful_0.35=0.2"
+    assert checked_mode(mode, ()) == mode
+    shares = shares_of_mode(mode)
+    assert shares == pytest.approx({PLAN: 0.3, "careful": 0.5, "careful_0.35": 0.2})
+    assert given_shares("random:careful=1") == {"careful": 1.0}
+    random = RandomChoice(shares)
+    drawn = []
+    for seed in range(400):
+        random.start_episode(seed)
+        drawn.append(random.update(grasps=True))
+    for name, share in shares.items():
+        assert abs(sum(found == (name, share) for found in drawn) / 400 - share) < 0.08
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("random:", "'', expected NAME=P"),
+        ("random:fly=0.5", "'fly=0.5', expected NAME=P, once each, of slow_0.5"),
+        ("random:plan=0.5", "'plan=0.5'"),
+        ("random:careful", "'careful'"),
+        ("random:careful=nan", "'careful=nan'"),
+        ("random:careful=-0.1", "P above 0 and at most 1"),
+        ("random:careful=0.2,careful=0.2", "once each"),
+        ("random:careful=0.7,slow_0.5=0.4", "add up to 1.1, expected at most 1"),
+    ],
+)
+def test_probabilities_that_cannot_be_are_refused_by_name(text: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(expected)):
+        checked_mode(text, ())

@@ -11,7 +11,8 @@ from salus_vla.contract.forward_kinematics import tool_poses
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.contract.types import FloatArray
 from salus_vla.safety.intervention.candidates import CAREFUL, MOTIONS, PLAN, HandState
-from salus_vla.safety.intervention.grasp_follower import GraspFollower, back, retimed
+from salus_vla.safety.intervention.grasp_follower import GraspFollower
+from salus_vla.safety.intervention.ways import back, retimed
 
 HOME = np.array([0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398])
 ROWS = 16
@@ -129,7 +130,7 @@ def test_over_the_goal_it_opens_earlier() -> None:
 
 def test_back_goes_the_way_it_came_and_stands_at_its_beginning() -> None:
     way = np.array([told(lift=0.1 * index) for index in range(4)])
-    found = back(way, 6)
+    found = back(way, 6, 0.0)
     assert np.allclose(found[:, 3] - told()[3], [0.2, 0.1, 0.0, 0.0, 0.0, 0.0])
     assert (found[:, 7] == 0.0).all()
 

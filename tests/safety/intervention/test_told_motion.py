@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from intervened import STUCK, episode_of, told
-from salus_vla.safety.intervention.candidates import CHOICES, HAND_OVER, PLAN
+from salus_vla.safety.intervention.candidates import CHOICES, HAND_OVER, MEAN, PLAN
 from salus_vla.safety.intervention.told_motion import EpisodeMotions, ToldMotion, stretches
 
 TOLD = st.builds(told, st.integers(0, 300), st.sampled_from(CHOICES), acted=st.booleans())
@@ -28,7 +28,7 @@ def test_words_are_there_exactly_where_something_else_than_the_plan_was_told(fou
     motions = EpisodeMotions()
     for item in found:
         motions.take(item)
-    assert bool(motions.in_words) == any(item.chosen != PLAN for item in found)
+    assert bool(motions.in_words) == any(item.chosen not in (PLAN, MEAN) for item in found)  # the mean is the plan
     assert "\n" not in motions.in_words
     assert (motions.handed_over is not None) == any(item.chosen == HAND_OVER and item.acted for item in found)
 

@@ -1,8 +1,10 @@
-"""`salus intervention train|info`: what interventions are chosen with."""
+"""`salus intervention train|evaluate|info`: what interventions are chosen with."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -10,13 +12,18 @@ from rich.markup import escape
 
 from salus_vla.cli.commands import SUMMARIES
 from salus_vla.cli.options import number_above
-from salus_vla.cli.printing import print_facts, say
+from salus_vla.cli.printing import print_facts, print_figures, say
 from salus_vla.config.paths import DEFAULT_PREDICTOR, intervention_folder, predictor_folder
+from salus_vla.contract.errors import RecordingError
 
 _TRAIN = """\
 Learns what each motion does to the probability of failure, from failure tables of `salus rollout --intervention random`
 (`salus dataset failures --basis TABLE`), and from tables without interventions when a try is hopeless. What is made
 belongs to one predictor and, by it, to one ensemble.
+"""
+_EVALUATE = """\
+Says what motions and approaches did that were drawn at random (`salus rollout --intervention random_approach` and
+`random`): successes and physical failures with each, and what it gained over the plan.
 """
 _INFO = """\
 Shows what interventions are chosen with: motions, what they were learned from, and how failure and time are weighed.
@@ -53,6 +60,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     train.add_argument("--seed", metavar="N", type=int, default=0, help="of the bootstrap (default: 0)")
     train.set_defaults(run=run_train)
+    evaluate = commands.add_parser(
+        "evaluate", help="what drawn motions and approaches did", description=_EVALUATE, formatter_class=raw
+    )
+    evaluate.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="runs in which something was drawn")
+    evaluate.add_argument("--json", metavar="FILE", type=Path, help="write every number to this file")
+    evaluate.set_defaults(run=run_evaluate)
     info = commands.add_parser("info", help="show what they are chosen with", description=_INFO, formatter_class=raw)
     info.add_argument(
         "folder", metavar="DIR", nargs="?", default=DEFAULT_PREDICTOR, help=f"folder (default: {DEFAULT_PREDICTOR})"
@@ -79,6 +92,30 @@ def run_train(arguments: argparse.Namespace) -> int:
         say=say,
     )
     Console().print(escape(f"{arguments.out}: {made}"), soft_wrap=True)
+    return 0
+
+
+def run_evaluate(arguments: argparse.Namespace) -> int:
+    """Prints what drawn motions and approaches did.
+
+    Raises:
+        RecordingError: a run cannot be read, or nothing was drawn in any.
+    """
+    from salus_vla.data.episodes import open_run
+    from salus_vla.learning.intervention.drawn_trial import trial_draws, trial_rows
+    from salus_vla.learning.intervention.trial_report import TRIAL_TEXT, trial_tables, write_trial
+
+    rows = trial_rows(trial_draws(open_run(run) for run in arguments.runs))
+    if not rows:
+        raise RecordingError(
+            f"{', '.join(map(str, arguments.runs))}: nothing was drawn at random; record with "
+            "`salus rollout --intervention random_approach` or `random`"
+        )
+    console = Console()
+    print_figures(console, trial_tables(rows))
+    console.print(escape(TRIAL_TEXT.replace("\n", " ")))
+    if arguments.json is not None:
+        write_trial(arguments.json, rows, shlex.join(["salus", *sys.argv[1:]]))
     return 0
 
 

@@ -14,7 +14,7 @@ from salus_vla.contract.errors import ConfigError, RecordingError
 from salus_vla.contract.outcomes import Outcome
 from salus_vla.data.bags.assumed import Assumed
 from salus_vla.data.bags.run_info import is_run
-from salus_vla.safety.intervention.candidates import MOTIONS
+from salus_vla.safety.intervention.candidates import ALWAYS_CHOICES
 from salus_vla.safety.intervention.modes import checked_mode
 
 # DDS computes ports from it; Fast DDS ends the process for a larger one.
@@ -162,13 +162,14 @@ def add_intervention_option(parser: argparse.ArgumentParser) -> None:
         metavar="MODE",
         type=_intervention,
         help="what is done about foreseen failures: off, advise (says what it would do) or act; to learn from and to "
-        f"compare with: random, hand_over, always:MOTION of {', '.join(MOTIONS)} (default: off)",
+        "compare with: random, random:NAME=P,..., random_approach, hand_over, always:NAME of "
+        f"{', '.join(ALWAYS_CHOICES)} (default: off)",
     )
 
 
 def _intervention(text: str) -> str:
     try:
-        return checked_mode(text, tuple(MOTIONS))
+        return checked_mode(text, ALWAYS_CHOICES)
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

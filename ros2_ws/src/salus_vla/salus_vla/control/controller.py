@@ -162,7 +162,9 @@ class Controller:
             states["expert_state"] = prediction.expert_state.astype(np.float32)
         if prediction.prefix_parts is not None:
             states["prefix_parts"] = prediction.prefix_parts.astype(np.float32)
-        return Decision(number, observation.stamp_ns, chunk, signals, (time.perf_counter() - began) * 1e3, **states)
+        took_ms = (time.perf_counter() - began) * 1e3
+        chunks = prediction.chunks if chunk is not None and self.safety is not None else None
+        return Decision(number, observation.stamp_ns, chunk, signals, took_ms, chunks=chunks, **states)
 
     def accept(self, decision: Decision, now_ns: int, measured: FloatArray) -> None:
         """Makes a decision's chunk the plan in force from `now_ns` on; a chunk that is not finite stops the arm.

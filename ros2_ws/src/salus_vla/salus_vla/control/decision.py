@@ -25,6 +25,7 @@ class Decision:
         expert_state: see `PolicyOutput`, float32 (E,); empty for a policy without.
         prefix_parts: see `PolicyOutput`, float32 (C + 1, D); (0, 0) for a policy without.
         member_chunks: arm joints of each member's mean chunk, float32 (K, H, 7) [rad].
+        chunks: of all members and noise samples, see `PolicyOutput`; None where the mean is not finite.
     """
 
     number: int
@@ -35,3 +36,4 @@ class Decision:
     expert_state: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
     prefix_parts: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
     member_chunks: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0, ARM_DOF), dtype=np.float32))
+    chunks: FloatArray | None = None

@@ -15,14 +15,14 @@ from salus_vla.config.paths import (
     predictor_folder,
 )
 from salus_vla.config.policy_settings import PolicySettings
-from salus_vla.contract.errors import ModelError
+from salus_vla.contract.errors import ConfigError, ModelError
 from salus_vla.contract.types import FloatArray
 from salus_vla.control.decision import Decision
 from salus_vla.control.target_filter import Plan, TargetFilter
-from salus_vla.safety.intervention.candidates import MOTIONS
+from salus_vla.safety.intervention.candidates import ALWAYS_CHOICES, NEAREST, PROJECTED
 from salus_vla.safety.intervention.intervener import Intervener, Intervention, only_the_plan
 from salus_vla.safety.intervention.intervention_file import load_intervention
-from salus_vla.safety.intervention.modes import ACT, ADVISE, HAND_OVER_ONLY, checked_mode
+from salus_vla.safety.intervention.modes import ADVISE, ALWAYS, WITH_MODEL, checked_mode
 from salus_vla.safety.manifold.action_manifold import ActionManifold
 from salus_vla.safety.manifold.manifold_file import load_manifold
 from salus_vla.safety.prediction.ensemble_identity import EnsembleIdentity
@@ -97,6 +97,7 @@ class SafetyFilter(TargetFilter):
                 np.where(np.isfinite(decision.signals.values), decision.signals.values, np.nan).astype(np.float32),
                 decision.expert_state if decision.expert_state.size else None,
                 decision.prefix_parts if decision.prefix_parts.size else None,
+                decision.chunks,
             )
         except ModelError as error:  # hidden states of another width than its hashes promise
             self.fault = f"nobody intervenes: {error}"
@@ -132,13 +133,18 @@ def build_safety_filter(
         ConfigError: there is no such intervention.
         ModelError: a file is missing or damaged, or is of another ensemble or predictor, and `faults` is None.
     """
-    mode = checked_mode(settings.intervention, tuple(MOTIONS))
+    mode = checked_mode(settings.intervention, ALWAYS_CHOICES)
     try:
         predictor = load_predictor(predictor_folder(settings.intervention_predictor))
         predictor.require(EnsembleIdentity.of_facts(facts))
         manifold = _manifold(settings.intervention_manifold, predictor)
+        if manifold is None and mode.removeprefix(ALWAYS) in (NEAREST, PROJECTED):
+            raise ConfigError(
+                f"intervention {mode!r} needs an action manifold of this ensemble: intervention_manifold is "
+                f"{settings.intervention_manifold!r}"
+            )
         model = None
-        if mode in (ADVISE, ACT, HAND_OVER_ONLY):
+        if mode in WITH_MODEL:
             model = load_intervention(intervention_folder(settings.intervention_model))
             model.effects.require(predictor.digest)
     except ModelError as error:

@@ -95,7 +95,7 @@ def grasp_rows(
         seed: of that episode, (N,).
         profile: of that episode, (N,).
     """
-    inside = drawn < 1.0
+    inside = (drawn < 1.0) & np.isin(motions, list(MOTIONS))
     begins = inside & ~(np.append(False, inside[:-1]) & np.append(False, episode[1:] == episode[:-1]))
     numbers = np.cumsum(begins)
     inside &= np.bincount(numbers[inside], minlength=numbers.max(initial=0) + 1)[numbers] >= SHORTEST

@@ -51,7 +51,16 @@ MOTIONS: Final = {
 }
 
 
-CHOICES: Final = (*MOTIONS, HAND_OVER)  # in the order of the numbers in files
+MEAN: Final = "mean"
+MEMBER: Final = "member"
+SAMPLE: Final = "sample"
+NEAREST: Final = "nearest"
+PROJECTED: Final = "projected"
+RETREAT: Final = "retreat"
+APPROACHES: Final = (MEAN, MEMBER, SAMPLE, NEAREST, PROJECTED, RETREAT)  # while the hand is free, see `approaches`
+
+ALWAYS_CHOICES: Final = (*MOTIONS, *(name for name in APPROACHES if name != MEAN))  # that may be followed all the time
+CHOICES: Final = (*MOTIONS, HAND_OVER, *APPROACHES)  # in the order of the numbers in files
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from salus_vla.contract.forward_kinematics import tool_poses
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.contract.types import FloatArray
 from salus_vla.safety.intervention.candidates import CLOSING, MOTIONS, PLAN, HandState, Motion, grasps
+from salus_vla.safety.intervention.ways import back, retimed, stand
 
 _WIDTH: Final = ARM_DOF  # column of the gripper's width
 _OPENS: Final = 0.065  # m, what asks for less is no clear opening; the cube of the contract is 50 mm, 71 across
@@ -55,7 +56,7 @@ class GraspFollower:
             self._releasing -= 1
             if not self._releasing:
                 self.reset()
-            return _stand(told, len(chunk), PANDA.gripper_max)
+            return stand(told, len(chunk), PANDA.gripper_max)
         if not grasps(hand):
             self.reset()
             return chunk
@@ -74,7 +75,7 @@ class GraspFollower:
             if raised and len(self._way) > 1:
                 return self._lower(len(chunk))
             self._lowering, self._releasing = False, _RELEASE_DECISIONS
-            return _stand(told, len(chunk), PANDA.gripper_max)
+            return stand(told, len(chunk), PANDA.gripper_max)
         self._lowering = False
         found = chunk.copy()
         found[:, _WIDTH] = _two_answers(chunk[:, _WIDTH], hand, carried=carried)
@@ -84,36 +85,9 @@ class GraspFollower:
     def _lower(self, rows: int) -> FloatArray:
         """Back along the way since the hand closed; what was gone back is forgotten."""
         self._lowering = True
-        found = back(np.array(self._way), rows)
+        found = back(np.array(self._way), rows, 0.0)
         del self._way[-2:]  # the command in force, and the one that this decision goes back to
         return found
-
-
-def retimed(chunk: FloatArray, pace: float, told: FloatArray) -> FloatArray:
-    """The same path of the arm at another speed, from the command in force (8,) on; the hand in its own time."""
-    path = np.vstack((told[None], chunk))
-    steps = pace * np.arange(1, len(chunk) + 1)
-    found = chunk.copy()
-    for joint in range(ARM_DOF):
-        found[:, joint] = np.interp(steps, np.arange(len(path)), path[:, joint])
-    return found
-
-
-def back(way: FloatArray, rows: int) -> FloatArray:
-    """Back along commands (N, 8), one for each control step, oldest first, with a closed hand; (rows, 8).
-
-    The last of them is the command in force; where the way is used up the arm stands.
-    """
-    order = np.maximum(len(way) - 2 - np.arange(rows), 0)
-    found: FloatArray = way[order].copy()
-    found[:, _WIDTH] = 0.0
-    return found
-
-
-def _stand(told: FloatArray, rows: int, width: float) -> FloatArray:
-    found = np.tile(told, (rows, 1))
-    found[:, _WIDTH] = width
-    return found
 
 
 def _two_answers(widths: FloatArray, hand: HandState, *, carried: bool) -> FloatArray:

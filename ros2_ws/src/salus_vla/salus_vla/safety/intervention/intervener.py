@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -10,14 +11,31 @@ from numpy.typing import NDArray
 
 from salus_vla.contract import ARM_DOF
 from salus_vla.contract.types import FloatArray
-from salus_vla.safety.intervention.candidates import HAND_OVER, MOTIONS, PLAN, HandState, grasps
+from salus_vla.safety.intervention.approaches import ApproachFollower
+from salus_vla.safety.intervention.candidates import (
+    APPROACHES,
+    HAND_OVER,
+    MOTIONS,
+    PLAN,
+    RETREAT,
+    HandState,
+    grasps,
+)
 from salus_vla.safety.intervention.choice import Chooser
 from salus_vla.safety.intervention.effects import situation_of
 from salus_vla.safety.intervention.grasp_follower import GraspFollower
 from salus_vla.safety.intervention.intervention_file import InterventionModel
-from salus_vla.safety.intervention.modes import ADVISE, ALWAYS, HAND_OVER_ONLY, RANDOM
-from salus_vla.safety.intervention.random_choice import RandomChoice
-from salus_vla.safety.intervention.stuck_watch import CARRIED_S, is_stuck, stuck_words
+from salus_vla.safety.intervention.modes import (
+    ADVISE,
+    ALWAYS,
+    HAND_OVER_ONLY,
+    RANDOM,
+    RANDOM_APPROACH,
+    RANDOM_OF,
+    WITH_MODEL,
+)
+from salus_vla.safety.intervention.random_choice import SHARES, RandomApproach, RandomChoice, shares_of_mode
+from salus_vla.safety.intervention.stuck_watch import AGAIN, TryWatch, is_stuck, stuck_words
 from salus_vla.safety.manifold.action_manifold import ActionManifold
 from salus_vla.safety.prediction.alarm_band import SCORES
 from salus_vla.safety.prediction.decision_assembly import AssembledDecision, DecisionAssembly, HeardSignals
@@ -60,6 +78,33 @@ class Intervention:
     manifold_distance: float = float("nan")
 
 
+@dataclass(frozen=True, eq=False)
+class _Moment:
+    """What is known at a decision."""
+
+    decision: int
+    stamp_ns: int
+    chunk: FloatArray
+    chunks: FloatArray
+    expert: FloatArray | None
+    arm: FloatArray
+    prediction: Prediction
+    features: FloatArray
+    hand: HandState
+    told: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Weighed:
+    """A name, why, the chance that it was drawn with, and the probability of failure of what was weighed."""
+
+    name: str
+    reason: str
+    probability: float = 1.0
+    candidates: tuple[str, ...] = ()
+    failure: FloatArray = field(default_factory=lambda: np.zeros(0))
+
+
 class Intervener:
     """Follows one episode after the other; frames and decisions come in the order of their stamps.
 
@@ -80,17 +125,19 @@ class Intervener:
             mode: see `modes`; not `off`.
             predictor: of the ensemble that decides.
             model: of that predictor; may be None where nothing is weighed: `random`, `always:...`.
-            manifold: of that ensemble and basis; says how far a plan is from those that succeeded, and decides nothing.
+            manifold: of that ensemble and basis; says how far a plan is from those that succeeded.
         """
         self.mode = mode
         self._predictor, self._model, self._manifold = predictor, model, manifold
         self._assembly, self._episode = DecisionAssembly(), EpisodePredictor(predictor)
         self._chooser = Chooser(model.settings if model else None)
-        self._random = RandomChoice()
-        self._follower = GraspFollower()
+        self._draws = mode == RANDOM or mode.startswith(RANDOM_OF)
+        self._random = RandomChoice(shares_of_mode(mode) if self._draws else SHARES)
+        self._random_approach = RandomApproach()
+        self._follower, self._approach, self._tries = GraspFollower(), ApproachFollower(), TryWatch()
         self._told: FloatArray | None = None
         self._over = ""
-        self._before_carry = 0  # closings on nothing before something was carried
+        self._always = mode.removeprefix(ALWAYS) if mode.startswith(ALWAYS) else ""
 
     @property
     def model(self) -> str:
@@ -102,10 +149,11 @@ class Intervener:
         self._episode.reset()
         self._chooser.reset()
         self._follower.reset()
-        self._random.start_episode(seed)
+        self._tries.reset()
+        for part in (self._random, self._random_approach, self._approach):
+            part.start_episode(seed)
         self._told = None  # a reset may have put the arm elsewhere
         self._over = ""
-        self._before_carry = 0
 
     def forget(self) -> None:
         """Forgets what was measured."""
@@ -129,6 +177,7 @@ class Intervener:
         signals: NDArray[np.float32],
         expert_state: NDArray[np.float32] | None,
         prefix_parts: NDArray[np.float32] | None,
+        chunks: FloatArray | None = None,
     ) -> Intervention:
         """What to follow from a decision on.
 
@@ -139,6 +188,7 @@ class Intervener:
             signals: (12,), NaN where not valid.
             expert_state: (E,), or None.
             prefix_parts: (P, D), or None.
+            chunks: of all members and noise samples, (K, S, H, 8); None where only the plan is known.
         """
         self._assembly.signals(HeardSignals(stamp_ns, decision, signals, expert_state, prefix_parts))
         ready = self._assembly.ready()
@@ -150,66 +200,113 @@ class Intervener:
         width = float(features[_WIDTH])
         if not np.isfinite(width):
             return only_the_plan(decision, stamp_ns, chunk, "the hand's width is not known")
-        told = self._told if self._told is not None else np.append(ready[-1].position[-1][:ARM_DOF], width)
+        arm = ready[-1].position[-1][:ARM_DOF]
+        told = self._told if self._told is not None else np.append(arm, width)
         hand = HandState(width, float(told[ARM_DOF]), float(features[_HELD]))
-        done = self._chosen(decision, stamp_ns, chunk, prediction, features, hand, told)
-        return replace(done, manifold_distance=self._distance(ready[-1], features, chunk))
+        known = chunk[None, None] if chunks is None else chunks
+        now = _Moment(decision, stamp_ns, chunk, known, self._expert(ready[-1]), arm, prediction, features, hand, told)
+        return replace(self._done(now), manifold_distance=self._distance(now, chunk))
 
-    def _distance(self, item: AssembledDecision, features: FloatArray, chunk: FloatArray) -> float:
-        heard = item.heard
-        if self._manifold is None or heard.expert_state is None:
+    def _expert(self, item: AssembledDecision) -> FloatArray | None:
+        """State of the action expert in the predictor's basis; None where nobody asks for it."""
+        state = item.heard.expert_state
+        if self._manifold is None or state is None:
+            return None
+        return self._predictor.basis.project_expert(state[None])[0].astype(np.float64)
+
+    def _distance(self, now: _Moment, chunk: FloatArray) -> float:
+        """Of a chunk from those of successes, in levels."""
+        if self._manifold is None or now.expert is None:
             return float("nan")
-        expert = self._predictor.basis.project_expert(heard.expert_state[None])[0].astype(np.float64)
-        state = np.append(item.position[-1][:ARM_DOF], features[_WIDTH])
-        return self._manifold.distance(expert, state, chunk) / self._manifold.level
+        return self._manifold.distance(now.expert, np.append(now.arm, now.hand.width), chunk) / self._manifold.level
 
-    def _chosen(
-        self,
-        decision: int,
-        stamp_ns: int,
-        chunk: FloatArray,
-        prediction: Prediction,
-        features: FloatArray,
-        hand: HandState,
-        told: FloatArray,
-    ) -> Intervention:
-        holding = grasps(hand)
-        names: tuple[str, ...] = ()
-        failure: FloatArray = np.zeros(0)
-        probability = 1.0
-        if self.mode == RANDOM:
-            name, probability = self._random.update(grasps=holding)
-            reason = "drawn" if probability < 1.0 else "nothing held"
-        elif self.mode.startswith(ALWAYS):
-            name, reason = self.mode.removeprefix(ALWAYS) if holding else PLAN, "always"
-        else:
-            assert self._model is not None
-            names = self._model.effects.candidates
-            failure = self._model.effects.failure(situation_of(features, prediction))
-            choice = self._chooser.update(names, failure, hand.held_s, grasps=holding)
-            name, reason = choice.candidate, choice.reason
-            self._watch_stuck(prediction, features)
+    def _projected(self, now: _Moment, chunk: FloatArray) -> FloatArray:
+        if self._manifold is None or now.expert is None:
+            return chunk
+        return self._manifold.project(now.expert, np.append(now.arm, now.hand.width), chunk)
+
+    def _done(self, now: _Moment) -> Intervention:
+        grasping = grasps(now.hand)
+        self._watch_tries(now)
+        weighed = self._motion(now, grasping=grasping and not self._approach.retreating)
         acted = self.mode != ADVISE
         if self._over:
             stop = self._over if acted else ""
-            return Intervention(
-                decision, stamp_ns, names, failure, HAND_OVER, self._over, probability, acted, chunk, stop
-            )
-        if self.mode == HAND_OVER_ONLY:
-            name, reason = PLAN, "only handing over is allowed"
-        followed = self._follower.update(chunk, MOTIONS[name], told, hand) if acted else chunk
+            return _intervention(now, replace(weighed, name=HAND_OVER, reason=self._over), now.chunk, acted, stop)
+        if self._approach.retreating or (self._approaches and not grasping):
+            return self._follow_approach(now)
+        followed = self._follower.update(now.chunk, MOTIONS[weighed.name], now.told, now.hand) if acted else now.chunk
         if self._follower.lowering:
-            reason = "puts down what the plan lets go in the air"
-        return Intervention(decision, stamp_ns, names, failure, name, reason, probability, acted, followed)
+            weighed = replace(weighed, reason="puts down what the plan lets go in the air")
+        return _intervention(now, weighed, followed, acted)
 
-    def _watch_stuck(self, prediction: Prediction, features: FloatArray) -> None:
+    @property
+    def _approaches(self) -> bool:
+        """Whether an approach is something else than the plan."""
+        return self.mode == RANDOM_APPROACH or self._always in APPROACHES
+
+    def _motion(self, now: _Moment, *, grasping: bool) -> _Weighed:
+        """Of the hand that closes or holds something."""
+        if self._draws:
+            name, probability = self._random.update(grasps=grasping)
+            return _Weighed(name, "drawn" if grasping else "nothing held", probability)
+        if self._always:
+            return _Weighed(self._always if grasping and self._always in MOTIONS else PLAN, "always")
         assert self._model is not None
-        if features[_HELD] >= CARRIED_S:  # it was carried: what the hand does behind its release is no try
-            self._before_carry = int(features[_EMPTY])
-        empty = int(features[_EMPTY]) - self._before_carry
-        logit = float(prediction.scores[_FAILURE])
-        if not self._over and is_stuck(empty, logit, self._model.stuck_threshold, holds=features[_HOLDS] > 0.5):
-            self._over = stuck_words(empty, prediction.failure)
+        names = self._model.effects.candidates
+        failure = self._model.effects.failure(situation_of(now.features, now.prediction))
+        choice = self._chooser.update(names, failure, now.hand.held_s, grasps=grasping)
+        if self.mode == HAND_OVER_ONLY:
+            return _Weighed(PLAN, "only handing over is allowed", 1.0, names, failure)
+        return _Weighed(choice.candidate, choice.reason, 1.0, names, failure)
+
+    def _watch_tries(self, now: _Moment) -> None:
+        """Begins approaches, and sees when it is time to hand over."""
+        begun = self._tries.update(int(now.features[_EMPTY]), now.hand.held_s)
+        self._approach.passed(now.told, now.prediction.failure)
+        if begun and self.mode == RANDOM_APPROACH:
+            self._approach.begin(
+                self._random_approach.begin(
+                    again=begun == AGAIN, manifold=now.expert is not None, may_retreat=self._approach.may_retreat
+                )
+            )
+        elif begun and (self._always != RETREAT or begun == AGAIN):
+            self._approach.begin(self._always)
+        if self._over or self.mode not in WITH_MODEL:
+            return
+        assert self._model is not None
+        logit = float(now.prediction.scores[_FAILURE])
+        holds = now.features[_HOLDS] > 0.5
+        if is_stuck(self._tries.in_vain, logit, self._model.stuck_threshold, holds=holds):
+            self._over = stuck_words(self._tries.in_vain, now.prediction.failure)
+
+    def _follow_approach(self, now: _Moment) -> Intervention:
+        self._follower.reset()
+        # Before it goes back it follows the plan.
+        name = PLAN if self._always == RETREAT and self._approach.may_retreat else self._always
+        probability, why = 1.0, "always"
+        if self.mode == RANDOM_APPROACH:
+            name, probability, why = self._random_approach.drawn, self._random_approach.probability, "drawn"
+        reason = ", ".join(filter(None, (why, self._approach.words(name, now.chunks))))
+        followed = self._approach.update(
+            name, now.chunk, now.chunks, partial(self._distance, now), partial(self._projected, now)
+        )
+        return _intervention(now, _Weighed(name, reason, probability), followed, acted=True)
+
+
+def _intervention(now: _Moment, weighed: _Weighed, chunk: FloatArray, acted: bool, stop: str = "") -> Intervention:
+    return Intervention(
+        now.decision,
+        now.stamp_ns,
+        weighed.candidates,
+        weighed.failure,
+        weighed.name,
+        weighed.reason,
+        weighed.probability,
+        acted,
+        chunk,
+        stop,
+    )
 
 
 def only_the_plan(decision: int, stamp_ns: int, chunk: FloatArray, reason: str) -> Intervention:

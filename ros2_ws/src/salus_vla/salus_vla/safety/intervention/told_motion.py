@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from salus_vla.contract.errors import MessageError
 from salus_vla.contract.message_readers import stamp_of
-from salus_vla.safety.intervention.candidates import HAND_OVER, PLAN
+from salus_vla.safety.intervention.candidates import HAND_OVER, MEAN, PLAN
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class ToldMotion:
     @property
     def intervenes(self) -> bool:
         """Whether it is something else than the plan."""
-        return self.chosen != PLAN
+        return self.chosen not in (PLAN, MEAN)
 
     @property
     def hands_over(self) -> bool:

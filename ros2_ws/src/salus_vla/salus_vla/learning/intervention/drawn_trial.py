@@ -1,0 +1,139 @@
+"""What drawn motions and approaches did: a trial in episodes in which chance chose, not the situation.
+
+Of each episode three draws count: the approach that it began with, the first one behind a closing on nothing, and the
+motion of its first grasp. Episodes with a name are compared with those with the reference, the plan, of the same
+profile; a draw owes nothing to how things stood, so that what differs is what the name did, and chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from salus_vla.contract.outcomes import Outcome
+from salus_vla.contract.types import FloatArray
+from salus_vla.data.episodes import Run
+from salus_vla.data.recording import Interventions
+from salus_vla.learning.evaluation.evaluated_episodes import APART
+from salus_vla.learning.evaluation.intervals import Share
+from salus_vla.learning.evaluation.outcome_rates import PHYSICAL_FAILURES
+from salus_vla.safety.intervention.candidates import APPROACHES, CHOICES, MEAN, MOTIONS, PLAN
+
+BEGINNING: Final = "the approach that an episode begins with"
+BEHIND: Final = "the first approach behind a closing on nothing"
+GRASP: Final = "the motion of the first grasp"
+STAGES: Final = {BEGINNING: MEAN, BEHIND: MEAN, GRASP: PLAN}  # and what is compared with
+_RESAMPLES = 10_000
+_LIMITS = (2.5, 97.5)  # percentiles of a 95 % interval
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What was drawn at a stage of an episode, and how that episode ended."""
+
+    stage: str
+    name: str
+    profile: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """What a name did at a stage.
+
+    Attributes:
+        stage, name: see `STAGES`.
+        success, physical: episodes that ended so.
+        gain: share of successes with the name minus that with the reference, mean over the profiles that have both,
+            weighted by their draws of the name; with its 95 % bootstrap interval over episodes. None for the reference,
+            and where no profile has both.
+    """
+
+    stage: str
+    name: str
+    success: Share
+    physical: Share
+    gain: tuple[float, float, float] | None
+
+
+def draws_of(told: Interventions, profile: str, outcome: Outcome) -> list[Draw]:
+    """The draws of an episode that count."""
+    found: dict[str, str] = {}
+    first: tuple[str, float] | None = None
+    for item in told.told:
+        if item.probability >= 1.0:
+            continue
+        if item.chosen in MOTIONS:
+            found.setdefault(GRASP, item.chosen)
+        elif item.chosen in APPROACHES:
+            # What is drawn behind a closing has other probabilities, see `AGAIN_SHARES`.
+            drawn = (item.chosen, item.probability)
+            first = first or drawn
+            found.setdefault(BEGINNING if drawn == first else BEHIND, item.chosen)
+    return [Draw(stage, name, profile, outcome) for stage, name in found.items()]
+
+
+def trial_draws(runs: Iterable[Run]) -> list[Draw]:
+    """The draws of runs; episodes that were aborted or taken over do not count.
+
+    Raises:
+        RecordingError: an episode cannot be read.
+    """
+    found = []
+    for run in runs:
+        for episode in run.counted:
+            summary = episode.summary
+            if (summary.outcome in APART and summary.outcome is not Outcome.HANDED_OVER) or summary.taken_over:
+                continue
+            told = episode.open().interventions()
+            if told is not None:
+                found += draws_of(told, run.profile, summary.outcome)
+    return found
+
+
+def trial_rows(draws: Sequence[Draw]) -> list[TrialRow]:
+    """A row for each name of each stage, in the order of `CHOICES`."""
+    found = []
+    for stage, reference in STAGES.items():
+        here = [draw for draw in draws if draw.stage == stage]
+        base = [draw for draw in here if draw.name == reference]
+        for name in (name for name in CHOICES if any(draw.name == name for draw in here)):
+            own = [draw for draw in here if draw.name == name]
+            found.append(
+                TrialRow(
+                    stage,
+                    name,
+                    Share(sum(draw.outcome is Outcome.SUCCESS for draw in own), len(own)),
+                    Share(sum(draw.outcome in PHYSICAL_FAILURES for draw in own), len(own)),
+                    None if name == reference else _gain(own, base),
+                )
+            )
+    return found
+
+
+def _gain(own: Sequence[Draw], base: Sequence[Draw]) -> tuple[float, float, float] | None:
+    groups = [
+        (_successes(own, profile), _successes(base, profile)) for profile in sorted({draw.profile for draw in own})
+    ]
+    groups = [(one, other) for one, other in groups if len(one) and len(other)]
+    if not groups:
+        return None
+    whole = sum(len(one) for one, _ in groups)
+    random = np.random.default_rng(0)
+
+    def resampled(values: NDArray[np.bool_]) -> FloatArray:
+        """Share of successes of `_RESAMPLES` samples."""
+        return np.asarray(random.binomial(len(values), values.mean(), _RESAMPLES) / len(values))
+
+    middle = sum(len(one) / whole * (one.mean() - other.mean()) for one, other in groups)
+    samples = sum(len(one) / whole * (resampled(one) - resampled(other)) for one, other in groups)
+    low, high = np.percentile(samples, _LIMITS)
+    return float(middle), float(low), float(high)
+
+
+def _successes(draws: Sequence[Draw], profile: str) -> NDArray[np.bool_]:
+    return np.array([draw.outcome is Outcome.SUCCESS for draw in draws if draw.profile == profile], dtype=np.bool_)
