@@ -11,6 +11,7 @@ each endpoint has several, and they were half of what a wait cost.
 from __future__ import annotations
 
 import inspect
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -58,11 +59,15 @@ class LeanExecutor(SingleThreadedExecutor):
         self._events: list[tuple[Waitable, _Call]] = []
         self._events_at = 0.0  # wall time at which they are due
         self._wait_set: Any = None
+        self._adds: list[tuple[Callable[[Any], None], Any]] = []
+        self._held = ExitStack()  # the handles of the last look: entering them for each wait was half of its cost
+        self._using = threading.Lock()
         super().__init__(context=context)
 
     def wake(self) -> None:
         """Called by a node that gains or loses an entity, and by futures."""
         self._changed = True
+        self._release()
         super().wake()
 
     def add_node(self, node: Node) -> bool:
@@ -74,6 +79,13 @@ class LeanExecutor(SingleThreadedExecutor):
         """As rclpy does it."""
         self._changed = True
         super().remove_node(node)
+        self._release()
+
+    def shutdown(self, timeout_sec: float | None = None) -> bool:
+        """As rclpy does it."""
+        done = bool(super().shutdown(timeout_sec))
+        self._release()
+        return done
 
     def spin_once(self, timeout_sec: float | None = None) -> None:
         """Waits for a callback and calls it; comes back without one after the time, and where it was only woken.
@@ -105,43 +117,51 @@ class LeanExecutor(SingleThreadedExecutor):
 
     def _wait(self, timeout_ns: int) -> None:
         """Lists what is ready, as soon as something is; -1 waits for it without an end [ns]."""
-        if self._changed:
-            self._changed = False  # before the look: what changes meanwhile is seen by the next one
-            self._look()
-        waitables = self._due(timeout_ns)
-        with ExitStack() as held:
-            try:
-                for _, handle in self._handles:
-                    held.enter_context(handle)
-                for waitable, _ in waitables:
-                    held.enter_context(waitable)
-                if self._context.handle is not None:
-                    held.enter_context(self._context.handle)
-            except InvalidHandle:  # destroyed since the last look
-                self._changed = True
-                return
-            wait_set = self._wait_set
-            wait_set.clear_entities()
-            add = {kind: getattr(wait_set, f"add_{kind}") for kind in self._calls}
-            for kind, handle in self._handles:
-                add[kind](handle)
-            for waitable, _ in waitables:
-                waitable.add_to_wait_set(wait_set)
-            for guard in self._guards:
-                if guard._executor_triggered:  # taken from the middleware by an earlier wait, and never called
-                    guard.trigger()
-            wait_set.wait(timeout_ns)
-            if self._is_shutdown:
-                return
-            if not self._context.ok():
-                raise ExternalShutdownException
-            self._ready.extend(call for waitable, call in waitables if waitable.is_ready(wait_set))
-            ready = {kind: wait_set.get_ready_entities(kind) for kind in self._calls}
+        with self._using:
+            ready = self._wait_for(timeout_ns)
+        if ready is None:
+            return
         for guard in self._guards:
             if guard.handle.pointer in ready["guard_condition"]:
                 guard._executor_triggered = True
         for kind, calls in self._calls.items():  # each in the order in which it was created
             self._ready.extend(calls[pointer] for pointer in ready[kind] if pointer in calls)
+
+    def _wait_for(self, timeout_ns: int) -> dict[str, list[int]] | None:
+        """Pointers of what is ready, by kind; None where nobody may be called."""
+        if self._changed:
+            self._changed = False  # before the look: what changes meanwhile is seen by the next one
+            try:
+                self._look()
+            except InvalidHandle:  # destroyed meanwhile
+                self._changed = True
+                return None
+        waitables = self._due(timeout_ns)
+        wait_set = self._wait_set
+        wait_set.clear_entities()
+        for add, handle in self._adds:
+            add(handle)
+        for waitable, _ in waitables:
+            waitable.add_to_wait_set(wait_set)
+        for guard in self._guards:
+            if guard._executor_triggered:  # taken from the middleware by an earlier wait, and never called
+                guard.trigger()
+        wait_set.wait(timeout_ns)
+        if self._is_shutdown:
+            return None
+        if not self._context.ok():
+            raise ExternalShutdownException
+        self._ready.extend(call for waitable, call in waitables if waitable.is_ready(wait_set))
+        return {kind: wait_set.get_ready_entities(kind) for kind in self._calls}
+
+    def _release(self) -> None:
+        """Lets go of what the last look holds, unless a thread waits for it; that one is woken, and looks again."""
+        if self._using.acquire(blocking=False):
+            try:
+                self._held.close()
+                self._changed = True
+            finally:
+                self._using.release()
 
     def _due(self, timeout_ns: int) -> list[tuple[Waitable, _Call]]:
         """The waitables of the next wait; events only where it is long, or they have not been in one for a while."""
@@ -152,7 +172,8 @@ class LeanExecutor(SingleThreadedExecutor):
         return [*self._waitables, *self._events]
 
     def _look(self) -> None:
-        """Looks what the nodes have now."""
+        """Looks what the nodes have now, and holds it: what is destroyed goes when it is let go of."""
+        self._held.close()
         nodes = self.get_nodes()
         # In rclpy's order.
         self._calls = {"timer": {}, "subscription": {}, "guard_condition": {}, "client": {}, "service": {}}
@@ -173,11 +194,17 @@ class LeanExecutor(SingleThreadedExecutor):
             self._add("service", node, node.services, self._take_service)
         count = NumberOfEntities(*(sum(kind == wanted for kind, _ in self._handles) for wanted in _COUNTED))
         for waitable, _ in made:
+            self._held.enter_context(waitable)
             count += waitable.get_num_entities()
+        for _, handle in self._handles:
+            self._held.enter_context(handle)
+        if self._context.handle is not None:
+            self._held.enter_context(self._context.handle)
         self._wait_set = _rclpy.WaitSet(
             count.num_subscriptions, count.num_guard_conditions, count.num_timers, count.num_clients,
             count.num_services, count.num_events, self._context.handle,
         )  # fmt: skip
+        self._adds = [(getattr(self._wait_set, f"add_{kind}"), handle) for kind, handle in self._handles]
 
     def _add(
         self,
