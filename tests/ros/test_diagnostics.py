@@ -24,11 +24,15 @@ class Recorded(DiagnosticsPublisher):
         super().__init__(node)
         self.arrays: list[DiagnosticArray] = []
         self.lines: list[str] = []
+        self.readers = 1
         self._publisher: Any = self
         node.get_logger = lambda: self  # type: ignore[assignment,method-assign,return-value]
 
     def publish(self, array: DiagnosticArray) -> None:
         self.arrays.append(array)
+
+    def get_subscription_count(self) -> int:
+        return self.readers
 
     def warning(self, line: str) -> None:
         self.lines.append(line)
@@ -82,6 +86,22 @@ def test_there_is_one_array_per_second_also_after_the_clock_jumped_back(diagnost
         diagnostics.diagnose(frame * S // 50, lambda: part(Level.OK))
     assert [array.header.stamp.sec for array in diagnostics.arrays] == [100, 101, 102, 0, 1]
     assert diagnostics.arrays[3].header.stamp.nanosec > 0
+
+
+def test_who_begins_to_listen_does_not_wait_for_the_next_second(diagnostics: Recorded) -> None:
+    """A node is not ready for an episode before its diagnostics are heard: a start waited for up to a second."""
+
+    def published(millisecond: int) -> int:
+        diagnostics.diagnose(100 * S + millisecond * S // 1000, lambda: part(Level.OK))
+        return len(diagnostics.arrays)
+
+    assert [published(20), published(40)] == [1, 1]
+    diagnostics.readers = 3
+    assert [published(60), published(80)] == [2, 2]
+    diagnostics.readers = 2  # one has left
+    assert [published(100), published(999), published(1000)] == [2, 2, 3]
+    diagnostics.readers = 3
+    assert published(1020) == 4
 
 
 def test_before_the_first_clock_there_are_none(diagnostics: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:

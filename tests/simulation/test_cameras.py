@@ -135,6 +135,18 @@ def test_a_binding_that_fails_is_skipped_for_the_next_one() -> None:
     assert run_python(code, MUJOCO_GL="").split() == ["True", "True"]
 
 
+def test_what_was_begun_is_what_is_found() -> None:
+    code = (
+        "import subprocess\n"
+        "render.PROBE = ''\n"  # works on every machine
+        "render.begin_to_find_backend()\n"
+        "def fail(*_, **__): raise AssertionError('tried twice')\n"
+        "subprocess.Popen.__init__ = fail\n"
+        "print(render.gl_backend() == render.BACKENDS[0])\n"
+    )
+    assert run_python(code, MUJOCO_GL="").split() == ["True"]
+
+
 def test_without_opengl_the_error_says_what_was_tried() -> None:
     code = (
         "render.BACKENDS = ('egl', 'nothing')\n"

@@ -32,8 +32,9 @@ _ROS_LEVELS = {
 class DiagnosticsPublisher:
     """Publishes /diagnostics once per second of sim time, as rqt_robot_monitor reads it: `salus/NODE: PART`.
 
-    They are also the node's sign of life: while sim time stands still they go on by wall time. A part that gets worse
-    or recovers is logged when that happens, never again while it stays so.
+    They are also the node's sign of life: while sim time stands still they go on by wall time, and who begins to listen
+    does not wait for the next second. A part that gets worse or recovers is logged when that happens, never again while
+    it stays so.
     """
 
     def __init__(self, node: Node) -> None:
@@ -41,14 +42,16 @@ class DiagnosticsPublisher:
         self._node = node
         self._next_ns = 0
         self._wall = time.monotonic()
+        self._readers = 0  # subscriptions at the last look
         self._shown: dict[str, str] = {}  # part -> what was wrong with it in the last array
         self._publisher = node.create_publisher(DiagnosticArray, DIAGNOSTICS.name, qos_profile(DIAGNOSTICS.qos))
 
     def diagnose(self, stamp_ns: int, collect: Callable[[], Sequence[DiagnosticPart]]) -> None:
         """Publishes diagnostics if a second of sim time or `SILENT_S` have passed since the last; cheap otherwise.
 
-        Also when the clock jumped back. Before the first stamp, which is a time that is not known and of which
-        diagnostic_aggregator complains, only by a node that refuses messages: they may be why there is no stamp.
+        Also when the clock jumped back, and for a new subscription. Before the first stamp, which is a time that is
+        not known and of which diagnostic_aggregator complains, only by a node that refuses messages: they may be why
+        there is no stamp.
 
         Args:
             stamp_ns: sim time now [ns]; 0 before the first clock.
@@ -59,8 +62,10 @@ class DiagnosticsPublisher:
             if refused is None or refused.level == Level.OK:
                 return
             stamp_ns = self._node.get_clock().now().nanoseconds
-        wall = time.monotonic()
-        if self._next_ns - _DIAGNOSTICS_PERIOD_NS <= stamp_ns < self._next_ns and wall - self._wall < SILENT_S:
+        wall, readers = time.monotonic(), self._publisher.get_subscription_count()
+        new_reader, self._readers = readers > self._readers, readers
+        due = not self._next_ns - _DIAGNOSTICS_PERIOD_NS <= stamp_ns < self._next_ns or wall - self._wall >= SILENT_S
+        if not due and not new_reader:
             return
         self._wall = wall
         self._next_ns = stamp_ns - stamp_ns % _DIAGNOSTICS_PERIOD_NS + _DIAGNOSTICS_PERIOD_NS

@@ -31,6 +31,7 @@ from salus_vla.ros.adapters.subscribe import subscribe
 from salus_vla.ros.adapters.transforms import TransformPublisher
 from salus_vla.ros.nodes.sim_parameters import SimParameters
 from salus_vla.simulation.frame_pacing import FramePacer
+from salus_vla.simulation.mujoco.render import begin_to_find_backend
 from salus_vla.simulation.mujoco.simulator import Simulator
 
 _SPIN_S = 1.0  # at most, so that diagnostics come also while a frame waits
@@ -46,6 +47,7 @@ class MujocoSimNode:
         Raises:
             SalusError: a parameter, the scene file or the robot's model is wrong.
         """
+        begin_to_find_backend()  # beside the node and the model: who waits for a graph waits for the first image
         self.node = make_node("mujoco_sim")
         self._parameters = read_parameters(self.node, SimParameters)
         path = self._parameters.scene_file

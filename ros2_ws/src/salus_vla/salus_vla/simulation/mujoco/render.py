@@ -52,22 +52,44 @@ class GlContext(Protocol):
         """Gives the context back."""
 
 
+_begun: dict[str, subprocess.Popen[str]] = {}  # bindings that are being tried
+
+
+def begin_to_find_backend() -> None:
+    """Begins what `gl_backend` takes half a second for, beside whatever the process does next."""
+    if not os.environ.get("MUJOCO_GL", "").strip():
+        _begin_to_try(BACKENDS[0])
+
+
+def _begin_to_try(name: str) -> subprocess.Popen[str]:
+    if name not in _begun:
+        # The name is told in advance, or MuJoCo also imports GLFW, which asks for its version in one more process.
+        told = {"MUJOCO_GL": name} if name in ("egl", "osmesa") else {}
+        environment = {key: value for key, value in os.environ.items() if key not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
+        _begun[name] = subprocess.Popen(
+            [sys.executable, "-c", PROBE, name],
+            env=environment | told,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    return _begun[name]
+
+
 def _try_in_a_process(name: str) -> str | None:
     """None when the binding can draw, else the last line of its complaint."""
-    environment = {key: value for key, value in os.environ.items() if key not in ("MUJOCO_GL", "PYOPENGL_PLATFORM")}
+    process = _begin_to_try(name)
     try:
-        result = subprocess.run(
-            [sys.executable, "-c", PROBE, name],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=PROBE_TIMEOUT,
-        )
+        _, said = process.communicate(timeout=PROBE_TIMEOUT)
     except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
         return f"no answer in {PROBE_TIMEOUT:g} s"
-    if result.returncode == 0:
+    finally:
+        del _begun[name]
+    if process.returncode == 0:
         return None
-    return (result.stderr.strip().splitlines() or [f"exit status {result.returncode}"])[-1]
+    return (said.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
 
 
 @functools.cache
