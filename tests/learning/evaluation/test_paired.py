@@ -81,6 +81,16 @@ def test_an_episode_that_was_handed_over_is_neither_a_success_nor_a_failure(tmp_
     assert (row.physical.only_base, row.physical.only_other) == (2, 0)
 
 
+def test_of_the_stuck_those_that_were_handed_over_and_those_that_are_stuck_again_are_counted(tmp_path: Path) -> None:
+    miss, over = Outcome.MISS, Outcome.HANDED_OVER
+    base = run(tmp_path, "base", [miss, T, miss, T, miss, S])
+    other = run(tmp_path, "other", [over, miss, S, T, D, over])
+    (row,) = paired_rows([(open_run(base), open_run(other))])
+    found = row.hand_overs
+    assert (found.stuck, found.stuck_handed_over, found.stuck_left) == (5, 1, 2)
+    assert (found.successes, found.successes_handed_over) == (1, 1)
+
+
 def test_runs_that_are_no_pair_are_refused(tmp_path: Path) -> None:
     base = open_run(run(tmp_path, "base", [S]))
     with pytest.raises(ConfigError, match="no seed in common"):

@@ -19,6 +19,7 @@ from salus_vla.learning.evaluation.outcome_rates import PHYSICAL_FAILURES
 
 ALL = "all profiles"
 IN_TIME_S = 5.0  # after the last progress
+_STUCK = (Outcome.MISS, Outcome.TIMEOUT)
 _RESAMPLES = 10_000
 _LIMITS = (2.5, 97.5)  # percentiles of a 95 % interval
 
@@ -66,12 +67,14 @@ class HandOvers:
     Attributes:
         stuck: pairs of which the base ended in MISS or TIMEOUT.
         stuck_handed_over: those of them that were handed over, and in time: within `IN_TIME_S` of the last progress.
+        stuck_left: those of them that ended in MISS or TIMEOUT again; the others were delivered, or failed otherwise.
         successes: pairs of which the base succeeded, and those of them that were handed over.
     """
 
     stuck: int
     stuck_handed_over: int
     stuck_in_time: int
+    stuck_left: int
     successes: int
     successes_handed_over: int
 
@@ -193,13 +196,14 @@ def _change(pairs: Sequence[Pair], is_so: Callable[[Outcome], bool]) -> Change:
 
 
 def _hand_overs(pairs: Sequence[Pair]) -> HandOvers:
-    stuck = [pair for pair in pairs if pair.base.outcome in (Outcome.MISS, Outcome.TIMEOUT)]
+    stuck = [pair for pair in pairs if pair.base.outcome in _STUCK]
     successes = [pair for pair in pairs if pair.base.outcome is Outcome.SUCCESS]
     handed = [pair for pair in stuck if pair.other.outcome is Outcome.HANDED_OVER]
     return HandOvers(
         len(stuck),
         len(handed),
         sum(pair.stuck_s <= IN_TIME_S for pair in handed),
+        sum(pair.other.outcome in _STUCK for pair in stuck),
         len(successes),
         sum(pair.other.outcome is Outcome.HANDED_OVER for pair in successes),
     )

@@ -16,7 +16,8 @@ PAIRED_TEXT = """\
 Each seed once with both policies. base -> run: episodes that ended so. Behind SUCCESS, gained: base did not succeed and
 run did; lost: the other way round. Behind physical (COLLISION, DROP, MISS), avoided: base failed so and run did not;
 caused: the other way round. Handed over to a person, which is neither success nor failure: of those that ended in MISS
-or TIMEOUT without (stuck), within 5 s of their last progress, and of those that succeeded without (good). Differences
+or TIMEOUT without (stuck), within 5 s of their last progress, and how many of them ended so again; and of those that
+succeeded without (good). Differences
 and the ratio of times with their 95 % bootstrap intervals over pairs; p of the exact two-sided McNemar test. Time: mean
 decisions of the pairs that both deliver. Apart: aborted, or taken over."""
 _HEAD = (
@@ -88,7 +89,8 @@ def _hand_overs(row: PairedRow) -> str:
     if not row.handed_over.base + row.handed_over.other:
         return DASH
     found = row.hand_overs
-    stuck = f"{found.stuck_in_time} of {found.stuck} stuck"
+    left = f"\n{found.stuck_left} stuck again" if found.stuck_left else ""
+    stuck = f"{found.stuck_in_time} of {found.stuck} stuck{left}"
     return f"{_counts(row.handed_over)}\n{stuck}\n{found.successes_handed_over} of {found.successes} good"
 
 
