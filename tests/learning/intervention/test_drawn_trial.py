@@ -80,6 +80,16 @@ def test_a_gain_is_within_profiles_of_which_one_is_harder() -> None:
     assert member.gain[1] < 0.0 < member.gain[2]
 
 
+def test_few_episodes_that_all_end_alike_are_not_certain() -> None:
+    """Five failures of five may be chance where one of five succeeds."""
+    rows = {row.name: row for row in trial_rows([*draws(MEAN, "eval", 1, 4), *draws(MEMBER, "eval", 0, 5)])}
+    gain = rows[MEMBER].gain
+    assert gain is not None
+    assert gain[0] == pytest.approx(-0.2)
+    assert gain[1] < -0.3
+    assert gain[2] > 0.05
+
+
 def test_a_large_gain_is_above_chance_and_nothing_is_said_without_a_reference() -> None:
     good, alone = draws(MEMBER, "eval", 38, 2), draws(RETREAT, "eval", 3, 3, BEHIND)
     rows = {row.name: row for row in trial_rows([*draws(MEAN, "eval", 5, 35), *good, *alone])}

@@ -113,7 +113,7 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         )
     console = Console()
     print_figures(console, trial_tables(rows))
-    console.print(escape(TRIAL_TEXT.replace("\n", " ")))
+    console.print(escape(TRIAL_TEXT.strip().replace("\n", " ")))
     if arguments.json is not None:
         write_trial(arguments.json, rows, shlex.join(["salus", *sys.argv[1:]]))
     return 0

@@ -27,7 +27,7 @@ BEGINNING: Final = "the approach that an episode begins with"
 BEHIND: Final = "the first approach behind a closing on nothing"
 GRASP: Final = "the motion of the first grasp"
 STAGES: Final = {BEGINNING: MEAN, BEHIND: MEAN, GRASP: PLAN}  # and what is compared with
-_RESAMPLES = 10_000
+_DRAWS = 10_000
 _LIMITS = (2.5, 97.5)  # percentiles of a 95 % interval
 
 
@@ -49,8 +49,9 @@ class TrialRow:
         stage, name: see `STAGES`.
         success, physical: episodes that ended so.
         gain: share of successes with the name minus that with the reference, mean over the profiles that have both,
-            weighted by their draws of the name; with its 95 % bootstrap interval over episodes. None for the reference,
-            and where no profile has both.
+            weighted by their draws of the name; with its 95 % interval, by draws of each share from its Jeffreys
+            posterior: of few episodes that all end alike a bootstrap would be certain. None for the reference, and
+            where no profile has both.
     """
 
     stage: str
@@ -125,14 +126,14 @@ def _gain(own: Sequence[Draw], base: Sequence[Draw]) -> tuple[float, float, floa
     whole = sum(len(one) for one, _ in groups)
     random = np.random.default_rng(0)
 
-    def resampled(values: NDArray[np.bool_]) -> FloatArray:
-        """Share of successes of `_RESAMPLES` samples."""
-        return np.asarray(random.binomial(len(values), values.mean(), _RESAMPLES) / len(values))
+    def drawn(values: NDArray[np.bool_]) -> FloatArray:
+        """Shares of successes that are as likely as what was seen allows, (`_DRAWS`,)."""
+        return np.asarray(random.beta(values.sum() + 0.5, (~values).sum() + 0.5, _DRAWS))
 
-    middle = sum(len(one) / whole * (one.mean() - other.mean()) for one, other in groups)
-    samples = sum(len(one) / whole * (resampled(one) - resampled(other)) for one, other in groups)
-    low, high = np.percentile(samples, _LIMITS)
-    return float(middle), float(low), float(high)
+    middle = float(sum(len(one) / whole * (one.mean() - other.mean()) for one, other in groups))
+    gains = sum(len(one) / whole * (drawn(one) - drawn(other)) for one, other in groups)
+    low, high = np.percentile(gains, _LIMITS)
+    return middle, float(min(low, middle)), float(max(high, middle))
 
 
 def _successes(draws: Sequence[Draw], profile: str) -> NDArray[np.bool_]:

@@ -15,7 +15,8 @@ from salus_vla.learning.intervention.drawn_trial import STAGES, TrialRow
 TRIAL_TEXT = """\
 Of each episode the approach that it began with, the first one behind a closing on nothing, and the motion of its first
 grasp, where chance chose them. Gain: share of successes more than with the plan (the mean of members, or the plan's own
-motion), in the same profiles. Shares with 95 % Wilson intervals, gains with those of a bootstrap over episodes."""
+motion), in the same profiles. Shares with 95 % Wilson intervals, gains with those of Jeffreys posteriors of the shares.
+"""
 _HEAD = ("drawn", "episodes", "SUCCESS", "physical failures", "gain")
 
 
