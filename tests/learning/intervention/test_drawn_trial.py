@@ -54,6 +54,11 @@ def test_the_same_name_drawn_again_is_told_by_its_probability() -> None:
     assert [(draw.stage, draw.name) for draw in draws_of(again, "eval", S)] == [(BEGINNING, MEAN), (BEHIND, MEAN)]
 
 
+def test_what_is_first_drawn_behind_a_closing_is_not_what_the_episode_began_with() -> None:
+    late = course((MEAN, 1.0, 20), (PLAN, 1.0, 5), (RETREAT, 0.5, 9))
+    assert [(draw.stage, draw.name) for draw in draws_of(late, "eval", S)] == [(BEHIND, RETREAT)]
+
+
 def test_what_was_chosen_and_not_drawn_does_not_count() -> None:
     assert draws_of(course((PLAN, 1.0, 5), ("careful", 1.0, 5), ("retreat", 1.0, 3)), "eval", S) == []
 

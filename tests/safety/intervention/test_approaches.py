@@ -13,6 +13,7 @@ from salus_vla.contract.robot_limits import PANDA
 from salus_vla.contract.types import FloatArray
 from salus_vla.safety.intervention.approaches import LOW_RISK, ApproachFollower
 from salus_vla.safety.intervention.candidates import APPROACHES, MEAN, MEMBER, NEAREST, PROJECTED, RETREAT, SAMPLE
+from salus_vla.safety.intervention.modes import RANDOM_RETREAT
 from salus_vla.safety.intervention.random_choice import AGAIN_SHARES, FIRST_SHARES, RandomApproach
 from salus_vla.safety.intervention.stuck_watch import AGAIN, FIRST, TryWatch
 
@@ -161,3 +162,14 @@ def test_what_cannot_be_is_not_drawn(seed: int, again: bool, manifold: bool, may
     assert manifold or name not in (NEAREST, PROJECTED)
     assert name != RETREAT or (again and may_retreat)
     assert 0.0 < random.probability < 1.0
+
+
+def test_where_only_the_retreat_is_drawn_an_episode_begins_with_the_mean() -> None:
+    random, found = RandomApproach(RANDOM_RETREAT), Counter[str]()
+    for seed in range(400):
+        random.start_episode(seed)
+        assert (random.begin(again=False, manifold=True, may_retreat=True), random.probability) == (MEAN, 1.0)
+        found[random.begin(again=True, manifold=True, may_retreat=True)] += 1
+        assert random.probability == 0.5
+        assert (random.begin(again=True, manifold=True, may_retreat=False), random.probability) == (MEAN, 1.0)
+    assert found[RETREAT] / 400 == pytest.approx(0.5, abs=0.08)

@@ -27,6 +27,7 @@ BEGINNING: Final = "the approach that an episode begins with"
 BEHIND: Final = "the first approach behind a closing on nothing"
 GRASP: Final = "the motion of the first grasp"
 STAGES: Final = {BEGINNING: MEAN, BEHIND: MEAN, GRASP: PLAN}  # and what is compared with
+_BEGINS = 5  # decisions of an episode; no hand has closed so early
 _DRAWS = 10_000
 _LIMITS = (2.5, 97.5)  # percentiles of a 95 % interval
 
@@ -65,7 +66,7 @@ def draws_of(told: Interventions, profile: str, outcome: Outcome) -> list[Draw]:
     """The draws of an episode that count."""
     found: dict[str, str] = {}
     first: tuple[str, float] | None = None
-    for item in told.told:
+    for number, item in enumerate(told.told):
         if item.probability >= 1.0:
             continue
         if item.chosen in MOTIONS:
@@ -73,7 +74,7 @@ def draws_of(told: Interventions, profile: str, outcome: Outcome) -> list[Draw]:
         elif item.chosen in APPROACHES:
             # What is drawn behind a closing has other probabilities, see `AGAIN_SHARES`.
             drawn = (item.chosen, item.probability)
-            first = first or drawn
+            first = drawn if first is None and number < _BEGINS else first
             found.setdefault(BEGINNING if drawn == first else BEHIND, item.chosen)
     return [Draw(stage, name, profile, outcome) for stage, name in found.items()]
 

@@ -34,7 +34,13 @@ from salus_vla.safety.intervention.modes import (
     RANDOM_OF,
     WITH_MODEL,
 )
-from salus_vla.safety.intervention.random_choice import SHARES, RandomApproach, RandomChoice, shares_of_mode
+from salus_vla.safety.intervention.random_choice import (
+    APPROACH_SHARES,
+    SHARES,
+    RandomApproach,
+    RandomChoice,
+    shares_of_mode,
+)
 from salus_vla.safety.intervention.stuck_watch import AGAIN, TryWatch, is_stuck, stuck_words
 from salus_vla.safety.manifold.action_manifold import ActionManifold
 from salus_vla.safety.prediction.alarm_band import SCORES
@@ -133,7 +139,8 @@ class Intervener:
         self._chooser = Chooser(model.settings if model else None)
         self._draws = mode == RANDOM or mode.startswith(RANDOM_OF)
         self._random = RandomChoice(shares_of_mode(mode) if self._draws else SHARES)
-        self._random_approach = RandomApproach()
+        self._draws_approaches = mode in APPROACH_SHARES
+        self._random_approach = RandomApproach(mode if self._draws_approaches else RANDOM_APPROACH)
         self._follower, self._approach, self._tries = GraspFollower(), ApproachFollower(), TryWatch()
         self._told: FloatArray | None = None
         self._over = ""
@@ -243,7 +250,7 @@ class Intervener:
     @property
     def _approaches(self) -> bool:
         """Whether an approach is something else than the plan."""
-        return self.mode == RANDOM_APPROACH or self._always in APPROACHES
+        return self._draws_approaches or self._always in APPROACHES
 
     def _motion(self, now: _Moment, *, grasping: bool) -> _Weighed:
         """Of the hand that closes or holds something."""
@@ -264,7 +271,7 @@ class Intervener:
         """Begins approaches, and sees when it is time to hand over."""
         begun = self._tries.update(int(now.features[_EMPTY]), now.hand.held_s)
         self._approach.passed(now.told, now.prediction.failure)
-        if begun and self.mode == RANDOM_APPROACH:
+        if begun and self._draws_approaches:
             self._approach.begin(
                 self._random_approach.begin(
                     again=begun == AGAIN, manifold=now.expert is not None, may_retreat=self._approach.may_retreat
@@ -285,7 +292,7 @@ class Intervener:
         # Before it goes back it follows the plan.
         name = PLAN if self._always == RETREAT and self._approach.may_retreat else self._always
         probability, why = 1.0, "always"
-        if self.mode == RANDOM_APPROACH:
+        if self._draws_approaches:
             name, probability, why = self._random_approach.drawn, self._random_approach.probability, "drawn"
         reason = ", ".join(filter(None, (why, self._approach.words(name, now.chunks))))
         followed = self._approach.update(

@@ -6,6 +6,7 @@ act               | the arm follows what was chosen
 random            | a motion is drawn at each closing of the hand: to learn from
 random:NAME=P,... | likewise, each with its probability, and the plan with the rest: to compare with
 random_approach   | act, and an approach is drawn at the beginning and behind each closing on nothing: to learn from
+random_retreat    | act, and behind the first closing on nothing chance says whether it goes back: to learn from
 always:NAME       | that motion at each closing of the hand, or that approach: to compare with
 hand_over         | the plan, and a person when it is stuck: to compare with
 """
@@ -23,10 +24,11 @@ ACT: Final = "act"
 RANDOM: Final = "random"
 RANDOM_OF: Final = "random:"
 RANDOM_APPROACH: Final = "random_approach"
+RANDOM_RETREAT: Final = "random_retreat"
 HAND_OVER_ONLY: Final = "hand_over"
 ALWAYS: Final = "always:"
-MODES: Final = (OFF, ADVISE, ACT, RANDOM, RANDOM_APPROACH, HAND_OVER_ONLY)
-WITH_MODEL: Final = (ADVISE, ACT, RANDOM_APPROACH, HAND_OVER_ONLY)  # what weighs motions, or hands over
+MODES: Final = (OFF, ADVISE, ACT, RANDOM, RANDOM_APPROACH, RANDOM_RETREAT, HAND_OVER_ONLY)
+WITH_MODEL: Final = (ADVISE, ACT, RANDOM_APPROACH, RANDOM_RETREAT, HAND_OVER_ONLY)  # what weighs motions, or hands over
 
 
 def checked_mode(text: str, motions: tuple[str, ...]) -> str:

@@ -18,7 +18,7 @@ from salus_vla.safety.intervention.candidates import (
     RETREAT,
     SAMPLE,
 )
-from salus_vla.safety.intervention.modes import RANDOM_OF, given_shares
+from salus_vla.safety.intervention.modes import RANDOM_APPROACH, RANDOM_OF, RANDOM_RETREAT, given_shares
 
 _STREAM: Final = 0x1A7E  # keeps the draws apart from those of scene, policy and disturbance, which use the same seed
 # What is drawn at each closing of the hand: the shares of the motions. Few, because the effect of slowness is taken to
@@ -29,6 +29,11 @@ _APPROACHES: Final = 0x1A7F
 FIRST_SHARES: Final = {MEAN: 0.4, MEMBER: 0.2, SAMPLE: 0.15, NEAREST: 0.15, PROJECTED: 0.1}
 # Other numbers than those of the first: a recorded probability tells which of the two was drawn from.
 AGAIN_SHARES: Final = {MEAN: 0.45, RETREAT: 0.4, MEMBER: 0.15}
+# Of each mode that draws approaches: at the beginning, and behind a closing on nothing.
+APPROACH_SHARES: Final[Mapping[str, tuple[Mapping[str, float], Mapping[str, float]]]] = {
+    RANDOM_APPROACH: (FIRST_SHARES, AGAIN_SHARES),
+    RANDOM_RETREAT: ({MEAN: 1.0}, {MEAN: 0.5, RETREAT: 0.5}),
+}
 
 
 class RandomChoice:
@@ -63,8 +68,9 @@ def shares_of_mode(mode: str) -> Mapping[str, float]:
 class RandomApproach:
     """Draws an approach when one begins, and keeps it until the next one does."""
 
-    def __init__(self) -> None:
-        """An episode begins with `start_episode`."""
+    def __init__(self, mode: str = RANDOM_APPROACH) -> None:
+        """Takes one of `APPROACH_SHARES`; an episode begins with `start_episode`."""
+        self._first, self._again = APPROACH_SHARES[mode]
         self.start_episode(0)
 
     def start_episode(self, seed: int) -> None:
@@ -80,7 +86,7 @@ class RandomApproach:
             manifold: whether distances from successful episodes are known.
             may_retreat: whether the budget holds a retreat.
         """
-        shares = AGAIN_SHARES if again else FIRST_SHARES
+        shares = self._again if again else self._first
         out = {*(() if manifold else (NEAREST, PROJECTED)), *(() if may_retreat else (RETREAT,))}
         left = {name: share for name, share in shares.items() if name not in out}
         whole = sum(left.values())
