@@ -17,7 +17,8 @@ from salus_vla.control.safety_filter import SafetyFilter, build_safety_filter
 from salus_vla.policies.base import Policy
 from salus_vla.safety.intervention import effects
 from salus_vla.safety.intervention.candidates import HAND_OVER, MOTIONS, PLAN
-from salus_vla.safety.intervention.intervener import Intervener
+from salus_vla.safety.intervention.choice import ChoiceSettings
+from salus_vla.safety.intervention.intervener import Intervener, Intervention
 from salus_vla.safety.intervention.intervention_file import InterventionModel, make_effects
 from salus_vla.safety.intervention.modes import ACT, ADVISE, RANDOM, RANDOM_APPROACH
 from salus_vla.safety.intervention.random_choice import FIRST_SHARES
@@ -50,12 +51,12 @@ class Mover:
         return {}
 
 
-def model(*, prefers: str = SLOW, stuck: float = 1e9) -> InterventionModel:
+def model(*, prefers: str = SLOW, stuck: float = 1e9, retreats: int = 0) -> InterventionModel:
     size = len(effects.SITUATION)
     weights = np.zeros((1, effects.PARTS, size + 1))
     weights[:, 0, -1], weights[:, 2, -1] = (6.0, -12.0) if prefers == SLOW else (-6.0, 12.0)
     made = make_effects((PLAN, SLOW), weights, np.zeros(size), np.ones(size), drawn_predictor().digest)
-    return InterventionModel(made, stuck)
+    return InterventionModel(made, stuck, ChoiceSettings(retreats=retreats))
 
 
 def drive(
@@ -229,6 +230,47 @@ def test_drawn_approaches_say_what_was_drawn_and_how_likely_it_was() -> None:
         assert done is not None
         shares = {name: share for name, share in FIRST_SHARES.items() if name not in ("nearest", "projected")}
         assert done.probability == pytest.approx(shares[done.chosen] / sum(shares.values()))
+
+
+def tried_in_vain(mode: str, retreats: int) -> tuple[list[Intervention], FloatArray]:
+    """An arm whose open hand moves on for 2 s, closes on nothing, and follows: what was done, and the commands."""
+    safety = SafetyFilter(Intervener(mode, drawn_predictor(), model(retreats=retreats)))
+    controller = Controller(Disagreeing(), frame_dt_ns=FRAME, control_dt_ns=STEP, filters=[safety])
+    controller.start_episode(1)
+    joints, done, commands = np.append(HOME, [0.04, 0.04]), [], []
+    for frame in range(250):
+        stamp = frame * FRAME
+        if 100 <= frame < 120:
+            joints[7:] = 0.0
+        elif frame >= 120:
+            joints[7:] = 0.04
+        controller.measured(stamp, np.stack((joints, np.zeros(9), np.zeros(9))))
+        if frame % 5 == 0:
+            observation = Observation(stamp, {}, joints, "task")
+            controller.accept(controller.decide(observation, controller.command_in_force), stamp, joints)
+            assert controller.intervention is not None
+            done.append(controller.intervention)
+        commands.append(controller.command(stamp, joints).position)
+        joints[:7] = commands[-1][:7]
+    return done, np.array(commands)
+
+
+def test_behind_a_closing_on_nothing_the_arm_goes_back_the_way_it_came_as_often_as_it_may() -> None:
+    done, commands = tried_in_vain(ACT, 1)
+    back = [item.decision for item in done if item.chosen == "retreat"]
+    assert back == list(range(20, 20 + len(back)))
+    assert len(back) >= 5
+    turn, end = commands[100, 0], commands[(20 + len(back)) * 5, 0]
+    assert end < turn - 0.02  # joint 1 went on with each plan, and goes back
+    assert commands[100:105, 0].min() >= end
+    assert {item.chosen for item in done if item.decision not in back} == {PLAN}
+    assert "retreat" not in {item.chosen for item in tried_in_vain(ACT, 0)[0]}
+
+
+def test_where_it_is_only_advised_a_retreat_is_said_once_and_not_followed() -> None:
+    done, commands = tried_in_vain(ADVISE, 1)
+    assert [(item.decision, item.acted) for item in done if item.chosen == "retreat"] == [(20, False)]
+    assert np.array_equal(commands, tried_in_vain(ADVISE, 0)[1])
 
 
 class Slow(Intervener):

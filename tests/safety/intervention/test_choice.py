@@ -67,7 +67,7 @@ def test_it_is_deterministic_and_chooses_what_was_offered(course: list[tuple[lis
     assert set(first) <= set(NAMES)
 
 
-@pytest.mark.parametrize("wrong", [{"failure_cost_s": 0.0}, {"inertia": 1.0}, {"shortest": 0}])
+@pytest.mark.parametrize("wrong", [{"failure_cost_s": 0.0}, {"inertia": 1.0}, {"shortest": 0}, {"retreats": -1}])
 def test_settings_that_mean_nothing_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="failure_cost_s"):
         ChoiceSettings(**wrong)  # type: ignore[arg-type]

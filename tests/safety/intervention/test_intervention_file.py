@@ -27,7 +27,7 @@ def model(seed: int = 0) -> InterventionModel:
     random = np.random.default_rng(seed)
     weights = random.normal(size=(3, PARTS, len(SITUATION) + 1))
     mean, scale = random.normal(size=len(SITUATION)), random.uniform(0.1, 1.0, size=len(SITUATION))
-    return InterventionModel(made(weights, mean, scale), 1.5, ChoiceSettings(33.0), {"grasps": "plan 20"})
+    return InterventionModel(made(weights, mean, scale), 1.5, ChoiceSettings(33.0, retreats=1), {"grasps": "plan 20"})
 
 
 def made(
@@ -48,7 +48,23 @@ def test_it_comes_back(tmp_path: Path) -> None:
     for name in ("weights", "mean", "scale"):
         assert np.array_equal(getattr(found.effects, name), getattr(before.effects, name))
     assert (found.effects.candidates, found.effects.predictor) == ((PLAN, "careful"), "0123")
-    assert (found.stuck_threshold, found.settings, dict(found.about)) == (1.5, ChoiceSettings(33.0), dict(before.about))
+    assert (found.stuck_threshold, found.settings, dict(found.about)) == (
+        1.5,
+        ChoiceSettings(33.0, retreats=1),
+        dict(before.about),
+    )
+
+
+def test_a_file_from_before_retreats_has_none(tmp_path: Path) -> None:
+    from safetensors import safe_open
+
+    save_intervention(tmp_path, model())
+    file = tmp_path / INTERVENTION_FILE
+    with safe_open(str(file), framework="numpy") as opened:
+        metadata = dict(opened.metadata())
+    before = '{"failure_cost_s": 33.0, "inertia": 0.02, "shortest": 3}'
+    save_file(load_file(file), file, {**metadata, "settings": before})
+    assert load_intervention(tmp_path).settings == ChoiceSettings(33.0)
 
 
 def test_the_hash_is_of_weights_names_and_predictor() -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from salus_vla.cli.commands import SUMMARIES
-from salus_vla.cli.options import number_above
+from salus_vla.cli.options import at_least, number_above
 from salus_vla.cli.printing import print_facts, print_figures, say
 from salus_vla.config.paths import DEFAULT_PREDICTOR, intervention_folder, predictor_folder
 from salus_vla.contract.errors import RecordingError
@@ -52,6 +52,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="task time that one failure is worth: less is faster, more is safer (default: 30)",
     )
     train.add_argument(
+        "--retreats",
+        metavar="N",
+        type=at_least(0),
+        default=0,
+        help="of an episode, each behind a closing on nothing, back along the way already travelled (default: 0)",
+    )
+    train.add_argument(
         "--hand-over-share",
         metavar="A",
         type=float,
@@ -87,6 +94,7 @@ def run_train(arguments: argparse.Namespace) -> int:
         predictor_folder(arguments.predictor),
         arguments.out,
         failure_cost_s=arguments.failure_cost,
+        retreats=arguments.retreats,
         hand_over_share=arguments.hand_over_share,
         seed=arguments.seed,
         say=say,
@@ -135,6 +143,7 @@ def run_info(arguments: argparse.Namespace) -> int:
         ("of the predictor", model.effects.predictor),
         ("motions", ", ".join(model.effects.candidates)),
         ("one failure is worth", f"{settings.failure_cost_s:g} s of task time"),
+        ("retreats", f"{settings.retreats} of an episode"),
         ("inertia", f"{settings.inertia:g} of failure, at least {settings.shortest} decisions"),
         *((key.replace("_", " "), str(value)) for key, value in model.about.items()),
     ]

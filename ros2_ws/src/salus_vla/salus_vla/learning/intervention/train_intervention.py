@@ -38,6 +38,7 @@ def train_intervention(
     out: Path,
     *,
     failure_cost_s: float,
+    retreats: int,
     hand_over_share: float,
     seed: int,
     say: Callable[[str], None],
@@ -50,6 +51,7 @@ def train_intervention(
         predictor_folder: of the predictor that the graph runs.
         out: new folder.
         failure_cost_s: task time that one failure is worth [s].
+        retreats: of an episode.
         hand_over_share: of the successes that may be handed over.
         seed: of the bootstrap.
         say: is told what is done next.
@@ -80,7 +82,9 @@ def train_intervention(
         "seed": seed,
     }
     effects = make_effects(fitted.names, fitted.weights, fitted.mean, fitted.scale, predictor.digest)
-    save_intervention(out, InterventionModel(effects, threshold, ChoiceSettings(failure_cost_s), about))
+    save_intervention(
+        out, InterventionModel(effects, threshold, ChoiceSettings(failure_cost_s, retreats=retreats), about)
+    )
     return f"interventions {effects.digest} from {sum(counts.values())} grasps ({about['grasps']})"
 
 

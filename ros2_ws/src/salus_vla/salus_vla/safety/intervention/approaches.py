@@ -38,8 +38,9 @@ _STREAM: Final = 0xA991  # keeps the draws apart from all others of a seed
 class ApproachFollower:
     """Follows one approach after the other, decision by decision; `start_episode` begins an episode."""
 
-    def __init__(self) -> None:
-        """An episode begins with `start_episode`."""
+    def __init__(self, retreats: int = RETREATS) -> None:
+        """Takes the budget of an episode, which begins with `start_episode`."""
+        self._budget = retreats
         self.start_episode(0)
 
     def start_episode(self, seed: int) -> None:
@@ -58,7 +59,7 @@ class ApproachFollower:
     @property
     def may_retreat(self) -> bool:
         """Whether the budget holds a retreat."""
-        return self._retreats < RETREATS
+        return self._retreats < self._budget
 
     @property
     def retreating(self) -> bool:
@@ -71,12 +72,12 @@ class ApproachFollower:
             self._way.append(told.copy())
             self._risks.append(risk)
 
-    def begin(self, name: str) -> None:
-        """An approach begins."""
+    def begin(self, name: str, *, follow: bool = True) -> None:
+        """An approach begins; where nobody will follow it, a retreat counts only."""
         self._places = tuple(self._random.random(2).tolist())
         if name == RETREAT and self.may_retreat:
             self._retreats += 1
-            self._left = len(self._way) - 1 - self._back_to()
+            self._left = len(self._way) - 1 - self._back_to() if follow else 0
 
     def update(self, name: str, chunk: FloatArray, chunks: FloatArray, distance: Callable[[FloatArray], float],
                project: Callable[[FloatArray], FloatArray]) -> FloatArray:  # fmt: skip

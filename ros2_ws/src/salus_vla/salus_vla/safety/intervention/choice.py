@@ -23,17 +23,20 @@ class ChoiceSettings:
         failure_cost_s: task time that one failure is worth [s].
         inertia: how much better another candidate must be than the one in force, as a probability of failure.
         shortest: decisions for which a candidate is kept at least.
+        retreats: of an episode, behind closings on nothing, before it is handed over.
     """
 
     failure_cost_s: float = 30.0
     inertia: float = 0.02
     shortest: int = 3
+    retreats: int = 0
 
     def __post_init__(self) -> None:
-        if not (0.0 < self.failure_cost_s < np.inf and 0.0 <= self.inertia < 1.0 and self.shortest >= 1):
+        weighs = 0.0 < self.failure_cost_s < np.inf and 0.0 <= self.inertia < 1.0
+        if not (weighs and self.shortest >= 1 and self.retreats >= 0):
             raise ConfigError(
                 f"intervention: failure_cost_s {self.failure_cost_s}, inertia {self.inertia}, shortest "
-                f"{self.shortest}: expected more than 0, 0 to 1, and 1 or more"
+                f"{self.shortest}, retreats {self.retreats}: expected more than 0, 0 to 1, 1 or more, and 0 or more"
             )
 
 

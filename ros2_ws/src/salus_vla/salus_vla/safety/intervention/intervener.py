@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from salus_vla.contract import ARM_DOF
 from salus_vla.contract.types import FloatArray
-from salus_vla.safety.intervention.approaches import ApproachFollower
+from salus_vla.safety.intervention.approaches import RETREATS, ApproachFollower
 from salus_vla.safety.intervention.candidates import (
     APPROACHES,
     HAND_OVER,
@@ -26,6 +26,7 @@ from salus_vla.safety.intervention.effects import situation_of
 from salus_vla.safety.intervention.grasp_follower import GraspFollower
 from salus_vla.safety.intervention.intervention_file import InterventionModel
 from salus_vla.safety.intervention.modes import (
+    ACT,
     ADVISE,
     ALWAYS,
     HAND_OVER_ONLY,
@@ -51,6 +52,7 @@ from salus_vla.safety.prediction.failure_predictor import EpisodePredictor, Fail
 _WIDTH, _HELD, _HOLDS = (FEATURES.index(name) for name in ("width", "held_s", "holds"))
 _EMPTY: Final = FEATURES.index("empty_closings")
 _FAILURE: Final = SCORES.index("failure")
+_IN_VAIN: Final = "the hand closed on nothing"
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +143,9 @@ class Intervener:
         self._random = RandomChoice(shares_of_mode(mode) if self._draws else SHARES)
         self._draws_approaches = mode in APPROACH_SHARES
         self._random_approach = RandomApproach(mode if self._draws_approaches else RANDOM_APPROACH)
-        self._follower, self._approach, self._tries = GraspFollower(), ApproachFollower(), TryWatch()
+        self._retreats = model.settings.retreats if model is not None and mode in (ADVISE, ACT) else 0
+        self._follower, self._approach = GraspFollower(), ApproachFollower(self._retreats or RETREATS)
+        self._tries = TryWatch()
         self._told: FloatArray | None = None
         self._over = ""
         self._always = mode.removeprefix(ALWAYS) if mode.startswith(ALWAYS) else ""
@@ -234,7 +238,7 @@ class Intervener:
 
     def _done(self, now: _Moment) -> Intervention:
         grasping = grasps(now.hand)
-        self._watch_tries(now)
+        goes_back = self._watch_tries(now)
         weighed = self._motion(now, grasping=grasping and not self._approach.retreating)
         acted = self.mode != ADVISE
         if self._over:
@@ -242,6 +246,8 @@ class Intervener:
             return _intervention(now, replace(weighed, name=HAND_OVER, reason=self._over), now.chunk, acted, stop)
         if self._approach.retreating or (self._approaches and not grasping):
             return self._follow_approach(now)
+        if goes_back:  # it would, if it were allowed to
+            return _intervention(now, replace(weighed, name=RETREAT, reason=_IN_VAIN), now.chunk, acted)
         followed = self._follower.update(now.chunk, MOTIONS[weighed.name], now.told, now.hand) if acted else now.chunk
         if self._follower.lowering:
             weighed = replace(weighed, reason="puts down what the plan lets go in the air")
@@ -267,8 +273,8 @@ class Intervener:
             return _Weighed(PLAN, "only handing over is allowed", 1.0, names, failure)
         return _Weighed(choice.candidate, choice.reason, 1.0, names, failure)
 
-    def _watch_tries(self, now: _Moment) -> None:
-        """Begins approaches, and sees when it is time to hand over."""
+    def _watch_tries(self, now: _Moment) -> bool:
+        """Begins approaches, and sees when it is time to hand over; whether a retreat begins that was chosen."""
         begun = self._tries.update(int(now.features[_EMPTY]), now.hand.held_s)
         self._approach.passed(now.told, now.prediction.failure)
         if begun and self._draws_approaches:
@@ -279,19 +285,25 @@ class Intervener:
             )
         elif begun and (self._always != RETREAT or begun == AGAIN):
             self._approach.begin(self._always)
+        goes_back = begun == AGAIN and self._retreats > 0 and self._approach.may_retreat and not self._over
+        if goes_back:
+            self._approach.begin(RETREAT, follow=self.mode == ACT)
         if self._over or self.mode not in WITH_MODEL:
-            return
+            return goes_back
         assert self._model is not None
         logit = float(now.prediction.scores[_FAILURE])
         holds = now.features[_HOLDS] > 0.5
         if is_stuck(self._tries.in_vain, logit, self._model.stuck_threshold, holds=holds):
             self._over = stuck_words(self._tries.in_vain, now.prediction.failure)
+        return goes_back
 
     def _follow_approach(self, now: _Moment) -> Intervention:
         self._follower.reset()
         # Before it goes back it follows the plan.
         name = PLAN if self._always == RETREAT and self._approach.may_retreat else self._always
         probability, why = 1.0, "always"
+        if self._retreats > 0:
+            name, why = RETREAT, _IN_VAIN
         if self._draws_approaches:
             name, probability, why = self._random_approach.drawn, self._random_approach.probability, "drawn"
         reason = ", ".join(filter(None, (why, self._approach.words(name, now.chunks))))
