@@ -25,7 +25,8 @@ class Decision:
         expert_state: see `PolicyOutput`, float32 (E,); empty for a policy without.
         prefix_parts: see `PolicyOutput`, float32 (C + 1, D); (0, 0) for a policy without.
         member_chunks: arm joints of each member's mean chunk, float32 (K, H, 7) [rad].
-        chunks: of all members and noise samples, see `PolicyOutput`; None where the mean is not finite.
+        chunks: of all members and noise samples, see `PolicyOutput`; None where the mean is not finite, or nobody may
+            intervene.
     """
 
     number: int

@@ -17,6 +17,11 @@ _NS = 1e-9
 APART = (Outcome.ABORTED, Outcome.RUNNING, Outcome.HANDED_OVER)
 
 
+def has_an_end(summary: Summary) -> bool:
+    """Whether it is known how the episode ended; handing over is an end, another policy's is none."""
+    return (summary.outcome not in APART or summary.outcome is Outcome.HANDED_OVER) and not summary.taken_over
+
+
 @dataclass(frozen=True, eq=False)
 class EvaluatedEpisode:
     """A recorded episode; times count from its first observation.

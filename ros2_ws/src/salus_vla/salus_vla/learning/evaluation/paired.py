@@ -13,7 +13,7 @@ from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray
 from salus_vla.data.episodes import Run
 from salus_vla.data.recording import Episode, Summary
-from salus_vla.learning.evaluation.evaluated_episodes import APART
+from salus_vla.learning.evaluation.evaluated_episodes import has_an_end
 from salus_vla.learning.evaluation.hand_overs import stuck_for_s
 from salus_vla.learning.evaluation.outcome_rates import PHYSICAL_FAILURES
 
@@ -143,7 +143,7 @@ def pairs_of(base: Run, other: Run) -> tuple[list[Pair], int]:
     if not common:
         raise ConfigError(f"{base.path} and {other.path} have no seed in common")
     pairs = [_pair(base.profile, seed, first[seed], second[seed]) for seed in common]
-    complete = [pair for pair in pairs if _counts(pair.base) and _counts(pair.other)]
+    complete = [pair for pair in pairs if has_an_end(pair.base) and has_an_end(pair.other)]
     return complete, len(pairs) - len(complete)
 
 
@@ -158,11 +158,6 @@ def _pair(profile: str, seed: int, base: Episode, other: Episode) -> Pair:
     handed_over = other.summary.outcome is Outcome.HANDED_OVER
     stuck_s = stuck_for_s(other.open()) if handed_over else float("nan")
     return Pair(profile, seed, base.summary, other.summary, stuck_s)
-
-
-def _counts(summary: Summary) -> bool:
-    counts = summary.outcome not in APART or summary.outcome is Outcome.HANDED_OVER
-    return counts and not summary.taken_over
 
 
 def _row(profile: str, pairs: Sequence[Pair], apart: int) -> PairedRow:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.run_records import write_atomically
 from salus_vla.learning.evaluation.evaluation_report import markdown_table
 from salus_vla.learning.evaluation.paired import Change, PairedRow
 from salus_vla.learning.evaluation.tables import DASH, Table
@@ -17,9 +17,8 @@ Each seed once with both policies. base -> run: episodes that ended so. Behind S
 run did; lost: the other way round. Behind physical (COLLISION, DROP, MISS), avoided: base failed so and run did not;
 caused: the other way round. Handed over to a person, which is neither success nor failure: of those that ended in MISS
 or TIMEOUT without (stuck), within 5 s of their last progress, and how many of them ended so again; and of those that
-succeeded without (good). Differences
-and the ratio of times with their 95 % bootstrap intervals over pairs; p of the exact two-sided McNemar test. Time: mean
-decisions of the pairs that both deliver. Apart: aborted, or taken over."""
+succeeded without (good). Differences and the ratio of times with their 95 % bootstrap intervals over pairs; p of the
+exact two-sided McNemar test. Time: mean decisions of the pairs that both deliver. Apart: aborted, or taken over."""
 _HEAD = (
     "profile",
     "pairs",
@@ -55,10 +54,7 @@ def write_paired(file: Path, rows: Sequence[PairedRow], command: str) -> None:
     else:
         tables = [markdown_table(table) for table in paired_tables(rows)]
         text = "\n\n".join(["# Pairs", f"```bash\n{command}\n```", PAIRED_TEXT, *tables]) + "\n"
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RecordingError(f"{file}: cannot be written ({error.strerror or error})") from error
+    write_atomically(file, text.encode())
 
 
 def _row(row: PairedRow) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from salus_vla.contract.outcomes import Outcome
 from salus_vla.contract.types import FloatArray
 from salus_vla.data.episodes import Run
 from salus_vla.data.recording import Interventions
-from salus_vla.learning.evaluation.evaluated_episodes import APART
+from salus_vla.learning.evaluation.evaluated_episodes import has_an_end
 from salus_vla.learning.evaluation.intervals import Share
 from salus_vla.learning.evaluation.outcome_rates import PHYSICAL_FAILURES
 from salus_vla.safety.intervention.candidates import APPROACHES, CHOICES, MEAN, MOTIONS, PLAN
@@ -89,7 +89,7 @@ def trial_draws(runs: Iterable[Run]) -> list[Draw]:
     for run in runs:
         for episode in run.counted:
             summary = episode.summary
-            if (summary.outcome in APART and summary.outcome is not Outcome.HANDED_OVER) or summary.taken_over:
+            if not has_an_end(summary):
                 continue
             told = episode.open().interventions()
             if told is not None:

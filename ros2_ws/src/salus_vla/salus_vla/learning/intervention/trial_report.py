@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from salus_vla.contract.errors import RecordingError
+from salus_vla.data.bags.run_records import write_atomically
 from salus_vla.learning.evaluation.intervals import Share
 from salus_vla.learning.evaluation.tables import DASH, Table
 from salus_vla.learning.intervention.drawn_trial import STAGES, TrialRow
@@ -36,10 +36,7 @@ def write_trial(file: Path, rows: Sequence[TrialRow], command: str) -> None:
         RecordingError: the file cannot be written.
     """
     text = json.dumps({"command": command, "rows": [asdict(row) for row in rows]}, indent=2, allow_nan=False) + "\n"
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RecordingError(f"{file}: cannot be written ({error.strerror or error})") from error
+    write_atomically(file, text.encode())
 
 
 def _row(row: TrialRow) -> tuple[str, ...]:

@@ -101,6 +101,11 @@ class _Moment:
     hand: HandState
     told: FloatArray
 
+    @property
+    def state(self) -> FloatArray:
+        """Joints and width of the hand, (8,)."""
+        return np.append(self.arm, self.hand.width)
+
 
 @dataclass(frozen=True, eq=False)
 class _Weighed:
@@ -229,12 +234,12 @@ class Intervener:
         """Of a chunk from those of successes, in levels."""
         if self._manifold is None or now.expert is None:
             return float("nan")
-        return self._manifold.distance(now.expert, np.append(now.arm, now.hand.width), chunk) / self._manifold.level
+        return self._manifold.distance(now.expert, now.state, chunk) / self._manifold.level
 
     def _projected(self, now: _Moment, chunk: FloatArray) -> FloatArray:
         if self._manifold is None or now.expert is None:
             return chunk
-        return self._manifold.project(now.expert, np.append(now.arm, now.hand.width), chunk)
+        return self._manifold.project(now.expert, now.state, chunk)
 
     def _done(self, now: _Moment) -> Intervention:
         grasping = grasps(now.hand)
@@ -246,7 +251,7 @@ class Intervener:
             return _intervention(now, replace(weighed, name=HAND_OVER, reason=self._over), now.chunk, acted, stop)
         if self._approach.retreating or (self._approaches and not grasping):
             return self._follow_approach(now)
-        if goes_back:  # it would, if it were allowed to
+        if goes_back and not acted:
             return _intervention(now, replace(weighed, name=RETREAT, reason=_IN_VAIN), now.chunk, acted)
         followed = self._follower.update(now.chunk, MOTIONS[weighed.name], now.told, now.hand) if acted else now.chunk
         if self._follower.lowering:
@@ -283,7 +288,7 @@ class Intervener:
                     again=begun == AGAIN, manifold=now.expert is not None, may_retreat=self._approach.may_retreat
                 )
             )
-        elif begun and (self._always != RETREAT or begun == AGAIN):
+        elif begun and self._always and (self._always != RETREAT or begun == AGAIN):
             self._approach.begin(self._always)
         goes_back = begun == AGAIN and self._retreats > 0 and self._approach.may_retreat and not self._over
         if goes_back:
