@@ -36,6 +36,7 @@ FRAME_NS = 20_000_000
 DT = FRAME_NS * 1e-9
 ROUNDING = 1e-9
 AGAIN_S = 1.0
+_FRAMES_TO_REST = 100
 HOME = np.array([0.0, -np.pi / 4, 0.0, -3 * np.pi / 4, 0.0, np.pi / 2, np.pi / 4, 0.04, 0.04])
 PLACES = {"red_cube": (0.5, 0.15, 0.025), "blue_bin": (0.45, -0.30, 0.0)}
 NOISE = np.random.default_rng(3).integers(0, 256, (256, 256, 3), dtype=np.uint8)
@@ -165,6 +166,20 @@ class ScriptedSimulator(GraphClient):
         """Ends the episode at this frame."""
         self._say_episode(Episode.ENDED)
         self._episode += 1
+
+    def come_to_rest(self) -> None:
+        """Frames until the policy says READY: before that nobody may put the arm home, as the episode node knows."""
+        for _ in range(_FRAMES_TO_REST):
+            self.now_ns += FRAME_NS
+            self.send()
+            self.wait(lambda: self._rests or self.commands[-1][0] >= self.now_ns, f"command of stamp {self.now_ns}")
+            if self._rests:
+                return
+        raise AssertionError(f"{_FRAMES_TO_REST} frames after its episode the arm does not rest")
+
+    @property
+    def _rests(self) -> bool:
+        return bool(self.statuses[-1].state == Status.READY)
 
     def frame(self, without: Sequence[str] = ()) -> None:
         """The next frame, without `joints`, `clock` or cameras; waits for the command and decision that answer it."""

@@ -7,9 +7,10 @@ import pytest
 
 from salus_msgs.msg import Status
 from salus_vla.contract.reasons import CLOCK_JUMPED_BACK, STALE_CAMERA, STALE_JOINTS
+from salus_vla.contract.robot_limits import PANDA
 from salus_vla.ros.adapters import messages
 
-from .scripted_simulator import FRAME_NS, ScriptedSimulator, assert_braked, scripted_simulator, speeds
+from .scripted_simulator import DT, FRAME_NS, ScriptedSimulator, assert_braked, scripted_simulator, speeds
 
 pytestmark = [pytest.mark.graph, pytest.mark.safety, pytest.mark.timeout(120)]
 
@@ -24,14 +25,15 @@ def process() -> Iterator[ScriptedSimulator]:
 
 @pytest.fixture
 def simulator(process: ScriptedSimulator) -> Iterator[ScriptedSimulator]:
-    """In an episode, and moving."""
+    """In an episode, from home, and so fast that braking takes more than a frame."""
     process.start_episode()
     process.commands.clear()
     process.frames(30)  # the last one has a camera set
     process.wait_for_status(Status.RUNNING)
-    assert speeds(process)[-1] > 0.05
+    assert speeds(process)[-1] > PANDA.acceleration.max() * DT
     yield process
     process.end_episode()
+    process.come_to_rest()
 
 
 def assert_latched(simulator: ScriptedSimulator, reason: str, words: str) -> None:
