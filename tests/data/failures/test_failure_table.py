@@ -279,6 +279,16 @@ def test_no_flipped_byte_gives_another_table(tmp_path_factory: pytest.TempPathFa
         np.testing.assert_array_equal(after.times[name], times)
 
 
+def test_a_column_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
+    run = rollout_run(tmp_path, "run", [recorded(1)])
+    file = make_failure_table([run], tmp_path / "F.parquet").files[0]
+    content = file.read_bytes()
+    assert b"crooked_s" in content
+    file.write_bytes(content.replace(b"crooked_s", b"\xe3rooked_s"))
+    with pytest.raises(DatasetError, match=f"{re.escape(str(file))}: is damaged"):
+        read_tables([file])
+
+
 @pytest.mark.parametrize(
     ("content", "message"), [(b"", "is damaged"), (b"PAR1" * 20, "is damaged"), (None, "does not")]
 )

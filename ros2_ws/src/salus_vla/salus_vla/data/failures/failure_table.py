@@ -315,9 +315,11 @@ def _or_unknown(
 def _read(file: Path) -> FailureTable:
     try:
         found = parquet.read_table(file, page_checksum_verification=True, memory_map=False)
+        names = found.schema.names
+        texts = {name: np.array(found[name].to_pylist(), dtype=np.str_) for name in _TEXTS if name in names}
     except FileNotFoundError as error:
         raise DatasetError(f"{file}: does not exist") from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # the last one: names and texts are not checked
         raise DatasetError(f"{file}: is damaged, or is not a Parquet file ({error!s:.120})") from error
     metadata = found.schema.metadata or {}
     if metadata.get(_FORMAT, b"").decode(errors="replace") != FORMAT:
@@ -328,19 +330,19 @@ def _read(file: Path) -> FailureTable:
         basis = StateBasis.from_bytes(base64.b64decode(metadata[_BASIS], validate=True), str(file))
     except (KeyError, ValueError, TypeError) as error:
         raise DatasetError(f"{file}: its metadata are damaged ({error!r:.80})") from error
-    motions = _MOTION in found.schema.names
+    motions = _MOTION in names
     expected = _schema(source, basis, motions=motions)
     if not found.schema.equals(expected):
         differing = [
             name
             for name in expected.names
-            if name not in found.schema.names or found.schema.field(name).type != expected.field(name).type
+            if name not in names or found.schema.field(name).type != expected.field(name).type
         ]
-        raise DatasetError(f"{file}: column {differing[0] if differing else found.schema.names} is not as documented")
+        raise DatasetError(f"{file}: column {differing[0] if differing else names} is not as documented")
     table = FailureTable(
         source=source,
         basis=basis,
-        texts={name: np.array(found[name].to_pylist(), dtype=np.str_) for name in _TEXTS},
+        texts=texts,
         numbers={name: found[name].to_numpy().astype(np.int64) for name in _NUMBERS},
         times={name: found[name].to_numpy().astype(np.float64) for name in _TIMES},
         lists={name: _list(found[name], size) for name, (_, size) in _LISTS.items()},
