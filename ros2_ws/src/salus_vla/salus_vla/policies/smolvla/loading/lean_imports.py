@@ -1,9 +1,10 @@
 """Imports the ensemble without what a process that only runs it never uses.
 
 `import lerobot.policies` imports the configuration of every policy that LeRobot has, and with them its data sets and
-OpenCV; transformers imports scikit-learn, and pandas with it, for assisted text generation. That is a second of six
-before a graph can decide. Here names of `lerobot.policies` are imported when somebody asks for them, and transformers
-does not find scikit-learn.
+OpenCV; transformers imports scikit-learn, and pandas with it, for assisted text generation, and SciPy for the losses of
+object detection, and reads the list of files of every installed distribution to know the version of a dozen. That is
+more than a third of what the imports take (docs/benchmarks.md). Here names of `lerobot.policies` are imported when
+somebody asks for them, transformers finds neither SciPy nor scikit-learn, and gets a look-up of distributions.
 
 For processes of SALUS only: somebody who uses SALUS as a library gets LeRobot and transformers as they are.
 """
@@ -11,10 +12,12 @@ For processes of SALUS only: somebody who uses SALUS as a library gets LeRobot a
 from __future__ import annotations
 
 import ast
+import gc
 import importlib
+import importlib.metadata
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import spec_from_file_location
@@ -23,13 +26,83 @@ from typing import Any, Final
 
 ENSEMBLE: Final = "salus_vla.policies.smolvla.inference.ensemble_policy"
 DEFERRED: Final = "lerobot.policies"
-UNUSED: Final = "sklearn"
+UNUSED: Final = ("scipy", "sklearn")
 
 
 def import_ensemble() -> None:
     """Imports the ensemble; what is imported already stays as it is."""
-    with _absent(UNUSED), _deferring(DEFERRED):
+    with ExitStack() as meanwhile:
+        meanwhile.enter_context(_without_collection())
+        meanwhile.enter_context(_distributions_looked_up())
+        for name in UNUSED:
+            meanwhile.enter_context(_absent(name))
+        meanwhile.enter_context(_deferring(DEFERRED))
         importlib.import_module(ENSEMBLE)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Modules are not garbage: nobody looks through them again and again while they become more."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@contextmanager
+def _distributions_looked_up() -> Iterator[None]:
+    """`importlib.metadata.packages_distributions` gives a mapping that looks up only what it is asked for."""
+    original = importlib.metadata.packages_distributions
+    found: list[Distributions] = []
+
+    def looked_up() -> Distributions:
+        found.append(Distributions(original))
+        return found[-1]
+
+    importlib.metadata.packages_distributions = looked_up
+    try:
+        yield
+    finally:
+        importlib.metadata.packages_distributions = original
+        for mapping in found:
+            mapping.quick = False
+
+
+class Distributions(Mapping[str, list[str]]):
+    """Names of the distributions that provide a package, as `importlib.metadata.packages_distributions` lists them.
+
+    Attributes:
+        quick: whether a distribution of a package's own name is all that is looked for; its version is what
+            transformers asks for while it is imported. Later everything is looked through, once.
+    """
+
+    def __init__(self, look_through: Callable[[], Mapping[str, list[str]]]) -> None:
+        """Looks through the distributions by this function, where it has to."""
+        self.quick = True
+        self._look_through = look_through
+        self._whole: Mapping[str, list[str]] | None = None
+
+    def __getitem__(self, package: str) -> list[str]:
+        if self.quick and self._whole is None:
+            try:
+                return [importlib.metadata.metadata(package)["Name"]]
+            except importlib.metadata.PackageNotFoundError:
+                pass  # of another name: PIL is in Pillow
+        return self._all()[package]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    def _all(self) -> Mapping[str, list[str]]:
+        if self._whole is None:
+            self._whole = self._look_through()
+        return self._whole
 
 
 @contextmanager
