@@ -148,8 +148,10 @@ def _print_rates(
 def _print_paces(console: Console, paces: Sequence[RealtimePace]) -> None:
     for pace in paces:
         trips = ", ".join(f"{reason} {count}" for reason, count in pace.trips.items() if count) or "none"
+        react = "not known: it ended before the policy said it"
+        if pace.react_p50_ms is not None and pace.react_p99_ms is not None:
+            react = f"{pace.react_p50_ms:.0f} ms (p99 {pace.react_p99_ms:.0f} ms)"
         console.print(
             f"realtime, {pace.model}: {pace.episodes} episodes, {pace.decisions} decisions, {pace.overtaken} "
-            f"observations overtaken, from image to command {pace.react_p50_ms:.0f} ms (p99 {pace.react_p99_ms:.0f} "
-            f"ms), trips: {trips}"
+            f"observations overtaken, from image to command {react}, trips: {trips}"
         )
