@@ -1,4 +1,4 @@
-"""The README's topic table says what the contract module says."""
+"""The README's tables say what the contract module says, and which rooms the package has."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 from salus_vla import contract
 from salus_vla.contract import Source, Topic
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 
 
 def row(topic: Topic) -> str:
@@ -28,3 +29,10 @@ def test_the_topic_table_is_the_contract() -> None:
     assert table is not None
     header = ["| topic | type | QoS | rate | published by |", "|---|---|---|---|---|"]
     assert table[1].splitlines() == header + [row(topic) for topic in contract.TOPICS]
+
+
+def test_each_room_of_the_package_is_told() -> None:
+    package = ROOT / "ros2_ws/src/salus_vla/salus_vla"
+    rooms = {item.parent.name for item in package.glob("*/__init__.py")}
+    told = README.read_text().partition("## Where things are")[2]
+    assert {room for room in rooms if f"`{room}/`" not in told} == set()
