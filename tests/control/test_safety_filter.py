@@ -114,7 +114,7 @@ def test_where_nothing_helps_the_plan_is_followed() -> None:
 
 
 def test_the_same_seed_gives_the_same_commands_after_whatever_came_before() -> None:
-    for mode in (ACT, RANDOM, f"always:{SLOW}"):
+    for mode in (ACT, RANDOM, f"always:{SLOW}", f"throughout:{SLOW}"):
         safety = SafetyFilter(Intervener(mode, drawn_predictor(), model()))
         first = drive(safety, seed=5)[0]
         drive(safety, seed=6)
@@ -210,6 +210,16 @@ class Disagreeing(Mover):
 def approached(mode: str, seed: int = 1) -> tuple[FloatArray, Controller]:
     safety = SafetyFilter(Intervener(mode, drawn_predictor(), model()))
     return drive(safety, seed=seed, fingers=0.04, policy=Disagreeing())
+
+
+def test_throughout_means_with_a_free_hand_too_and_always_does_not() -> None:
+    plain, _ = drive(None, fingers=0.04, policy=Disagreeing())
+    assert np.array_equal(plain, approached(f"always:{SLOW}")[0])
+    slowed, controller = approached(f"throughout:{SLOW}")
+    assert slowed[-1, 0] < 0.6 * plain[-1, 0]
+    done = controller.intervention
+    assert done is not None
+    assert (done.chosen, done.reason, done.acted) == (SLOW, "throughout", True)
 
 
 def test_a_free_hand_follows_the_approach_and_the_mean_is_the_plan() -> None:

@@ -125,9 +125,9 @@ def test_shares_are_a_distribution_over_motions() -> None:
 
 
 def test_modes_are_checked_by_name() -> None:
-    for text in (*MODES, "always:careful_0.5"):
+    for text in (*MODES, "always:careful_0.5", "throughout:slow_0.5"):
         assert checked_mode(text, tuple(MOTIONS)) == text
-    for text in ("on", "always:", "always:fly", ""):
+    for text in ("on", "always:", "always:fly", "throughout:careful_0.5", "throughout:plan", "throughout:", ""):
         with pytest.raises(ConfigError, match=r"expected off, advise, act"):
             checked_mode(text, tuple(MOTIONS))
 

@@ -52,6 +52,7 @@ def test_slow_is_the_same_path_later_and_the_hand_in_its_own_time() -> None:
     found = GraspFollower().update(plan, MOTIONS["slow_0.5"], told(), HELD)
     assert np.allclose(found[1::2, :7], plan[: ROWS // 2, :7])
     assert np.array_equal(found[:, 7], widths)
+    assert np.allclose(retimed(plan, 0.5, told(), hand=True)[1::2], plan[: ROWS // 2])
 
 
 @given(pace=st.floats(0.05, 1.0), step=st.floats(-0.05, 0.05))

@@ -162,7 +162,8 @@ def add_intervention_option(parser: argparse.ArgumentParser) -> None:
         metavar="MODE",
         type=_intervention,
         help="what is done about foreseen failures: off, advise (says what it would do) or act; to learn from and to "
-        "compare with: random, random:NAME=P,..., random_approach, random_retreat, hand_over, always:NAME of "
+        "compare with: random, random:NAME=P,..., random_approach, random_retreat, hand_over, throughout:slow_F, "
+        "always:NAME of "
         f"{', '.join(ALWAYS_CHOICES)} (default: off)",
     )
 

@@ -62,7 +62,7 @@ class PolicySettings:
     intervention: str = parameter(
         "off",
         "what is done about foreseen failures: off, advise (weighs and says it), act; to learn from and to compare "
-        "with: random, random:NAME=P,..., random_approach, random_retreat, hand_over, always:NAME",
+        "with: random, random:NAME=P,..., random_approach, random_retreat, hand_over, always:NAME, throughout:slow_F",
     )
     intervention_predictor: str = parameter(
         DEFAULT_PREDICTOR, "folder of the predictor that interventions rest on, or builtin",

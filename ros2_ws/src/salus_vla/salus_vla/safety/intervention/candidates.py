@@ -49,6 +49,7 @@ MOTIONS: Final = {
     CAREFUL: Motion(careful=True),
     **{f"{CAREFUL}_{pace:g}": Motion(pace, careful=True) for pace in PACES},
 }
+SLOW_MOTIONS: Final = tuple(name for name, motion in MOTIONS.items() if motion.pace < 1.0 and not motion.careful)
 
 
 MEAN: Final = "mean"

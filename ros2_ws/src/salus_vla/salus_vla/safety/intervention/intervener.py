@@ -33,6 +33,7 @@ from salus_vla.safety.intervention.modes import (
     RANDOM,
     RANDOM_APPROACH,
     RANDOM_OF,
+    THROUGHOUT,
     WITH_MODEL,
 )
 from salus_vla.safety.intervention.random_choice import (
@@ -43,6 +44,7 @@ from salus_vla.safety.intervention.random_choice import (
     shares_of_mode,
 )
 from salus_vla.safety.intervention.stuck_watch import AGAIN, TryWatch, is_stuck, stuck_words
+from salus_vla.safety.intervention.ways import retimed
 from salus_vla.safety.manifold.action_manifold import ActionManifold
 from salus_vla.safety.prediction.alarm_band import SCORES
 from salus_vla.safety.prediction.decision_assembly import AssembledDecision, DecisionAssembly, HeardSignals
@@ -137,7 +139,7 @@ class Intervener:
         Args:
             mode: see `modes`; not `off`.
             predictor: of the ensemble that decides.
-            model: of that predictor; may be None where nothing is weighed: `random`, `always:...`.
+            model: of that predictor; may be None where nothing is weighed: `random`, `always:...`, `throughout:...`.
             manifold: of that ensemble and basis; says how far a plan is from those that succeeded.
         """
         self.mode = mode
@@ -154,6 +156,7 @@ class Intervener:
         self._told: FloatArray | None = None
         self._over = ""
         self._always = mode.removeprefix(ALWAYS) if mode.startswith(ALWAYS) else ""
+        self._throughout = mode.removeprefix(THROUGHOUT) if mode.startswith(THROUGHOUT) else ""
 
     @property
     def model(self) -> str:
@@ -242,6 +245,9 @@ class Intervener:
         return self._manifold.project(now.expert, now.state, chunk)
 
     def _done(self, now: _Moment) -> Intervention:
+        if self._throughout:
+            slowed = retimed(now.chunk, MOTIONS[self._throughout].pace, now.told, hand=True)
+            return _intervention(now, _Weighed(self._throughout, "throughout"), slowed, acted=True)
         grasping = grasps(now.hand)
         goes_back = self._watch_tries(now)
         weighed = self._motion(now, grasping=grasping and not self._approach.retreating)

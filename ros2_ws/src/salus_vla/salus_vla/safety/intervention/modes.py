@@ -8,6 +8,7 @@ random:NAME=P,... | likewise, each with its probability, and the plan with the r
 random_approach   | act, and an approach is drawn at the beginning and behind each closing on nothing: to learn from
 random_retreat    | act, and behind the first closing on nothing chance says whether it goes back: to learn from
 always:NAME       | that motion at each closing of the hand, or that approach: to compare with
+throughout:slow_F | arm and hand at F of their speed, from the beginning of an episode on: to compare with
 hand_over         | the plan, and a person when it is stuck: to compare with
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 from typing import Final
 
 from salus_vla.contract.errors import ConfigError
-from salus_vla.safety.intervention.candidates import MOTIONS, PLAN
+from salus_vla.safety.intervention.candidates import MOTIONS, PLAN, SLOW_MOTIONS
 
 OFF: Final = "off"
 ADVISE: Final = "advise"
@@ -27,6 +28,7 @@ RANDOM_APPROACH: Final = "random_approach"
 RANDOM_RETREAT: Final = "random_retreat"
 HAND_OVER_ONLY: Final = "hand_over"
 ALWAYS: Final = "always:"
+THROUGHOUT: Final = "throughout:"
 MODES: Final = (OFF, ADVISE, ACT, RANDOM, RANDOM_APPROACH, RANDOM_RETREAT, HAND_OVER_ONLY)
 WITH_MODEL: Final = (ADVISE, ACT, RANDOM_APPROACH, RANDOM_RETREAT, HAND_OVER_ONLY)  # what weighs motions, or hands over
 
@@ -46,9 +48,11 @@ def checked_mode(text: str, motions: tuple[str, ...]) -> str:
         return text
     if text in MODES or (text.startswith(ALWAYS) and text.removeprefix(ALWAYS) in motions):
         return text
+    if text.startswith(THROUGHOUT) and text.removeprefix(THROUGHOUT) in SLOW_MOTIONS:
+        return text
     raise ConfigError(
-        f"intervention {text!r}: expected {', '.join(MODES)}, {RANDOM_OF}NAME=P,... or {ALWAYS}NAME of "
-        f"{', '.join(motions)}"
+        f"intervention {text!r}: expected {', '.join(MODES)}, {RANDOM_OF}NAME=P,..., {THROUGHOUT}NAME of "
+        f"{', '.join(SLOW_MOTIONS)}, or {ALWAYS}NAME of {', '.join(motions)}"
     )
 
 

@@ -8,12 +8,12 @@ from salus_vla.contract import ARM_DOF
 from salus_vla.contract.types import FloatArray
 
 
-def retimed(chunk: FloatArray, pace: float, told: FloatArray) -> FloatArray:
-    """The same path of the arm at another speed, from the command in force (8,) on; the hand in its own time."""
+def retimed(chunk: FloatArray, pace: float, told: FloatArray, *, hand: bool = False) -> FloatArray:
+    """The same path at another speed, from the command in force (8,) on; the hand in its own time, or like the arm."""
     path = np.vstack((told[None], chunk))
     steps = pace * np.arange(1, len(chunk) + 1)
     found = chunk.copy()
-    for joint in range(ARM_DOF):
+    for joint in range(ARM_DOF + hand):
         found[:, joint] = np.interp(steps, np.arange(len(path)), path[:, joint])
     return found
 
