@@ -62,6 +62,16 @@ def test_nobody_in_the_bank_finds_himself() -> None:
     assert weights.mean[place] > np.log(0.05)
 
 
+def test_a_state_that_is_not_known_takes_no_place_in_the_bank() -> None:
+    samples = drawn_samples(30)
+    features = samples.features.copy()
+    features[::2, [name.startswith("prefix_mean.") for name in FEATURES]] = np.nan
+    holed = replace(samples, features=features)
+    weights = fit_network(holed, holed.of(Part.TRAIN), 0, QUICK)
+    for bank in (weights.prefix_bank, weights.expert_bank):
+        np.testing.assert_allclose(np.linalg.norm(bank, axis=1), 1.0, atol=2e-3)  # half precision
+
+
 @pytest.mark.parametrize("outcome", ["SUCCESS", "DROP"])
 def test_one_outcome_alone_teaches_nothing(outcome: str) -> None:
     samples = replace(drawn_samples(30), outcome=np.full(30, outcome))

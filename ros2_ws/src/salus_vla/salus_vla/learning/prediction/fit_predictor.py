@@ -193,17 +193,22 @@ class _Net(torch.nn.Module):
 def _banks(
     samples: Samples, episodes: NDArray[np.bool_], settings: FitSettings
 ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
-    """States of successes, and the seeds of those that they are from."""
-    rows = np.flatnonzero(samples.rows(episodes & samples.success))
-    chosen = rows[np.linspace(0, len(rows) - 1, min(settings.bank, len(rows))).astype(int)]
-    known = np.nan_to_num(samples.features[chosen])
-    banks = {
-        f"{group}_bank": directions(
-            known[:, [index for index, name in enumerate(FEATURES) if name.startswith(f"{group}_mean.")]]
-        )
-        .astype(np.float16)  # as they are stored
-        .astype(np.float32)
+    """States of successes, and the seeds of those that they are from.
+
+    Of decisions that have both states, as long as there are any: a row of zeros, which stands for a state that is not
+    known, would take the place of one that is.
+    """
+    states = {
+        group: samples.features[:, [index for index, name in enumerate(FEATURES) if name.startswith(f"{group}_mean.")]]
         for group in ("prefix", "expert")
+    }
+    known = np.logical_and.reduce([np.isfinite(own).all(axis=1) for own in states.values()])
+    rows = np.flatnonzero(samples.rows(episodes & samples.success))
+    rows = rows[known[rows]] if known[rows].any() else rows
+    chosen = rows[np.linspace(0, len(rows) - 1, min(settings.bank, len(rows))).astype(int)]
+    banks = {
+        f"{group}_bank": directions(own[chosen]).astype(np.float16).astype(np.float32)  # as they are stored
+        for group, own in states.items()
     }
     return banks, samples.seed[samples.episode[chosen]]
 

@@ -58,7 +58,8 @@ class NetworkWeights:
     """Weights of M members with layers of H and G neurons, float32.
 
     Attributes:
-        prefix_bank, expert_bank: directions of states of successes, (B, 192) and (B, 32), each of length 1.
+        prefix_bank, expert_bank: directions of states of successes, (B, 192) and (B, 32), each of length 1, or 0 where
+            not known.
         mean, scale: of the features and novelties, (V,); one is used as (x - mean) / scale, cut to +-`LARGEST`, 0 if
             NaN.
         linear: (M, I, O), with I = V and the bits of what is missing.
