@@ -1,12 +1,16 @@
 """An authority with a real controller, an arm that follows every command, and a policy whose answers wait."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from drawn_predictor import EXPERT, PARTS, WIDTH
 from salus_vla.contract import CAMERAS
-from salus_vla.contract.types import Observation, PolicyOutput
+from salus_vla.contract.types import FloatArray, Observation, PolicyOutput
 from salus_vla.control.authority import Authority, AuthorityState
 from salus_vla.control.authority_types import EpisodeStart, Job, Output, Say, Send, Submit
 from salus_vla.control.controller import Controller
+from salus_vla.control.target_filter import TargetFilter
 from salus_vla.control.watchdog import JOINTS, WatchLimits
 
 FRAME, PERIOD, S = 20_000_000, 100_000_000, 1_000_000_000
@@ -23,6 +27,7 @@ class ChosenPolicy:
         self.arm = HOME[:7]
         self.kind = "move"
         self.started: list[int] = []
+        self.hidden: np.random.Generator | None = None  # gives hidden states, and closes the hand
 
     def start_episode(self, seed: int) -> None:
         self.started.append(seed)
@@ -35,7 +40,11 @@ class ChosenPolicy:
             chunk[:] = np.nan
         elif self.kind == "outside":
             chunk[:, 1] = 9.0
-        return PolicyOutput(chunk[None, None])
+        if self.hidden is None:
+            return PolicyOutput(chunk[None, None])
+        chunk[:, 7] = 0.0
+        states = self.hidden.normal(size=EXPERT), self.hidden.normal(size=(PARTS, WIDTH))
+        return PolicyOutput(chunk[None, None], expert_state=states[0], prefix_parts=states[1])
 
     def provenance(self) -> dict[str, str]:
         return {}
@@ -44,9 +53,11 @@ class ChosenPolicy:
 class World:
     """Time, arm, gate and worker around an authority."""
 
-    def __init__(self, *, lockstep: bool = True, number: int = 0) -> None:
+    def __init__(self, *, lockstep: bool = True, number: int = 0, filters: Sequence[TargetFilter] = ()) -> None:
         self.policy = ChosenPolicy()
-        self.controller = Controller(self.policy, frame_dt_ns=FRAME, control_dt_ns=PERIOD)
+        self.policy.hidden = np.random.default_rng(0) if filters else None
+        self.holds = bool(filters)  # something is in the hand: the fingers stop at it, speed and effort are measured
+        self.controller = Controller(self.policy, frame_dt_ns=FRAME, control_dt_ns=PERIOD, filters=filters)
         self.authority = Authority(
             self.controller,
             frame_ns=FRAME,
@@ -83,8 +94,14 @@ class World:
         self.now = self.now if now_ns is None else now_ns
         self.do(self.authority.clock(self.now, self.wall)[1])
 
+    def measured(self) -> tuple[FloatArray, FloatArray | None]:
+        """Position and motion of the joints, as `Authority.joints` takes them."""
+        if not self.holds:
+            return self.arm.copy(), None
+        return np.append(self.arm[:7], np.maximum(self.arm[7:], 0.025)), np.zeros((2, 9))
+
     def joints(self, stamp_ns: int | None = None) -> None:
-        self.do(self.authority.joints(self.now if stamp_ns is None else stamp_ns, self.arm.copy()))
+        self.do(self.authority.joints(self.now if stamp_ns is None else stamp_ns, *self.measured()))
 
     def images(self, stamp_ns: int | None = None) -> None:
         for camera in CAMERAS:
@@ -137,7 +154,7 @@ class World:
         self.start()
         self.run(15)
         assert self.state is AuthorityState.RUNNING
-        assert self.speed() > 0.05
+        assert self.speed() > (0.05 if not self.holds else 0.01)  # what is in the hand is carried at a quarter
 
     def speed(self) -> float:
         """Of the fastest arm joint between the two newest commands [rad/s]."""

@@ -1,7 +1,7 @@
 """Whatever comes, in whatever order: what may never happen does not happen."""
 
 import numpy as np
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -10,7 +10,9 @@ from salus_vla.contract.reasons import INACTIVE, NodeState
 from salus_vla.contract.robot_limits import PANDA
 from salus_vla.control.authority import AuthorityState
 from salus_vla.control.authority_types import Output, Refuse, Report, Say, Send, Submit
+from salus_vla.control.safety_filter import SafetyFilter
 
+from .acting_filter import SLOW, act
 from .authority_world import FRAME, IMAGE, S, World
 
 STOPPED = (AuthorityState.INACTIVE, AuthorityState.HELD, AuthorityState.FAILED)
@@ -27,9 +29,14 @@ YIELD = 0.1 + 1e-6  # rad/s: the way of a stopped arm's command to where it is m
 class Storm(RuleBasedStateMachine):
     """Random inputs to an authority whose arm follows each command."""
 
+    def interventions(self) -> SafetyFilter | None:
+        """Nobody intervenes."""
+        return None
+
     @initialize(lockstep=st.booleans(), begun=st.booleans())
     def make(self, lockstep: bool, begun: bool) -> None:
-        self.world = World(lockstep=lockstep)
+        self.safety = self.interventions()
+        self.world = World(lockstep=lockstep, filters=[] if self.safety is None else [self.safety])
         if begun:
             self.world.begin()
         self.sent: Send | None = self.world.sends[-1] if begun else None  # newest in this time base
@@ -88,7 +95,7 @@ class Storm(RuleBasedStateMachine):
         if clock:
             self.do("clock", world.authority.clock(world.now, world.wall)[1])
         if joints:
-            self.do("joints", world.authority.joints(world.now, world.arm.copy()))
+            self.do("joints", world.authority.joints(world.now, *world.measured()))
         for camera in CAMERAS if images else ():
             self.do("image", world.authority.image(camera, world.now, IMAGE))
 
@@ -99,7 +106,7 @@ class Storm(RuleBasedStateMachine):
             world.now += FRAME
             world.wall += 0.02
             self.do("clock", world.authority.clock(world.now, world.wall)[1])
-            self.do("joints", world.authority.joints(world.now, world.arm.copy()))
+            self.do("joints", world.authority.joints(world.now, *world.measured()))
             if world.now % (5 * FRAME) == 0:
                 for camera in CAMERAS:
                     self.do("image", world.authority.image(camera, world.now, IMAGE))
@@ -113,7 +120,7 @@ class Storm(RuleBasedStateMachine):
         before = world.state
         if offset > FRAME or offset < -FRAME:
             outputs = (
-                world.authority.joints(stamp, world.arm.copy())
+                world.authority.joints(stamp, *world.measured())
                 if source == "joints"
                 else world.authority.image(CAMERAS[0], stamp, IMAGE)
             )
@@ -121,7 +128,7 @@ class Storm(RuleBasedStateMachine):
                 assert world.state is before, "a refused message changed something"
             self.do(source, outputs)
         elif source == "joints":
-            self.do("joints", world.authority.joints(stamp, world.arm.copy()))
+            self.do("joints", world.authority.joints(stamp, *world.measured()))
         else:
             self.do("image", world.authority.image(CAMERAS[0], stamp, IMAGE))
 
@@ -212,7 +219,25 @@ class ShortStorm(Storm):
     """For each run of the tests."""
 
 
-TestStorm = ShortStorm.TestCase
-TestStorm.settings = settings(
+class ActingStorm(Storm):
+    """The same, where interventions act: what is chosen changes nothing of what may never happen."""
+
+    def interventions(self) -> SafetyFilter:
+        """They slow the arm down whenever something is in the hand."""
+        return act()
+
+    @invariant()
+    def somebody_can_intervene(self) -> None:
+        assert self.safety is not None
+        assert not self.safety.fault
+        if self.safety.newest is not None and self.safety.newest.chosen == SLOW:
+            event("slowed down")
+
+
+SETTINGS = settings(
     max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+TestStorm = ShortStorm.TestCase
+TestStorm.settings = SETTINGS
+TestActingStorm = ActingStorm.TestCase
+TestActingStorm.settings = settings(SETTINGS, max_examples=40)

@@ -15,19 +15,17 @@ from salus_vla.contract.types import FloatArray, Observation, PolicyOutput
 from salus_vla.control.controller import Controller
 from salus_vla.control.safety_filter import SafetyFilter, build_safety_filter
 from salus_vla.policies.base import Policy
-from salus_vla.safety.intervention import effects
 from salus_vla.safety.intervention.candidates import HAND_OVER, MOTIONS, PLAN
-from salus_vla.safety.intervention.choice import ChoiceSettings
 from salus_vla.safety.intervention.intervener import Intervener, Intervention
-from salus_vla.safety.intervention.intervention_file import InterventionModel, make_effects
 from salus_vla.safety.intervention.modes import ACT, ADVISE, RANDOM, RANDOM_APPROACH
 from salus_vla.safety.intervention.random_choice import FIRST_SHARES
 from salus_vla.safety.prediction.predictor_file import save_predictor
 
+from .acting_filter import SLOW, act, model
+
 MS = 1_000_000
 FRAME, STEP = 20 * MS, 100 * MS
 HOME = np.array([0.0, -0.785398, 0.0, -2.356194, 0.0, 1.570796, 0.785398])
-SLOW = "slow_0.25"
 
 
 class Mover:
@@ -49,14 +47,6 @@ class Mover:
 
     def provenance(self) -> dict[str, str]:
         return {}
-
-
-def model(*, prefers: str = SLOW, stuck: float = 1e9, retreats: int = 0) -> InterventionModel:
-    size = len(effects.SITUATION)
-    weights = np.zeros((1, effects.PARTS, size + 1))
-    weights[:, 0, -1], weights[:, 2, -1] = (6.0, -12.0) if prefers == SLOW else (-6.0, 12.0)
-    made = make_effects((PLAN, SLOW), weights, np.zeros(size), np.ones(size), drawn_predictor().digest)
-    return InterventionModel(made, stuck, ChoiceSettings(retreats=retreats))
 
 
 def drive(
@@ -83,10 +73,6 @@ def drive(
         commands.append(command.position)
         joints = np.append(command.position[:7], [fingers, fingers])
     return np.array(commands), controller
-
-
-def act(mode: str = ACT, **settings: float | str) -> SafetyFilter:
-    return SafetyFilter(Intervener(mode, drawn_predictor(), model(**settings)))  # type: ignore[arg-type]
 
 
 def test_the_arm_follows_what_was_chosen() -> None:
